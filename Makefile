@@ -1,0 +1,63 @@
+# Thin: it makes the virtual environment and calls the playbook of the same name. `make help` lists the words.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+-include .env
+export
+
+PYTHON ?= python3
+VENV := .venv
+PLAYBOOK := $(VENV)/bin/ansible-playbook
+COLLECTIONS := .ansible/collections
+INVENTORY ?= inventory/local.yml
+options = -i $(INVENTORY) $(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
+VERBS := up build deploy verify status logs down destroy
+
+.PHONY: help setup setup-test lint test unit molecule $(VERBS)
+
+help: ## List the words
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  Options: INVENTORY=file VERSION=name LIMIT=hosts SERVICE=name ARGS='--check --diff'; settings: .env (see .env.example)"
+
+up: setup ## Build, deploy and verify; installs what is missing, run again it changes nothing
+build: setup ## Build the images of the sources as they are; prints tag, digest and size
+deploy: setup ## Release the sources' version, or VERSION=
+verify: setup ## Check what runs
+status: setup ## Show what runs (FORMAT=json for machines)
+logs: setup ## Show a service's last log lines: make logs SERVICE=backend
+down: setup ## Stop and remove what runs; data, secrets and images stay
+destroy: setup ## Remove everything of the stack, data too: make destroy CONFIRM=berth
+
+$(VERBS):
+	@$(PLAYBOOK) $(options) playbooks/$@.yml
+
+setup: $(VENV)/.installed $(COLLECTIONS)/.installed ## Make the virtual environment with Ansible and its collections
+
+setup-test: $(VENV)/.installed-test $(COLLECTIONS)/.installed
+
+$(VENV)/.installed: requirements.txt
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@echo "setup: installing Ansible into $(VENV)"
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
+	@echo "setup: installing the test tools into $(VENV)"
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	@touch $@
+
+$(COLLECTIONS)/.installed: requirements.yml bin/install-collections | $(VENV)/.installed
+	@$(VENV)/bin/python bin/install-collections $(COLLECTIONS)
+	@touch $@
+
+test: setup-test ## Lint, unit tests and Molecule
+	@bin/test
+
+lint: setup-test ## ansible-lint (production profile), yamllint, ruff
+	@bin/test lint
+
+unit: setup-test ## pytest over plugins and roles' tables
+	@bin/test unit
+
+molecule: setup-test ## One Molecule scenario: make molecule S=default
+	@bin/test molecule $(or $(S),default)

@@ -1,0 +1,1 @@
+"""Task assistant: a FastAPI backend whose chat manages tasks through MCP tools."""

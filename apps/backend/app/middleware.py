@@ -1,0 +1,88 @@
+"""What happens around every request: its id, its line in the log, its metrics, an answer when all else failed."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.logs import request_id_var
+from app.mcp_server import PATH as MCP_PATH
+from app.metrics import Metrics
+from app.problems import ProblemError
+
+logger = logging.getLogger("app.access")
+
+REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{1,64}$")
+METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
+# Asked every few seconds: at INFO they would bury the rest.
+PROBES = frozenset({("GET", "/health"), ("GET", "/health/ready"), ("GET", "/metrics"), ("OPTIONS", MCP_PATH)})
+
+
+class Observe:
+    """ASGI middleware around the whole application."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        request_id = given if REQUEST_ID.match(given) else uuid4().hex
+        request_id_var.set(request_id)
+        state = scope.setdefault("state", {})
+        status = 0
+        begun = time.perf_counter()
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-Id"] = request_id
+                headers["X-Content-Type-Options"] = "nosniff"
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        self.metrics.in_flight.inc()
+        try:
+            await self.app(scope, receive, send_with_headers)
+        except Exception:
+            logger.error("unhandled error", exc_info=True)
+            if not status:
+                problem = ProblemError(500, "internal-error", "Something went wrong here.")
+                await problem.response(scope["path"])(scope, receive, send_with_headers)
+        finally:
+            self.metrics.in_flight.dec()
+            self._record(scope, status, time.perf_counter() - begun, state.get("user_id"))
+
+    def _record(self, scope: Scope, status: int, seconds: float, user_id: str | None) -> None:
+        route = route_of(scope)
+        method = scope["method"] if scope["method"] in METHODS else "OTHER"
+        self.metrics.requests.labels(method, route, str(status)).inc()
+        self.metrics.duration.labels(method, route).observe(seconds)
+        level = logging.DEBUG if (method, route) in PROBES and status < 500 else logging.INFO
+        fields = {
+            "method": method,
+            "route": route,
+            # 0: the client went away before there was an answer.
+            "status": status,
+            "duration_ms": round(seconds * 1000, 1),
+            "user_id": user_id,
+        }
+        logger.log(level, "request", extra={"fields": fields})
+
+
+def route_of(scope: Scope) -> str:
+    """The route's template: what a client puts into a path is in neither the log nor a label."""
+    template = getattr(scope.get("route"), "path_format", None)
+    if isinstance(template, str) and template != "":
+        return template
+    return MCP_PATH if scope["path"] == MCP_PATH else "unmatched"

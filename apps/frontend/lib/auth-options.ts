@@ -1,0 +1,61 @@
+import type { BetterAuthOptions } from "better-auth";
+import { jwt } from "better-auth/plugins/jwt";
+import type { Pool } from "pg";
+import { type Level, log } from "./log.ts";
+import type { Settings } from "./settings.ts";
+
+const TOKEN_LIFETIME = "15m";
+
+/** What the running application and the migrations must agree on. */
+export function authOptions(settings: Settings, database: Pool) {
+  const { authUrl, rateLimit } = settings;
+  const credentials = { window: 60, max: rateLimit.credentialsPerMinute };
+  return {
+    appName: "Berth",
+    baseURL: authUrl,
+    basePath: "/api/auth",
+    secret: settings.authSecret,
+    ...(settings.authSecrets ? { secrets: settings.authSecrets } : {}),
+    trustedOrigins: [authUrl, ...settings.trustedOrigins],
+    database,
+    emailAndPassword: { enabled: true, autoSignIn: true, minPasswordLength: 8, maxPasswordLength: 128 },
+    user: { deleteUser: { enabled: true } },
+    session: { expiresIn: 7 * 24 * 3600, updateAge: 24 * 3600 },
+    // Counted per process: a bound against guessing, not an exact quota over replicas.
+    rateLimit: {
+      enabled: rateLimit.enabled,
+      storage: "memory" as const,
+      window: 60,
+      max: rateLimit.perMinute,
+      customRules: {
+        "/sign-in/*": credentials,
+        "/sign-up/*": credentials,
+        "/delete-user": credentials,
+        "/change-password": credentials,
+        // The backend fetches the keys without a client address; a limit would be shared by all of them.
+        "/jwks": false as const,
+      },
+    },
+    advanced: {
+      useSecureCookies: authUrl.startsWith("https:"),
+      ipAddress: settings.trustedProxies.length > 0 ? { trustedProxies: settings.trustedProxies } : {},
+    },
+    telemetry: { enabled: false },
+    logger: {
+      level: "debug" as const,
+      log: (level, message) => log((level === "warn" ? "warning" : level) as Level, message.replace(/^\[better-auth\]:? */i, ""), { logger: "auth" }),
+    },
+    plugins: [
+      jwt({
+        jwks: { keyPairConfig: { alg: "EdDSA", crv: "Ed25519" } },
+        jwt: {
+          issuer: authUrl,
+          audience: authUrl,
+          expirationTime: TOKEN_LIFETIME,
+          // The backend needs `sub` and nothing else; names and addresses stay out of tokens.
+          definePayload: () => ({}),
+        },
+      }),
+    ],
+  } satisfies BetterAuthOptions;
+}

@@ -1,0 +1,56 @@
+"""Hold every variable that a user can set against the specifications of the roles, before anything is touched.
+
+A role validates its own arguments when it starts; by then the roles before it have acted. This looks at all of them at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    """The action; argument: roles_dir, the directory whose */meta/argument_specs.yml are read."""
+
+    _requires_connection = False
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        problems: list[str] = []
+        for path in sorted(Path(self._task.args["roles_dir"]).glob("*/meta/argument_specs.yml")):
+            options = yaml.safe_load(path.read_text())["argument_specs"]["main"].get("options") or {}
+            values = self._values(options, task_vars or {})
+            # What a user did not set has its default, which tests hold against the specification.
+            asked = {
+                name: {key: value for key, value in spec.items() if key not in ("required", "default")} for name, spec in options.items()
+            }
+            outcome = ArgumentSpecValidator({name: asked[name] for name in values}).validate(values)
+            problems += [f"{message}   (role {path.parent.parent.name})" for message in outcome.error_messages]
+            problems += self._patterns(options, values)
+        if problems:
+            result.update(
+                failed=True,
+                msg="\n".join(["These settings cannot be:", *problems, "They are set in group_vars/, the inventory, .env or by -e."]),
+            )
+        result.setdefault("changed", False)
+        return result
+
+    def _values(self, options: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        """Those options that have a value now; some get theirs only during the run."""
+        found = {}
+        for name in options:
+            if name in task_vars:
+                try:
+                    found[name] = self._templar.template(task_vars[name])
+                except AnsibleError:
+                    continue
+        return found
+
+    @staticmethod
+    def _patterns(options: dict[str, Any], values: dict[str, Any]) -> list[str]:
+        return []

@@ -1,0 +1,48 @@
+"""Tell what a failed build says, in the order in which a tired person wants it."""
+
+from __future__ import annotations
+
+import re
+
+# What the last lines of a build betray, and what to do about it. First match wins.
+CAUSES = (
+    (
+        r"CERTIFICATE_VERIFY_FAILED|self.signed certificate|unable to get local issuer",
+        "the build does not trust the network's certificates: set SSL_CERT_FILE (or container_ca_bundle) to your site's CA bundle",
+    ),
+    (
+        r"Temporary failure (in name )?resol|Could not resolve|EAI_AGAIN|ENOTFOUND|Network is unreachable|ECONNREFUSED",
+        "the build cannot reach the network: check DNS and the proxy of the Docker host",
+    ),
+    (
+        r"requires a different Python|Requires-Python|requires-python",
+        "the source asks for another Python than the image has: set backend_image_debian_release=trixie for Python 3.13",
+    ),
+    (r"No matching distribution found|ResolutionImpossible", "a Python requirement cannot be satisfied: see the package named above"),
+    (
+        r"npm ci.*package-lock|EUSAGE|ERR_PNPM_OUTDATED_LOCKFILE|frozen-lockfile",
+        "the lock file does not match package.json: make it anew and commit it",
+    ),
+    (
+        r"Unsupported engine|EBADENGINE|Node.js version .* is required",
+        "the source asks for another Node.js: set frontend_image_debian_release=trixie for Node.js 20",
+    ),
+    (r"Type error:|Failed to compile|SyntaxError", "the source does not compile: see the file and line above"),
+    (r"[Nn]o space left on device", "the disk of the Docker host is full: docker system df"),
+)
+NOISE = re.compile(r"^(#\d+ (CACHED|DONE|sha256|extracting|transferring|resolve)|\s*$|-+$|>>> |\s*\d+ \|)")
+
+
+def build_failure(text: str, lines: int = 25) -> str:
+    """The failing step's last `lines` lines, and the likely cause with what to do."""
+    kept = [line for line in str(text).splitlines() if not NOISE.match(line)]
+    tail = "\n".join(kept[-lines:])
+    cause = next((advice for pattern, advice in CAUSES if re.search(pattern, "\n".join(kept[-200:]))), None)
+    return tail + (f"\nLikely cause: {cause}." if cause else "")
+
+
+class FilterModule:
+    """Filters of the role container."""
+
+    def filters(self) -> dict[str, object]:
+        return {"build_failure": build_failure}

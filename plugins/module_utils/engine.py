@@ -1,0 +1,146 @@
+"""A small client of the Docker Engine API, so that one module run can read and change a whole stack.
+
+Only the standard library is used: the host needs nothing but Python. Paths and bodies are those of the Engine API,
+https://docs.docker.com/reference/api/engine/ ; the lowest version spoken is 1.44 (Docker 25), which `start_interval` needs.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+API_VERSION = "1.44"
+DEFAULT_HOST = "unix:///var/run/docker.sock"
+
+
+class EngineError(Exception):
+    """What the engine answered instead of a result: HTTP `status` (0: it cannot be reached) and its message."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Engine:
+    """One Docker Engine, by a `unix://` or `tcp://` address (TLS by DOCKER_CERT_PATH, as the docker CLI does)."""
+
+    def __init__(self, host: str | None = None, timeout: float = 60) -> None:
+        self.host = host or os.environ.get("DOCKER_HOST") or DEFAULT_HOST
+        self.timeout = timeout
+
+    def _connection(self, timeout: float | None = None) -> http.client.HTTPConnection:
+        url = urlsplit(self.host)
+        timeout = timeout or self.timeout
+        if url.scheme == "unix":
+            return _UnixConnection(url.path, timeout)
+        if url.scheme != "tcp":
+            raise EngineError(0, f"the engine address {self.host!r} is neither unix:// nor tcp://")
+        if os.environ.get("DOCKER_TLS_VERIFY"):
+            certificates = os.environ.get("DOCKER_CERT_PATH", os.path.expanduser("~/.docker"))
+            context = ssl.create_default_context(cafile=os.path.join(certificates, "ca.pem"))
+            context.load_cert_chain(os.path.join(certificates, "cert.pem"), os.path.join(certificates, "key.pem"))
+            return http.client.HTTPSConnection(url.hostname, url.port or 2376, timeout=timeout, context=context)
+        return http.client.HTTPConnection(url.hostname, url.port or 2375, timeout=timeout)
+
+    def _open(self, method: str, path: str, query: dict[str, Any] | None, body: Any, timeout: float | None) -> http.client.HTTPResponse:
+        encoded = {
+            key: json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+            for key, value in (query or {}).items()
+            if value is not None
+        }
+        target = f"/v{API_VERSION}{quote(path)}" + (f"?{urlencode(encoded)}" if encoded else "")
+        connection = self._connection(timeout)
+        try:
+            if body is None:
+                connection.request(method, target)
+            else:
+                connection.request(method, target, json.dumps(body), {"Content-Type": "application/json"})
+            return connection.getresponse()
+        except OSError as error:
+            raise EngineError(0, f"no Docker Engine answers at {self.host}: {error}") from error
+
+    def call(self, method: str, path: str, query: dict[str, Any] | None = None, body: Any = None, timeout: float | None = None) -> Any:
+        """Send one request; return the decoded JSON answer (or the raw bytes, where it is none)."""
+        response = self._open(method, path, query, body, timeout)
+        payload = response.read()
+        if response.status >= 400:
+            try:
+                message = json.loads(payload)["message"]
+            except (ValueError, KeyError, TypeError):
+                message = payload.decode(errors="replace") or response.reason
+            raise EngineError(response.status, message)
+        if response.headers.get_content_type() == "application/json" and payload:
+            return json.loads(payload)
+        return payload
+
+    def find(self, path: str) -> Any | None:
+        """GET an object; None when the engine does not have it."""
+        try:
+            return self.call("GET", path)
+        except EngineError as error:
+            if error.status == 404:
+                return None
+            raise
+
+    def listing(self, kind: str, labels: dict[str, str] | None = None, **query: Any) -> list[dict[str, Any]]:
+        """List `containers`, `networks`, `volumes` or `images` that carry all of `labels`."""
+        filters = {"label": [f"{key}={value}" for key, value in (labels or {}).items()]}
+        if kind == "containers":
+            return self.call("GET", "/containers/json", {"all": "true", "filters": filters, **query})
+        if kind == "images":
+            return self.call("GET", "/images/json", {"filters": filters, **query})
+        answer = self.call("GET", f"/{kind}", {"filters": filters, **query})
+        return (answer["Volumes"] or []) if kind == "volumes" else answer
+
+    def logs(self, container: str, lines: int = 20) -> str:
+        """The last `lines` lines that a container wrote to stdout and stderr."""
+        raw = self.call("GET", f"/containers/{container}/logs", {"stdout": 1, "stderr": 1, "tail": lines})
+        return b"".join(_frames(raw)).decode(errors="replace").rstrip()
+
+    def execute(self, container: str, command: list[str], user: str | None = None) -> tuple[int, str]:
+        """Run a command in a running container; return its exit status and what it wrote."""
+        body: dict[str, Any] = {"Cmd": command, "AttachStdout": True, "AttachStderr": True}
+        if user:
+            body["User"] = user
+        started = self.call("POST", f"/containers/{container}/exec", body=body)["Id"]
+        raw = self.call("POST", f"/exec/{started}/start", body={"Detach": False, "Tty": False})
+        status = self.call("GET", f"/exec/{started}/json")["ExitCode"]
+        return status, b"".join(_frames(raw)).decode(errors="replace")
+
+
+def _frames(raw: bytes) -> Iterator[bytes]:
+    """Split the engine's multiplexed stream (8 byte header, payload) into its payloads."""
+    position = 0
+    while position + 8 <= len(raw):
+        size = struct.unpack(">I", raw[position + 4 : position + 8])[0]
+        yield raw[position + 8 : position + 8 + size]
+        position += 8 + size
+
+
+def wait_until(condition: Any, seconds: float, interval: float = 0.1) -> Any:
+    """Call `condition` until it returns something true or `seconds` have passed; return the last result."""
+    deadline = time.monotonic() + seconds
+    while True:
+        result = condition()
+        if result or time.monotonic() > deadline:
+            return result
+        time.sleep(interval)

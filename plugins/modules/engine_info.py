@@ -1,0 +1,73 @@
+#!/usr/bin/python
+"""Tell whether a Docker Engine answers on the host, and which."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.engine import Engine, EngineError, wait_until
+
+DOCUMENTATION = r"""
+module: engine_info
+short_description: Tell whether a Docker Engine answers on the host, and which
+description: Asks the engine for its version; an engine that does not answer is a result, not a failure.
+options:
+  docker_host:
+    description: Address of the engine; the environment's DOCKER_HOST or the local socket by default.
+    type: str
+  wait:
+    description: Seconds to wait for an engine that is starting.
+    type: int
+    default: 0
+"""
+
+EXAMPLES = r"""
+- name: Ask the engine
+  engine_info:
+  register: __engine
+"""
+
+RETURN = r"""
+running: {description: Whether an engine answers., type: bool, returned: always}
+version: {description: The engine's version., type: str, returned: when running, sample: 26.1.5}
+api_version: {description: Highest API version that it speaks., type: str, returned: when running}
+error: {description: Why it does not answer., type: str, returned: when not running}
+cli: {description: Path of the docker CLI, empty where there is none., type: str, returned: always}
+daemon: {description: Path of dockerd, empty where there is none., type: str, returned: always}
+buildx: {description: Whether the docker CLI has its buildx plugin., type: bool, returned: always}
+"""
+
+
+# Where the docker CLI looks for plugins, besides the user's own directory.
+PLUGIN_DIRECTORIES = ("/usr/local/lib/docker", "/usr/local/libexec/docker", "/usr/lib/docker", "/usr/libexec/docker", "~/.docker")
+
+
+def _buildx() -> bool:
+    return any(
+        os.access(os.path.join(os.path.expanduser(directory), "cli-plugins", "docker-buildx"), os.X_OK) for directory in PLUGIN_DIRECTORIES
+    )
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={"docker_host": {"type": "str"}, "wait": {"type": "int", "default": 0}}, supports_check_mode=True)
+    engine = Engine(module.params["docker_host"], timeout=10)
+    last: dict[str, str] = {}
+
+    def version() -> dict | None:
+        try:
+            return engine.call("GET", "/version")
+        except EngineError as error:
+            last["error"] = str(error)
+            return None
+
+    found = wait_until(version, module.params["wait"], interval=0.25)
+    tools = {"cli": shutil.which("docker") or "", "daemon": shutil.which("dockerd") or "", "buildx": _buildx()}
+    if found:
+        module.exit_json(running=True, version=found["Version"], api_version=found["ApiVersion"], **tools)
+    module.exit_json(running=False, error=last["error"], **tools)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+#!/usr/bin/python
+"""Name the content of a set of sources: what images built from them would hold."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.build_context import Ignore, content_hash
+
+DOCUMENTATION = r"""
+module: source_version
+short_description: Name the content of a set of sources
+description:
+  - Hashes what BuildKit would be sent for each image, with its Dockerfile and build arguments, and combines the hashes with the
+    git description of the first source into one version. The same version means the same content.
+options:
+  images:
+    description: "By image: C(source) (path), C(dockerfile) (path), C(args) (build arguments), C(base) (hash of what it is built on)."
+    type: dict
+    required: true
+  pair:
+    description: The images that a release is made of; the version names these. All of them by default.
+    type: list
+    elements: str
+    default: []
+  version:
+    description: A name of the user's own for this content, instead of the derived one.
+    type: str
+    default: ""
+"""
+
+EXAMPLES = r"""
+- name: Name what would be built
+  source_version:
+    images:
+      backend: {source: /srv/app/backend, dockerfile: /srv/berth/Dockerfile, args: {}}
+  register: __version
+"""
+
+RETURN = r"""
+version: {description: "Git description (marked C(dirty) where the tree is), then 7 digits of the content's hash.", type: str,
+  returned: always, sample: v1.2.0-3-g1a2b3c4-9f8e7d6}
+revision: {description: Full hash of the commit, empty outside git., type: str, returned: always}
+created: {description: "Seconds since 1970 of the commit that last touched each source, by image.", type: dict, returned: always}
+contents: {description: "SHA-256 of each image's content, by image.", type: dict, returned: always}
+dirty: {description: Whether a source has changes that are not committed., type: bool, returned: always}
+"""
+
+
+def git(path: Path, *arguments: str) -> str | None:
+    """What git says, or None outside a checkout or without git."""
+    try:
+        # The playbook may run as root over a user's checkout: that is no reason for git to refuse to read it.
+        done = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(path), *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def describe(paths: list[Path]) -> tuple[str, str, bool]:
+    """(description, revision, dirty) of the checkout that holds the first of `paths`."""
+    revision = git(paths[0], "rev-parse", "HEAD")
+    if revision is None:
+        return "source", "", False
+    dirty = any(git(path, "status", "--porcelain", "--", ".") for path in paths)
+    description = git(paths[0], "describe", "--tags", "--always", "--abbrev=7") or revision[:7]
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", description)[-40:].lstrip(".-") + ("-dirty" if dirty else ""), revision, dirty
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "images": {"type": "dict", "required": True},
+            "pair": {"type": "list", "elements": "str", "default": []},
+            "version": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    images: dict[str, Any] = module.params["images"]
+    contents: dict[str, str] = {}
+    created: dict[str, int] = {}
+    for name, image in images.items():
+        source, dockerfile = Path(image["source"]), Path(image["dockerfile"])
+        if not source.is_dir():
+            module.fail_json(msg=f"the source of image {name} is {source}: there is no such directory")
+        ignore_file = dockerfile.with_name(dockerfile.name + ".dockerignore")
+        ignore = Ignore(ignore_file.read_text() if ignore_file.is_file() else "")
+        recipe = json.dumps([image.get("args") or {}, image.get("base") or ""], sort_keys=True).encode()
+        contents[name] = content_hash(source, ignore, dockerfile.read_bytes(), recipe)
+        created[name] = int(git(source, "log", "-1", "--format=%ct", "--", ".") or 0)
+    pair = module.params["pair"] or sorted(images)
+    description, revision, dirty = describe([Path(images[name]["source"]) for name in pair])
+    together = hashlib.sha256("".join(contents[name] for name in pair).encode()).hexdigest()
+    module.exit_json(
+        changed=False,
+        version=module.params["version"] or f"{description}-{together[:7]}",
+        revision=revision,
+        created=created,
+        contents=contents,
+        dirty=dirty,
+    )
+
+
+if __name__ == "__main__":
+    main()
