@@ -21,7 +21,7 @@ def as_container(service: dict[str, Any], common: dict[str, Any], version: str) 
         | service.get("labels", {})
         | {
             "berth.service": service["service"],
-            "berth.version": version,
+            "berth.version": service.get("tag") or version,
         }
     )
     spec["tmpfs"] = list(common.get("tmpfs", [])) + list(service.get("tmpfs", []))

@@ -58,7 +58,7 @@ function ToolCallView({ call, settled }: { call: ToolCall; settled: boolean }) {
       <summary>
         <ToolIcon />
         <span className="tool-name">{call.name}</span>
-        <span className="tool-gist">{gist(call.arguments)}</span>
+        <span className="tool-gist">{gist(call)}</span>
         <span className="tool-state">
           {finished ? <CheckIcon /> : null}
           <span className="visually-hidden">{finished ? "finished" : "running"}</span>
@@ -83,10 +83,13 @@ function ToolCallView({ call, settled }: { call: ToolCall; settled: boolean }) {
   );
 }
 
-/** The most telling argument: a title, a search, else the first text. */
-function gist(values: Record<string, unknown>): string {
-  const value = values.title ?? values.query ?? values.q ?? Object.values(values).find((each) => typeof each === "string");
-  return typeof value === "string" ? value : "";
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** What the call was about: a title, given or found, else the first words among its arguments. */
+function gist({ arguments: given, result }: ToolCall): string {
+  const found = typeof result === "object" && result !== null && "title" in result ? result.title : undefined;
+  const candidates = [given.title, found, ...Object.values(given)];
+  return candidates.find((each): each is string => typeof each === "string" && !UUID.test(each)) ?? "";
 }
 
 /** JSON for people; results that are JSON inside a string are unwrapped. */

@@ -7,7 +7,7 @@ import { ChatMessageView } from "./chat-message";
 import { ConversationList } from "./conversation-list";
 import { HistoryIcon, PlusIcon, SendIcon, SparkIcon, StopIcon } from "./icons";
 
-const SUGGESTIONS = ["Add a task: buy milk", "What is still open?", "List my tasks"];
+const SUGGESTIONS = ["Add a task: buy milk", "List my open tasks", "Complete buy milk"];
 const MESSAGE_LENGTH = 4000;
 /** Closer to the end than this, the view follows the answer as it grows. */
 const FOLLOW_PIXELS = 80;

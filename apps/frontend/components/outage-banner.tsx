@@ -48,7 +48,7 @@ export function OutageBanner({ api, online }: { api: Api; online: boolean }) {
     <div className="outage" role="alert">
       <OfflineIcon />
       <p>
-        <strong>The server cannot be reached.</strong> What you see may be out of date. It is tried again on its own.
+        <strong>The server cannot be reached.</strong> What you see may be out of date. Trying again in the background.
       </p>
       <button type="button" className="button" onClick={() => void ask()} disabled={asking}>
         Try now

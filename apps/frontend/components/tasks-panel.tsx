@@ -36,6 +36,11 @@ export function TasksPanel({ tasks, filter, onFilter, search, settledSearch, onS
   const rows = useRef<HTMLUListElement>(null);
   const lastRow = useRef<number>(undefined);
 
+  // What failed for want of a server can be tried again once there is one.
+  useEffect(() => {
+    if (online) setActionError(undefined);
+  }, [online]);
+
   useEffect(() => {
     if (!deleted) return;
     const timer = setTimeout(() => setDeleted(undefined), UNDO_MS);
