@@ -78,7 +78,8 @@ test("from signing up to signing out", async ({ page, account, monitor, picture 
     await expect(conversations).toHaveCount(1);
     await picture("history");
     await conversations.getByRole("button").first().click();
-    await expect(page.getByText("add a task: buy milk", { exact: true })).toBeVisible();
+    await expect(conversations).toHaveCount(0);
+    await expect(page.locator(".message.user").first()).toHaveText(/add a task: buy milk/);
     await page.getByRole("button", { name: "History", exact: true }).click();
     await conversations.getByRole("button", { name: "Delete conversation" }).click();
     await expect(page.getByText("No conversations yet.")).toBeVisible();

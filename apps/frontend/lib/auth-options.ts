@@ -1,10 +1,31 @@
-import type { BetterAuthOptions } from "better-auth";
-import { jwt } from "better-auth/plugins/jwt";
+import type { BetterAuthOptions, GenericEndpointContext } from "better-auth";
+import { symmetricDecrypt } from "better-auth/crypto";
+import { type Jwk, jwt } from "better-auth/plugins/jwt";
 import type { Pool } from "pg";
 import { type Level, log } from "./log.ts";
 import type { Settings } from "./settings.ts";
 
 const TOKEN_LIFETIME = "15m";
+
+/**
+ * The signing keys that a request may use. Their private halves lie in the database, encrypted with BETTER_AUTH_SECRET, so
+ * after a change of the secret the old ones cannot be opened: they are left out where a token is signed (a new one is then
+ * made), and stay published until the tokens that they signed are long gone. Releases on both sides of the change can
+ * therefore run at the same time.
+ */
+async function signingKeys(context: GenericEndpointContext): Promise<Jwk[]> {
+  const keys = await context.context.adapter.findMany<Jwk>({ model: "jwks" });
+  if (context.path === "/jwks") return keys;
+  const usable = await Promise.all(
+    keys.map(({ privateKey }) =>
+      symmetricDecrypt({ key: context.context.secretConfig, data: JSON.parse(privateKey) as string }).then(
+        () => true,
+        () => false,
+      ),
+    ),
+  );
+  return keys.filter((_key, index) => usable[index]);
+}
 
 /** What the running application and the migrations must agree on. */
 export function authOptions(settings: Settings, database: Pool) {
@@ -15,7 +36,6 @@ export function authOptions(settings: Settings, database: Pool) {
     baseURL: authUrl,
     basePath: "/api/auth",
     secret: settings.authSecret,
-    ...(settings.authSecrets ? { secrets: settings.authSecrets } : {}),
     trustedOrigins: [authUrl, ...settings.trustedOrigins],
     database,
     emailAndPassword: { enabled: true, autoSignIn: true, minPasswordLength: 8, maxPasswordLength: 128 },
@@ -48,6 +68,7 @@ export function authOptions(settings: Settings, database: Pool) {
     plugins: [
       jwt({
         jwks: { keyPairConfig: { alg: "EdDSA", crv: "Ed25519" } },
+        adapter: { getJwks: signingKeys },
         jwt: {
           issuer: authUrl,
           audience: authUrl,

@@ -8,8 +8,6 @@ export interface Settings {
   databasePoolSize: number;
   /** Signs cookies and encrypts the private signing keys. */
   authSecret: string;
-  /** Versioned secrets, newest first; `authSecret` then only decrypts what predates them. */
-  authSecrets: { version: number; value: string }[] | undefined;
   /** The public origin; issuer and audience of the tokens. */
   authUrl: string;
   trustedOrigins: string[];
@@ -101,21 +99,11 @@ export function readSettings(env: Environment = process.env): Settings {
   const authUrl = required("BETTER_AUTH_URL");
   if (authUrl && !isOrigin(authUrl)) problems.push("BETTER_AUTH_URL must be an origin such as https://tasks.example.org");
   const authSecret = secret("BETTER_AUTH_SECRET", required("BETTER_AUTH_SECRET"));
-  const authSecrets = read("BETTER_AUTH_SECRETS")
-    ?.split(/[\s,]+/)
-    .filter(Boolean)
-    .map((entry) => {
-      const [, version, value] = /^(\d+):(.+)$/.exec(entry) ?? [];
-      if (version === undefined || value === undefined) problems.push("BETTER_AUTH_SECRETS must read version:secret, newest first, separated by commas");
-      else secret("BETTER_AUTH_SECRETS", value);
-      return { version: Number(version), value: value ?? "" };
-    });
 
   const settings: Settings = {
     databaseUrl,
     databasePoolSize: number("DATABASE_POOL_SIZE", 5, 1),
     authSecret,
-    authSecrets,
     authUrl: authUrl.replace(/\/$/, ""),
     trustedOrigins: list("TRUSTED_ORIGINS"),
     trustedProxies: list("TRUSTED_PROXIES"),

@@ -37,7 +37,6 @@ describe("readSettings", () => {
     assert.equal(settings.authSecret, good.BETTER_AUTH_SECRET);
     assert.equal(settings.databasePoolSize, 5);
     assert.deepEqual(settings.rateLimit, { enabled: true, perMinute: 600, credentialsPerMinute: 60 });
-    assert.equal(settings.authSecrets, undefined);
   });
 
   test("takes values from files, without the final newline", () => {
@@ -94,25 +93,20 @@ describe("readSettings", () => {
     assert.equal(readSettings({ ...good, BETTER_AUTH_URL: "https://localhost:8443/" }).authUrl, "https://localhost:8443");
   });
 
-  test("reads lists, switches, numbers and versioned secrets", () => {
-    const next = "Zk3mR9vTq1LxW5yB8nC2dF6gH4jK7pS0";
+  test("reads lists, switches and numbers", () => {
     const settings = readSettings({
       ...good,
       TRUSTED_ORIGINS: "https://a.example, https://b.example",
       AUTH_RATE_LIMIT_ENABLED: "off",
       DATABASE_POOL_SIZE: "9",
-      BETTER_AUTH_SECRETS: `2:${next},1:${good.BETTER_AUTH_SECRET}`,
     });
     assert.deepEqual(settings.trustedOrigins, ["https://a.example", "https://b.example"]);
     assert.equal(settings.rateLimit.enabled, false);
     assert.equal(settings.databasePoolSize, 9);
-    assert.deepEqual(settings.authSecrets, [{ version: 2, value: next }, { version: 1, value: good.BETTER_AUTH_SECRET }]);
   });
 
-  test("refuses what is no number, no switch, no versioned secret", () => {
+  test("refuses what is no number or no switch", () => {
     assert.match(problemsOf({ ...good, DATABASE_POOL_SIZE: "many" }).join(), /DATABASE_POOL_SIZE/);
     assert.match(problemsOf({ ...good, AUTH_RATE_LIMIT_ENABLED: "perhaps" }).join(), /AUTH_RATE_LIMIT_ENABLED/);
-    assert.match(problemsOf({ ...good, BETTER_AUTH_SECRETS: "secret" }).join(), /BETTER_AUTH_SECRETS/);
-    assert.match(problemsOf({ ...good, BETTER_AUTH_SECRETS: "1:changeme" }).join(), /placeholder/);
   });
 });

@@ -1,0 +1,152 @@
+"""What a person wants to read of a run: what changed, what takes long, what went wrong; all of it with -v.
+
+With BERTH_OUTPUT=plain only what a playbook says by ansible.builtin.debug is printed, for verbs that answer a question.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any
+
+from ansible import constants as C
+from ansible.plugins.callback.default import CallbackModule as Default
+
+DOCUMENTATION = r"""
+name: berth
+type: stdout
+short_description: Short output with progress
+description: Prints what changed, what takes long and what went wrong; with -v everything that the default callback prints.
+extends_documentation_fragment: [default_callback, result_format_callback]
+"""
+
+PROGRESS_AFTER = 5.0
+PROGRESS_EVERY = 10.0
+QUESTIONS = ("ansible.builtin.debug", "debug")
+
+
+class CallbackModule(Default):
+    """The default callback, shortened."""
+
+    CALLBACK_NAME = "berth"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._plain = os.environ.get("BERTH_OUTPUT") == "plain"
+        self._task_name = ""
+        self._task_started = time.monotonic()
+        self._waiting = threading.Event()
+        threading.Thread(target=self._progress, daemon=True).start()
+
+    @property
+    def _short(self) -> bool:
+        return self._display.verbosity == 0
+
+    def _progress(self) -> None:
+        """Say now and then that a task is still running, so that no minute passes without a word."""
+        told_at = 0.0
+        while True:
+            time.sleep(1)
+            if not self._waiting.is_set() or self._plain or not self._short:
+                continue
+            running = time.monotonic() - self._task_started
+            if running > PROGRESS_AFTER and time.monotonic() - told_at > PROGRESS_EVERY:
+                told_at = time.monotonic()
+                self._display.display(f"  ...       {self._task_name} ({running:.0f} s)")
+
+    def _line(self, word: str, result: Any, color: str | None = None, note: str = "") -> None:
+        seconds = time.monotonic() - self._task_started
+        spent = f" ({seconds:.1f} s)" if seconds > 1 else ""
+        self._display.display(f"  {word:<9} {self.host_label(result)}: {result.task.get_name()}{note}{spent}", color=color)
+
+    # --- the run ------------------------------------------------------------------------------------------------------
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        if not self._short:
+            super().v2_playbook_on_play_start(play)
+        elif not self._plain:
+            self._play = play
+            self._display.display(f"{play.get_name()}{' (check mode)' if play.check_mode else ''}", color=C.COLOR_HIGHLIGHT)
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        self._task_name, self._task_started = task.get_name(), time.monotonic()
+        self._waiting.set()
+        if self._short:
+            self._last_task_name = None
+        else:
+            super().v2_playbook_on_task_start(task, is_conditional)
+
+    def v2_playbook_on_include(self, included_file: Any) -> None:
+        if not self._short:
+            super().v2_playbook_on_include(included_file)
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        self._waiting.clear()
+        if not self._plain:
+            super().v2_playbook_on_stats(stats)
+
+    # --- results ------------------------------------------------------------------------------------------------------
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        if not self._short:
+            super().v2_runner_on_ok(result)
+        elif result.task.action in QUESTIONS:
+            self._say(result.result.get("msg"))
+        elif self._plain:
+            return
+        elif result.result.get("changed"):
+            actions = result.result.get("actions") or []
+            self._line("changed", result, C.COLOR_CHANGED)
+            for action in actions:
+                self._display.display(f"              {action}")
+        else:
+            self._warn(result)
+
+    def v2_runner_item_on_ok(self, result: Any) -> None:
+        if not self._short:
+            super().v2_runner_item_on_ok(result)
+
+    def v2_runner_item_on_skipped(self, result: Any) -> None:
+        if not self._short:
+            super().v2_runner_item_on_skipped(result)
+
+    def v2_runner_item_on_failed(self, result: Any) -> None:
+        if not self._short:
+            super().v2_runner_item_on_failed(result)
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        if not self._short:
+            super().v2_runner_on_failed(result, ignore_errors)
+            return
+        self._line("FAILED", result, C.COLOR_ERROR)
+        for message in self._messages(result.result):
+            self._display.display(message, color=C.COLOR_ERROR, stderr=True)
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        if not self._short:
+            super().v2_runner_on_unreachable(result)
+            return
+        self._line("UNREACHABLE", result, C.COLOR_UNREACHABLE)
+        self._display.display(str(result.result.get("msg", "")), color=C.COLOR_UNREACHABLE, stderr=True)
+
+    # --- words --------------------------------------------------------------------------------------------------------
+
+    def _say(self, message: Any) -> None:
+        for line in message if isinstance(message, list) else [message]:
+            self._display.display(str(line))
+
+    def _warn(self, result: Any) -> None:
+        for warning in result.result.get("warnings") or []:
+            self._display.warning(str(warning))
+
+    def _messages(self, outcome: dict[str, Any]) -> list[str]:
+        """What went wrong: of each item of a loop, or of the task; the ends of a command's output where it was one."""
+        items = [item for item in outcome.get("results") or [] if isinstance(item, dict) and item.get("failed")]
+        if items:
+            return [line for item in items for line in self._messages(item)]
+        if outcome.get("_ansible_no_log"):
+            return ["(the output is hidden because it may hold a secret)"]
+        told = [str(outcome.get("msg") or "")]
+        told += [str(outcome[stream])[-2000:] for stream in ("stdout", "stderr") if outcome.get(stream) and "rc" in outcome]
+        return [line for line in told if line]
