@@ -5,6 +5,7 @@ A role validates its own arguments when it starts; by then the roles before it h
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from ansible.plugins.action import ActionBase
 
 
 class ActionModule(ActionBase):
-    """The action; argument: roles_dir, the directory whose */meta/argument_specs.yml are read."""
+    """The action; arguments: roles_dir, the directory whose */meta/argument_specs.yml are read, and patterns,
+    by variable a regular expression and, in words, what it asks for."""
 
     _requires_connection = False
 
@@ -31,7 +33,7 @@ class ActionModule(ActionBase):
             }
             outcome = ArgumentSpecValidator({name: asked[name] for name in values}).validate(values)
             problems += [f"{message}   (role {path.parent.parent.name})" for message in outcome.error_messages]
-            problems += self._patterns(options, values)
+        problems += self._patterns(self._task.args.get("patterns") or {}, task_vars or {})
         if problems:
             result.update(
                 failed=True,
@@ -51,6 +53,11 @@ class ActionModule(ActionBase):
                     continue
         return found
 
-    @staticmethod
-    def _patterns(options: dict[str, Any], values: dict[str, Any]) -> list[str]:
-        return []
+    def _patterns(self, patterns: dict[str, Any], task_vars: dict[str, Any]) -> list[str]:
+        """Those values that do not look as their regular expression says."""
+        values = self._values(patterns, task_vars)
+        return [
+            f"{name} is {value!r}; it must be {patterns[name][1]}"
+            for name, value in values.items()
+            if not re.fullmatch(patterns[name][0], str(value))
+        ]

@@ -14,6 +14,7 @@ const outage = {
 };
 
 test("a lost backend is shown, and recovered from without a reload @outage", async ({ page, workspace, monitor, picture }) => {
+  test.slow(outage.real, "containers stop and start");
   await workspace.add("Before the outage");
   await page.evaluate(() => Object.assign(window, { samePage: true }));
 
@@ -33,8 +34,12 @@ test("a lost backend is shown, and recovered from without a reload @outage", asy
       await workspace.message.press("Enter");
       await expect(workspace.answers.getByRole("alert")).toBeVisible();
     } finally {
-      if (outage.real) outage.run("OUTAGE_END");
-      else await page.unroute(BACKEND);
+      if (outage.real) {
+        outage.run("OUTAGE_END");
+        await expect.poll(async () => (await page.request.get("/health/ready").catch(() => undefined))?.status(), { timeout: 60_000 }).toBe(200);
+      } else {
+        await page.unroute(BACKEND);
+      }
     }
     await expect(page.locator(".outage")).toBeHidden({ timeout: 30_000 });
   });

@@ -20,7 +20,10 @@ def load(role: str, part: str) -> dict:
 def test_specification_and_defaults_agree(role):
     options = load(role, "meta/argument_specs.yml")["argument_specs"]["main"].get("options") or {}
     defaults = load(role, "defaults/main.yml")
-    wiring = yaml.safe_load((ROOT / "group_vars/all/wiring.yml").read_text())
+    wiring = {
+        **yaml.safe_load((ROOT / "group_vars/all/wiring.yml").read_text()),
+        **yaml.safe_load((ROOT / "group_vars/all/main.yml").read_text()),
+    }
     assert set(defaults) <= set(options), "a default without a specification"
     assert set(options) - set(defaults) <= set(wiring), "a specified option that has no value"
     for name, option in options.items():

@@ -169,9 +169,7 @@ def _as_input(history: Sequence[Turn]) -> list[Any]:
             result = call["result"]
             output = result if isinstance(result, str) else json.dumps(result)
             arguments = json.dumps(call["arguments"])
-            items.append(
-                {"type": "function_call", "call_id": call["id"], "name": call["name"], "arguments": arguments}
-            )
+            items.append({"type": "function_call", "call_id": call["id"], "name": call["name"], "arguments": arguments})
             items.append({"type": "function_call_output", "call_id": call["id"], "output": output})
         items.append({"role": "assistant", "content": turn.reply})
     return items

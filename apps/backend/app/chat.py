@@ -22,6 +22,11 @@ logger = logging.getLogger(__name__)
 Event = tuple[str, dict[str, Any]]
 
 
+def stopping() -> ProblemError:
+    """503: this replica is going; another one, or its successor, will answer."""
+    return unavailable("service", "This replica is stopping. Try again.", 1)
+
+
 class RunningTurn:
     """A turn that is being worked on: its events as they come, its answer in the end."""
 
@@ -36,7 +41,12 @@ class RunningTurn:
 
     async def response(self) -> ChatResponse:
         """The answer; the turn goes on when whoever waits for it is cancelled."""
-        return await asyncio.shield(self.task)
+        try:
+            return await asyncio.shield(self.task)
+        except asyncio.CancelledError:
+            if self.task.cancelled():
+                raise stopping() from None
+            raise
 
     async def stream(self, keepalive: float) -> AsyncIterator[Event | None]:
         """The events, the last being `done` or `error`; None when nothing happened for `keepalive` seconds."""
@@ -68,7 +78,7 @@ class ChatService:
     async def start(self, user: User, message: str, conversation_id: UUID | None, key: str | None) -> RunningTurn:
         """Begin a turn; 404 and 503 of the database come from here, before anything is streamed."""
         if self.draining:
-            raise unavailable("service", "This replica is stopping. Try again.", 1)
+            raise stopping()
         conversation = await self.conversations.open(
             user.id, conversation_id, message, self.settings.chat_history_turns
         )
@@ -92,6 +102,10 @@ class ChatService:
         except ProblemError as error:
             outcome = error.kind
             turn.emit("error", error.problem().model_dump(mode="json", exclude_none=True))
+            raise
+        except asyncio.CancelledError:
+            outcome = "stopped"
+            turn.emit("error", stopping().problem().model_dump(mode="json", exclude_none=True))
             raise
         except Exception:
             problem = ProblemError(500, "internal-error", "Something went wrong here.")
@@ -131,11 +145,12 @@ class ChatService:
             logger.error("chat turn failed", exc_info=error)
 
     async def drain(self) -> None:
-        """Take no new turns and wait for those that run, at most the grace period."""
+        """Take no new turns and wait for those that run; after the grace period stop them."""
         self.draining = True
         deadline = time.monotonic() + self.settings.shutdown_grace
         while self._running and (left := deadline - time.monotonic()) > 0:
             await asyncio.wait(self._running, timeout=left)
+        await self.close()
 
     async def close(self) -> None:
         """Stop what is still running."""

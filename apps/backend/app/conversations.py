@@ -48,9 +48,7 @@ class ConversationService:
     ) -> None:
         """Add a whole turn. The row lock gives turns that end at the same time different positions."""
         async with self.database.session() as session:
-            found = await session.scalars(
-                select(Conversation).where(*_owned(owner, conversation_id)).with_for_update()
-            )
+            found = await session.scalars(select(Conversation).where(*_owned(owner, conversation_id)).with_for_update())
             conversation = found.one_or_none()
             if conversation is None:
                 raise not_found("conversation")
@@ -93,9 +91,7 @@ class ConversationService:
         for turn in turns:
             calls = [ToolCall.model_validate(call) for call in turn.tool_calls]
             messages.append(Message(role="user", content=turn.message, created_at=turn.created_at))
-            messages.append(
-                Message(role="assistant", content=turn.reply, tool_calls=calls, created_at=turn.created_at)
-            )
+            messages.append(Message(role="assistant", content=turn.reply, tool_calls=calls, created_at=turn.created_at))
         summary = ConversationRead.model_validate(row).model_dump()
         return ConversationDetail(**summary, messages=messages, truncated=row.turn_count > len(turns))
 

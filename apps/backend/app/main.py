@@ -6,9 +6,7 @@ import asyncio
 import json
 import logging
 import os
-import signal
 import sys
-import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -32,6 +30,7 @@ from app.metrics import Metrics
 from app.middleware import Observe
 from app.routers import chat, conversations, health, tasks
 from app.settings import Settings, SettingsError
+from app.shutdown import drain_before_exit
 from app.tasks import TaskService
 
 logger = logging.getLogger(__name__)
@@ -62,7 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         assistant.start()
         async with mcp.session_manager.run():
-            with_drain(chat_service)
+            drain_before_exit(chat_service)
             capacity = asyncio.create_task(database.check_capacity())
             logger.info("started", extra={"fields": {"version": settings.app_version}})
             yield
@@ -82,7 +81,6 @@ def create_app(settings: Settings) -> FastAPI:
         version=settings.app_version,
         lifespan=lifespan,
         redoc_url=None,
-        max_body_size=settings.max_body_bytes,
         telemetry={"tracing": False, "metrics": False},
     )
     app.state.settings = settings
@@ -95,40 +93,14 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.chat = chat_service
     app.state.health = health_service
 
-    problems.install(app)
+    problems.install(app, settings.max_body_bytes)
     for module in (health, tasks, chat, conversations):
         app.include_router(module.router)
     guard = Guard(mcp_app, authenticator, request_limit)
     app.router.routes.append(Route(MCP_PATH, guard, name="mcp"))
-    app.add_middleware(Observe, metrics=metrics)
+    app.add_middleware(Observe, metrics=metrics, max_body_bytes=settings.max_body_bytes)
     app.openapi = openapi_of(app, settings)  # type: ignore[method-assign]
     return app
-
-
-def with_drain(chat_service: ChatService) -> None:
-    """On SIGTERM, let running chats end before the server stops listening: they call /mcp of this very process."""
-    loop = asyncio.get_running_loop()
-
-    def stop_after_drain(then: Callable[[int, Any], Any], number: int) -> None:
-        async def stop() -> None:
-            await chat_service.drain()
-            then(number, None)
-
-        if not chat_service.draining:
-            logger.info("stopping", extra={"fields": {"signal": number}})
-            chat_service.draining = True
-            chat_service.stopping = loop.create_task(stop())  # type: ignore[attr-defined]
-        else:  # asked twice: stop now
-            then(number, None)
-
-    if threading.current_thread() is not threading.main_thread():
-        return  # signals belong to the main thread; an embedding program has its own
-    for number in (signal.SIGTERM, signal.SIGINT):
-        previous = signal.getsignal(number)
-        if callable(previous) and previous is not signal.default_int_handler:
-            signal.signal(
-                number, lambda n, _, then=previous: loop.call_soon_threadsafe(stop_after_drain, then, n)
-            )
 
 
 def openapi_of(app: FastAPI, settings: Settings) -> Callable[[], dict[str, Any]]:

@@ -154,9 +154,7 @@ def transport_security(settings: Settings) -> TransportSecuritySettings:
     for name in INTERNAL_HOSTS:
         hosts += [name, f"{name}:*"]
     origins = [f"{public.scheme}://{public.netloc}", *_split(settings.mcp_allowed_origins)]
-    return TransportSecuritySettings(
-        enable_dns_rebinding_protection=True, allowed_hosts=hosts, allowed_origins=origins
-    )
+    return TransportSecuritySettings(enable_dns_rebinding_protection=True, allowed_hosts=hosts, allowed_origins=origins)
 
 
 def _split(value: str) -> list[str]:

@@ -18,7 +18,9 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
-        Gauge("app_info", "What runs.", ["version", "revision"], registry=self.registry).labels(version, revision).set(1)
+        Gauge("app_info", "What runs.", ["version", "revision"], registry=self.registry).labels(version, revision).set(
+            1
+        )
         self.requests = Counter(
             "http_requests_total", "Requests by their outcome.", ["method", "route", "status"], registry=self.registry
         )
@@ -30,7 +32,9 @@ class Metrics:
             registry=self.registry,
         )
         self.in_flight = Gauge("http_requests_in_flight", "Requests being answered.", registry=self.registry)
-        self.chat_turns = Counter("chat_turns_total", "Chat turns by their outcome.", ["outcome"], registry=self.registry)
+        self.chat_turns = Counter(
+            "chat_turns_total", "Chat turns by their outcome.", ["outcome"], registry=self.registry
+        )
         self.chat_in_flight = Gauge("chat_turns_in_flight", "Chat turns being worked on.", registry=self.registry)
         self.tool_calls = Counter(
             "mcp_tool_calls_total", "MCP tool calls by their outcome.", ["tool", "outcome"], registry=self.registry

@@ -8,12 +8,13 @@ import time
 from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.logs import request_id_var
 from app.mcp_server import PATH as MCP_PATH
 from app.metrics import Metrics
-from app.problems import ProblemError
+from app.problems import ProblemError, content_too_large
 
 logger = logging.getLogger("app.access")
 
@@ -26,19 +27,21 @@ PROBES = frozenset({("GET", "/health"), ("GET", "/health/ready"), ("GET", "/metr
 class Observe:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, max_body_bytes: int) -> None:
         self.app = app
         self.metrics = metrics
+        self.max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        given = Headers(scope=scope).get("x-request-id", "")
+        request_headers = Headers(scope=scope)
+        given = request_headers.get("x-request-id", "")
         request_id = given if REQUEST_ID.match(given) else uuid4().hex
         request_id_var.set(request_id)
         state = scope.setdefault("state", {})
-        status = 0
+        status = received = 0
         begun = time.perf_counter()
 
         async def send_with_headers(message: Message) -> None:
@@ -51,9 +54,22 @@ class Observe:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
+        async def counting_receive() -> Message:
+            """For bodies that come without their length."""
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.max_body_bytes:
+                raise HTTPException(413)  # FastAPI lets this kind through while it reads a body
+            return message
+
         self.metrics.in_flight.inc()
         try:
-            await self.app(scope, receive, send_with_headers)
+            length = request_headers.get("content-length", "")
+            if length.isdecimal() and int(length) > self.max_body_bytes:
+                await content_too_large(self.max_body_bytes).response(scope["path"])(scope, receive, send_with_headers)
+            else:
+                await self.app(scope, counting_receive, send_with_headers)
         except Exception:
             logger.error("unhandled error", exc_info=True)
             if not status:

@@ -108,7 +108,12 @@ def not_found(what: str) -> ProblemError:
     return ProblemError(404, "not-found", f"There is no such {what}.")
 
 
-def install(app: FastAPI) -> None:
+def content_too_large(limit: int) -> ProblemError:
+    """413."""
+    return ProblemError(413, "content-too-large", f"A request body may have {limit} bytes at most.")
+
+
+def install(app: FastAPI, max_body_bytes: int) -> None:
     """Answer every error of the application as a problem."""
 
     @app.exception_handler(ProblemError)
@@ -117,13 +122,18 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid(request: Request, error: RequestValidationError) -> Response:
-        errors = [FieldError(location=[storable(part) for part in item["loc"]], message=item["msg"]) for item in error.errors()]
+        errors = [
+            FieldError(location=[storable(part) for part in item["loc"]], message=item["msg"])
+            for item in error.errors()
+        ]
         return ProblemError(422, "invalid-request", "The request is not valid.", errors=errors).response(
             request.url.path
         )
 
     @app.exception_handler(HTTPException)
     async def on_http_exception(request: Request, error: HTTPException) -> Response:
+        if error.status_code == 413:
+            return content_too_large(max_body_bytes).response(request.url.path)
         headers = dict(error.headers or {})
         if error.status_code == 405:
             headers["Allow"] = ", ".join(allowed_methods(request))
@@ -133,12 +143,13 @@ def install(app: FastAPI) -> None:
 
 def allowed_methods(request: Request) -> list[str]:
     """Every method that the path answers to. (Starlette names those of the first route only.)"""
-    methods: set[str] = set()
-    for route in request.app.router.routes:
-        match, _ = route.matches(request.scope)
-        if match is not Match.NONE:
-            methods |= getattr(route, "methods", None) or set()
-    return sorted(methods)
+    routes = request.app.router.routes
+
+    def allowed(method: str) -> bool:
+        scope = {**request.scope, "method": method}
+        return any(route.matches(scope)[0] is Match.FULL for route in routes)
+
+    return [method for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT") if allowed(method)]
 
 
 DESCRIPTIONS = {

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StringConstraints, model_validator
 
 from app.models import DESCRIPTION_MAX, TITLE_MAX
 
@@ -17,7 +17,9 @@ TEXT = r"^[^\x00]*$"
 # The same with something to read in it.
 MESSAGE = r"^[^\x00]*[^\s\x00-\x1f][^\x00]*$"
 
-Title = Annotated[str, Field(min_length=1, max_length=TITLE_MAX, pattern=LINE, examples=["buy milk"])]
+Title = Annotated[
+    str, Field(min_length=1, max_length=TITLE_MAX, pattern=LINE, examples=["buy milk"]), AfterValidator(str.strip)
+]
 Description = Annotated[str, Field(max_length=DESCRIPTION_MAX, pattern=TEXT, examples=["two litres, fresh"])]
 IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._:-]+$")]
 

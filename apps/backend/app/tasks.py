@@ -24,7 +24,10 @@ class TaskService:
         """Store a new task; asked again with the same key, answer the task that the first time made."""
         values = {"id": uuid4(), "owner_id": owner, "idempotency_key": idempotency_key, **task.model_dump()}
         statement = (
-            insert(Task).values(values).on_conflict_do_nothing(constraint="uq_task_owner_idempotency_key").returning(Task)
+            insert(Task)
+            .values(values)
+            .on_conflict_do_nothing(constraint="uq_task_owner_idempotency_key")
+            .returning(Task)
         )
         async with self.database.session() as session:
             row = (await session.scalars(statement)).one_or_none()

@@ -65,5 +65,8 @@ else:
     try:
         asyncio.run(online())
     except SettingsError as error:
-        print(json.dumps({"level": "ERROR", "message": "configuration refused", "problems": error.problems}), file=sys.stderr)
+        print(
+            json.dumps({"level": "ERROR", "message": "configuration refused", "problems": error.problems}),
+            file=sys.stderr,
+        )
         raise SystemExit(1) from None

@@ -156,7 +156,13 @@ class Issuer(HttpServer):
 
     @staticmethod
     def jwk(kid: str, key: Ed25519PrivateKey) -> dict[str, Any]:
-        return {"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": kid, "x": b64(key.public_key().public_bytes_raw())}
+        return {
+            "kty": "OKP",
+            "crv": "Ed25519",
+            "alg": "EdDSA",
+            "kid": kid,
+            "x": b64(key.public_key().public_bytes_raw()),
+        }
 
     def answer(self, request: BaseHTTPRequestHandler, body: bytes) -> None:
         self.fetches += 1

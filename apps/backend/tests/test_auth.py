@@ -17,7 +17,7 @@ from tests.support import Issuer, Process, ScriptedModel, b64, running_backend, 
 
 
 def status_of(backend: Process, token: str, path: str = "/api/tasks") -> int:
-    headers = {"Authorization": f"Bearer {token}"}
+    headers = {"Authorization": b"Bearer " + token.encode("utf-8")}
     response = httpx.get(backend.url + path, headers=headers, trust_env=False)
     if response.status_code == 401:
         assert response.headers["www-authenticate"].startswith("Bearer")
@@ -34,8 +34,10 @@ def test_a_good_token(backend: Process, issuer: Issuer) -> None:
 
 
 def public_pem(issuer: Issuer) -> bytes:
-    return issuer.keys["first"].public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    return (
+        issuer.keys["first"]
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
 
 
@@ -141,18 +143,19 @@ ATTACKS: dict[str, Callable[[Issuer], str]] = {
 @pytest.mark.parametrize("attack", ATTACKS)
 @pytest.mark.parametrize("path", ["/api/tasks", "/mcp"])
 def test_attacks_are_answered_with_401(backend: Process, issuer: Issuer, attack: str, path: str) -> None:
-    token = ATTACKS[attack](issuer).encode("utf-8").decode("latin-1")
-    assert status_of(backend, token, path) == 401
+    assert status_of(backend, ATTACKS[attack](issuer), path) == 401
 
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "Token abc", "bearer"])
+@pytest.mark.parametrize("header", ["", "Bearer", "Basic dXNlcjpwYXNz", "Token abc", "bearer"])
 @pytest.mark.parametrize("path", ["/api/tasks", "/api/conversations", "/mcp"])
 def test_without_a_token(backend: Process, header: str, path: str) -> None:
     headers = {"Authorization": header} if header else {}
     assert httpx.get(backend.url + path, headers=headers, trust_env=False).status_code == 401
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", "/api/chat"), ("POST", "/api/chat/stream"), ("POST", "/api/tasks"), ("POST", "/mcp")])
+@pytest.mark.parametrize(
+    ("method", "path"), [("POST", "/api/chat"), ("POST", "/api/chat/stream"), ("POST", "/api/tasks"), ("POST", "/mcp")]
+)
 def test_posting_without_a_token(backend: Process, method: str, path: str) -> None:
     assert httpx.request(method, backend.url + path, json={"message": "x"}, trust_env=False).status_code == 401
 
@@ -166,7 +169,10 @@ def test_users_reach_their_own_rows_only(signed_in: Callable[[str], httpx.Client
         assert theirs.delete(path).status_code == 404
         assert mine.get(path).status_code == 200
     assert theirs.patch(f"/api/tasks/{task['id']}", json={"title": "taken"}).status_code == 404
-    assert theirs.post("/api/chat", json={"message": "hello", "conversation_id": chat["conversation_id"]}).status_code == 404
+    assert (
+        theirs.post("/api/chat", json={"message": "hello", "conversation_id": chat["conversation_id"]}).status_code
+        == 404
+    )
     assert theirs.get("/api/tasks").json()["total"] == 0
     assert theirs.get("/api/conversations").json()["total"] == 0
     assert "secret" not in theirs.post("/api/chat", json={"message": "list my tasks"}).text
@@ -178,13 +184,15 @@ class TestKeys:
     """The cache of keys, with an issuer and a backend of its own."""
 
     @pytest.fixture(scope="class")
-    def issuer(self) -> Iterator[Issuer]:
+    @classmethod
+    def issuer(cls) -> Iterator[Issuer]:
         server = Issuer()
         yield server
         server.close()
 
     @pytest.fixture(scope="class")
-    def backend(self, database_url: str, issuer: Issuer, scripted: ScriptedModel) -> Iterator[Process]:
+    @classmethod
+    def backend(cls, database_url: str, issuer: Issuer, scripted: ScriptedModel) -> Iterator[Process]:
         changes = {"AUTH_JWKS_REFETCH_INTERVAL": "1", "AUTH_JWKS_TTL": "3"}
         with running_backend(database_url, issuer, scripted.url, **changes) as process:
             yield process.wait()
@@ -232,7 +240,11 @@ class TestKeys:
     def test_keys_of_other_kinds_in_the_set_are_not_used(self, backend: Process, issuer: Issuer) -> None:
         private = rsa.generate_private_key(65537, 2048)
         jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(private.public_key()))
-        issuer.extra = [{**jwk, "kid": "rsa"}, {"kty": "oct", "kid": "oct", "k": b64(b"0" * 32)}, {**Issuer.jwk("enc", issuer.keys["first"]), "use": "enc"}]
+        issuer.extra = [
+            {**jwk, "kid": "rsa"},
+            {"kty": "oct", "kid": "oct", "k": b64(b"0" * 32)},
+            {**Issuer.jwk("enc", issuer.keys["first"]), "use": "enc"},
+        ]
         time.sleep(1.1)
         assert status_of(backend, jwt.encode(issuer.claims(), private, "RS256", {"kid": "rsa"})) == 401
         assert status_of(backend, jwt.encode(issuer.claims(), b"0" * 32, "HS256", {"kid": "oct"})) == 401

@@ -79,7 +79,9 @@ def test_a_stream_ends_with_the_problem(impatient_client: httpx.Client, scripted
     assert again.json()["reply"] == "back"
 
 
-def test_the_model_is_asked_again_a_bounded_number_of_times(impatient_client: httpx.Client, scripted: ScriptedModel) -> None:
+def test_the_model_is_asked_again_a_bounded_number_of_times(
+    impatient_client: httpx.Client, scripted: ScriptedModel
+) -> None:
     answers = [scripted.fail_with(500), scripted.say({"role": "assistant", "content": "second try"})]
     scripted.behaviour = lambda request, body: answers.pop(0)(request, body)
     assert impatient_client.post("/api/chat", json={"message": "x"}).json()["reply"] == "second try"
@@ -132,7 +134,12 @@ def test_an_answer_that_takes_too_long(impatient_client: httpx.Client, scripted:
 
 def test_tools_that_are_away(database_url: str, issuer: Issuer, rehearsal: Process, user: str) -> None:
     with running_backend(
-        database_url, issuer, rehearsal.url, MCP_URL=f"http://127.0.0.1:{free_port()}/mcp", MCP_TIMEOUT="2", MCP_MAX_RETRIES="1"
+        database_url,
+        issuer,
+        rehearsal.url,
+        MCP_URL=f"http://127.0.0.1:{free_port()}/mcp",
+        MCP_TIMEOUT="2",
+        MCP_MAX_RETRIES="1",
     ) as backend:
         backend.wait()
         with httpx.Client(base_url=backend.url, headers=issuer.headers(user), timeout=30, trust_env=False) as http:
@@ -143,14 +150,27 @@ def test_tools_that_are_away(database_url: str, issuer: Issuer, rehearsal: Proce
             assert ready.json()["checks"]["mcp"]["tools"]
 
 
-def test_tools_that_refuse_the_token(database_url: str, issuer: Issuer, rehearsal: Process, backend: Process, user: str) -> None:
+def test_tools_that_refuse_the_token(
+    database_url: str, issuer: Issuer, rehearsal: Process, backend: Process, user: str
+) -> None:
     """An MCP server that trusts another issuer."""
     with running_backend(
-        database_url, issuer, rehearsal.url, MCP_URL=f"{backend.url}/mcp", AUTH_ISSUER="https://other.example", AUTH_AUDIENCE="other"
+        database_url,
+        issuer,
+        rehearsal.url,
+        MCP_URL=f"{backend.url}/mcp",
+        AUTH_ISSUER="https://other.example",
+        AUTH_AUDIENCE="other",
     ) as other:
         other.wait()
         token = issuer.token(user, iss="https://other.example", aud="other")
-        response = httpx.post(f"{other.url}/api/chat", json={"message": "list my tasks"}, headers={"Authorization": f"Bearer {token}"}, timeout=30, trust_env=False)
+        response = httpx.post(
+            f"{other.url}/api/chat",
+            json={"message": "list my tasks"},
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=30,
+            trust_env=False,
+        )
         assert_unavailable(response, "mcp")
 
 
@@ -165,18 +185,28 @@ def test_a_model_that_is_away_degrades_readiness(database_url: str, issuer: Issu
 
 @pytest.mark.skipif("os.environ.get('TEST_DATABASE_URL')", reason="the database is not ours to kill")
 class TestDatabaseOutage:
-    def test_it_starts_while_the_database_is_away(self, issuer: Issuer, scripted: ScriptedModel, postgres: Postgres, database_url: str) -> None:
+    def test_it_starts_while_the_database_is_away(
+        self, issuer: Issuer, scripted: ScriptedModel, postgres: Postgres, database_url: str
+    ) -> None:
         postgres.kill()
         try:
             with running_backend(postgres.url, issuer, scripted.url) as backend:
                 backend.wait()
                 headers = issuer.headers("early")
                 assert_unavailable(httpx.get(f"{backend.url}/api/tasks", headers=headers, trust_env=False), "database")
-                wait_for(lambda: httpx.get(f"{backend.url}/health/ready", trust_env=False).json()["checks"]["model"]["status"] != "starting")
+                wait_for(
+                    lambda: (
+                        httpx.get(f"{backend.url}/health/ready", trust_env=False).json()["checks"]["model"]["status"]
+                        != "starting"
+                    )
+                )
                 ready = httpx.get(f"{backend.url}/health/ready", trust_env=False)
                 assert (ready.status_code, ready.json()["status"]) == (503, "unavailable")
                 postgres.start()
-                wait_for(lambda: httpx.get(f"{backend.url}/api/tasks", headers=headers, trust_env=False).status_code == 200, 5)
+                wait_for(
+                    lambda: httpx.get(f"{backend.url}/api/tasks", headers=headers, trust_env=False).status_code == 200,
+                    5,
+                )
                 wait_for(lambda: httpx.get(f"{backend.url}/health/ready", trust_env=False).status_code == 200, 5)
         finally:
             if not (postgres.data / "postmaster.pid").exists():
@@ -198,7 +228,9 @@ class TestDatabaseOutage:
                         message = f"t{number}-{turn}"
                         headers = issuer.headers(f"{user}-{number}")
                         if number % 2:
-                            response = await http.post("/api/chat", json={"message": f"add a task: {message}"}, headers=headers)
+                            response = await http.post(
+                                "/api/chat", json={"message": f"add a task: {message}"}, headers=headers
+                            )
                         else:
                             response = await http.post("/api/tasks", json={"title": message}, headers=headers)
                         answers.append((time.monotonic(), number, message, response))
@@ -227,31 +259,46 @@ class TestDatabaseOutage:
         assert backend.process.pid == process
         assert backend.process.poll() is None
         for number in range(8):
-            succeeded = Counter(message for _, who, message, response in answers if who == number and response.is_success)
+            succeeded = Counter(
+                message for _, who, message, response in answers if who == number and response.is_success
+            )
             rows = postgres.query("SELECT title FROM task WHERE owner_id = $1", f"{user}-{number}")
             stored = Counter(row["title"] for row in rows)
             assert not succeeded - stored  # what was promised is there
             assert set(stored.values()) <= {1}  # and nothing twice
 
-    def test_a_database_that_hangs(self, issuer: Issuer, scripted: ScriptedModel, postgres: Postgres, database_url: str) -> None:
+    def test_a_database_that_hangs(
+        self, issuer: Issuer, scripted: ScriptedModel, postgres: Postgres, database_url: str
+    ) -> None:
         import subprocess
 
-        with running_backend(postgres.url, issuer, scripted.url, DATABASE_COMMAND_TIMEOUT="1", DATABASE_CONNECT_TIMEOUT="1") as backend:
+        with running_backend(
+            postgres.url, issuer, scripted.url, DATABASE_COMMAND_TIMEOUT="1", DATABASE_CONNECT_TIMEOUT="1"
+        ) as backend:
             backend.wait("/health/ready")
             headers = issuer.headers("patient")
             assert httpx.get(f"{backend.url}/api/tasks", headers=headers, trust_env=False).status_code == 200
-            pids = [str(row["pid"]) for row in postgres.query("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'backend-%'")]
+            pids = [
+                str(row["pid"])
+                for row in postgres.query("SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'backend-%'")
+            ]
             main = (postgres.data / "postmaster.pid").read_text().splitlines()[0]
             subprocess.run(["kill", "-STOP", main, *pids], check=True)
             try:
-                assert_unavailable(httpx.get(f"{backend.url}/api/tasks", headers=headers, timeout=10, trust_env=False), "database")
+                assert_unavailable(
+                    httpx.get(f"{backend.url}/api/tasks", headers=headers, timeout=10, trust_env=False), "database"
+                )
                 assert httpx.get(f"{backend.url}/health", trust_env=False).status_code == 200
             finally:
                 subprocess.run(["kill", "-CONT", main, *pids], check=True)
-            wait_for(lambda: httpx.get(f"{backend.url}/api/tasks", headers=headers, trust_env=False).status_code == 200, 5)
+            wait_for(
+                lambda: httpx.get(f"{backend.url}/api/tasks", headers=headers, trust_env=False).status_code == 200, 5
+            )
 
 
-def test_a_stop_lets_a_chat_and_a_stream_end(database_url: str, issuer: Issuer, scripted: ScriptedModel, user: str) -> None:
+def test_a_stop_lets_a_chat_and_a_stream_end(
+    database_url: str, issuer: Issuer, scripted: ScriptedModel, user: str
+) -> None:
     """The tool is called after the signal: the process must still answer /mcp then."""
     import threading
 
@@ -272,7 +319,13 @@ def test_a_stop_lets_a_chat_and_a_stream_end(database_url: str, issuer: Issuer, 
         texts: list[str] = []
 
         def stream() -> None:
-            response = httpx.post(f"{backend.url}/api/chat/stream", json={"message": "x"}, headers=issuer.headers(user), timeout=30, trust_env=False)
+            response = httpx.post(
+                f"{backend.url}/api/chat/stream",
+                json={"message": "x"},
+                headers=issuer.headers(user),
+                timeout=30,
+                trust_env=False,
+            )
             texts.append(response.text)
 
         thread = threading.Thread(target=stream)
@@ -280,7 +333,9 @@ def test_a_stop_lets_a_chat_and_a_stream_end(database_url: str, issuer: Issuer, 
         assert asked.wait(10)
         backend.process.send_signal(signal.SIGTERM)
         wait_for(lambda: httpx.get(f"{backend.url}/health/ready", trust_env=False).status_code == 503, 5, "draining")
-        refused = httpx.post(f"{backend.url}/api/chat", json={"message": "x"}, headers=issuer.headers(user), trust_env=False)
+        refused = httpx.post(
+            f"{backend.url}/api/chat", json={"message": "x"}, headers=issuer.headers(user), trust_env=False
+        )
         assert_unavailable(refused, "service")
         go_on.set()
         thread.join(15)

@@ -36,7 +36,9 @@ def test_200_concurrent_chats_of_20_users(backend: Process, issuer: Issuer, user
     for number, answer in enumerate(answers):
         body = answer.json()
         assert body["reply"] == f'I added "task {number}" to your tasks.'
-        assert [(call["name"], call["result"]["title"]) for call in body["tool_calls"]] == [("add_task", f"task {number}")]
+        assert [(call["name"], call["result"]["title"]) for call in body["tool_calls"]] == [
+            ("add_task", f"task {number}")
+        ]
         expected[number % USERS].append(f"task {number}")
     for number, page in enumerate(pages):
         assert sorted(item["title"] for item in page.json()["items"]) == sorted(expected[number])

@@ -38,9 +38,22 @@ def test_the_document_describes_itself_well(backend: Process) -> None:
             for status, response in operation["responses"].items():
                 if status[0] in "45" and path not in public:
                     assert list(response["content"]) == ["application/problem+json"], (path, status)
-    for name in ("TaskCreate", "TaskRead", "TaskUpdate", "ChatRequest", "ChatResponse", "Health", "Readiness", "Problem"):
+    for name in (
+        "TaskCreate",
+        "TaskRead",
+        "TaskUpdate",
+        "ChatRequest",
+        "ChatResponse",
+        "Health",
+        "Readiness",
+        "Problem",
+    ):
         schema = document["components"]["schemas"][name]
-        assert schema.get("example") or schema.get("examples") or any("examples" in p for p in schema["properties"].values()), name
+        assert (
+            schema.get("example")
+            or schema.get("examples")
+            or any("examples" in p for p in schema["properties"].values())
+        ), name
     assert document["components"]["schemas"]["ChatRequest"]["properties"]["message"]["maxLength"] == 4000
 
 

@@ -41,7 +41,10 @@ def test_a_setting_from_a_file(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("  sk-from-a-file\n")
     environ = {name: value for name, value in GOOD.items() if name != "OPENAI_API_KEY"}
-    assert Settings.load({**environ, "OPENAI_API_KEY_FILE": str(file)}).openai_api_key.get_secret_value() == "sk-from-a-file"
+    assert (
+        Settings.load({**environ, "OPENAI_API_KEY_FILE": str(file)}).openai_api_key.get_secret_value()
+        == "sk-from-a-file"
+    )
 
 
 def test_both_a_value_and_a_file_are_refused(tmp_path: Path) -> None:
@@ -57,10 +60,14 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(GOOD))
 def test_what_is_missing_is_named(name: str) -> None:
-    assert any(problem.startswith(f"{name} is missing: set {name} or {name}_FILE") for problem in problems_of(**{name: ""}))
+    assert any(
+        problem.startswith(f"{name} is missing: set {name} or {name}_FILE") for problem in problems_of(**{name: ""})
+    )
 
 
-@pytest.mark.parametrize("value", ["changeme-please", "your-api-key", "<api-key>", "${OPENAI_API_KEY}", "xxxxxxxxxx", "PLACEHOLDER"])
+@pytest.mark.parametrize(
+    "value", ["changeme-please", "your-api-key", "<api-key>", "${OPENAI_API_KEY}", "xxxxxxxxxx", "PLACEHOLDER"]
+)
 def test_placeholders_are_refused_without_being_shown(value: str) -> None:
     problems = problems_of(OPENAI_API_KEY=value)
     assert problems == ["OPENAI_API_KEY is a placeholder: set a real value"]
@@ -95,7 +102,9 @@ def test_all_problems_are_told_at_once() -> None:
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg", "postgresql+psycopg2"])
 def test_any_dialect_becomes_asyncpg(scheme: str) -> None:
-    settings = DatabaseSettings.load({"DATABASE_URL": f"{scheme}://u:long-enough@h:5433/d?sslmode=require&channel_binding=prefer"})
+    settings = DatabaseSettings.load(
+        {"DATABASE_URL": f"{scheme}://u:long-enough@h:5433/d?sslmode=require&channel_binding=prefer"}
+    )
     url = settings.sqlalchemy_url
     assert (url.drivername, url.port, dict(url.query)) == ("postgresql+asyncpg", 5433, {"ssl": "require"})
 
@@ -107,8 +116,19 @@ def test_secrets_do_not_show_in_repr() -> None:
 
 
 def test_the_process_ends_with_one_line_that_names_the_variable() -> None:
-    environ = {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"} | GOOD | {"OPENAI_API_KEY": "changeme!"}
-    run = subprocess.run([sys.executable, "-m", "uvicorn", "app.main:app", "--port", "1"], cwd=BACKEND, env=environ, capture_output=True, text=True, timeout=60)  # noqa: E501
+    environ = (
+        {name: value for name, value in os.environ.items() if name != "OPENAI_API_KEY"}
+        | GOOD
+        | {"OPENAI_API_KEY": "changeme!"}
+    )
+    run = subprocess.run(
+        [sys.executable, "-m", "uvicorn", "app.main:app", "--port", "1"],
+        cwd=BACKEND,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
     assert run.returncode == 1
     assert run.stderr.strip().splitlines() == [
         '{"level": "ERROR", "message": "configuration refused", "problems": ["OPENAI_API_KEY is a placeholder: set a real value"]}'

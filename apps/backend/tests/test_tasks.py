@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import uuid4
 
@@ -76,7 +77,8 @@ def test_paging_and_filters(client: httpx.Client) -> None:
     ],
 )
 def test_what_cannot_be_a_task(client: httpx.Client, body: Any) -> None:
-    response = client.post("/api/tasks", json=body)
+    # The standard library's JSON can say what httpx's cannot: a lone surrogate.
+    response = client.post("/api/tasks", content=json.dumps(body), headers={"Content-Type": "application/json"})
     problem = response.json()
     assert response.status_code == 422, response.text
     assert response.headers["content-type"] == "application/problem+json"
@@ -94,7 +96,16 @@ def test_what_cannot_be_a_change(client: httpx.Client, body: Any) -> None:
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"limit": 0}, {"limit": 101}, {"limit": "x"}, {"offset": -1}, {"offset": 10**12}, {"completed": "maybe"}, {"q": "a\x00"}, {"q": "x" * 201}],
+    [
+        {"limit": 0},
+        {"limit": 101},
+        {"limit": "x"},
+        {"offset": -1},
+        {"offset": 10**12},
+        {"completed": "maybe"},
+        {"q": "a\x00"},
+        {"q": "x" * 201},
+    ],
 )
 def test_what_cannot_be_asked_for(client: httpx.Client, parameters: dict[str, Any]) -> None:
     assert client.get("/api/tasks", params=parameters).status_code == 422
@@ -102,8 +113,13 @@ def test_what_cannot_be_asked_for(client: httpx.Client, parameters: dict[str, An
 
 def test_bodies_that_are_not_json(client: httpx.Client) -> None:
     assert client.post("/api/tasks", content=b"{", headers={"Content-Type": "application/json"}).status_code == 422
-    assert client.post("/api/tasks", content=b"\xff\xfe", headers={"Content-Type": "application/json"}).status_code == 400
-    assert client.post("/api/tasks", content=b'{"title": "x"}', headers={"Content-Type": "text/plain"}).status_code == 422
+    assert (
+        client.post("/api/tasks", content=b"\x80\x80 {}", headers={"Content-Type": "application/json"}).status_code
+        == 400
+    )
+    assert (
+        client.post("/api/tasks", content=b'{"title": "x"}', headers={"Content-Type": "text/plain"}).status_code == 422
+    )
 
 
 def test_a_repeated_request_adds_once(client: httpx.Client) -> None:
@@ -141,5 +157,8 @@ def test_a_body_that_is_too_large(impatient_client: httpx.Client) -> None:
         for _ in range(10):
             yield b" " * 1000
 
-    assert impatient_client.post("/api/tasks", content=chunks(), headers={"Content-Type": "application/json"}).status_code == 413
+    assert (
+        impatient_client.post("/api/tasks", content=chunks(), headers={"Content-Type": "application/json"}).status_code
+        == 413
+    )
     assert impatient_client.post("/mcp", json={"x": "y" * 5000}).status_code == 413

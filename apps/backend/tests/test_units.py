@@ -86,5 +86,9 @@ def test_logs_of_errors_do_not_quote_them() -> None:
     line = JsonFormatter().format(record)
     entry = json.loads(line)
     assert "canary" not in line
-    assert (entry["message"], entry["error"]["type"], entry["error"]["causes"]) == ("it broke", "builtins.RuntimeError", ["builtins.ValueError"])
+    assert (entry["message"], entry["error"]["type"], entry["error"]["causes"]) == (
+        "it broke",
+        "builtins.RuntimeError",
+        ["builtins.ValueError"],
+    )
     assert "test_units.py" in entry["error"]["trace"][0]

@@ -184,6 +184,49 @@ describe("Api", () => {
     assert.equal(api.connection.snapshot().online, true);
   });
 
+  test("gives up on a server that accepts the request and never answers", async () => {
+    mock.timers.enable({ apis: ["setTimeout"] });
+    const api = new Api(() => assert.fail("not signed out"));
+    mock.method(globalThis, "fetch", (input: string, init: RequestInit) =>
+      input === "/api/auth/token" ? Promise.resolve(token()) : new Promise((_resolve, reject) => init.signal?.addEventListener("abort", () => reject(new DOMException("aborted", "AbortError")))),
+    );
+    const answer = assert.rejects(api.listTasks({ limit: 20 }), { status: 0, message: "The server takes too long to answer." });
+    for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+    mock.timers.tick(10_000);
+    await answer;
+    assert.equal(api.connection.snapshot().online, false);
+    mock.timers.reset();
+  });
+
+  test("a stream may be silent for 45 seconds, and comments count as words", async () => {
+    mock.timers.enable({ apis: ["setTimeout"] });
+    let source: ReadableStreamDefaultController<Uint8Array> | undefined;
+    const send = (text: string) => source?.enqueue(new TextEncoder().encode(text));
+    mock.method(globalThis, "fetch", async (input: string, init: RequestInit) => {
+      if (input === "/api/auth/token") return token();
+      init.signal?.addEventListener("abort", () => source?.error(new DOMException("aborted", "AbortError")));
+      return new Response(new ReadableStream({ start: (controller) => void (source = controller) }));
+    });
+    const api = new Api(() => assert.fail("not signed out"));
+    const events = api.chat({ message: "hello", conversationId: undefined, idempotencyKey: "k", signal: new AbortController().signal });
+    const settle = () => new Promise<void>((resolve) => setImmediate(resolve));
+    const first = events.next();
+    await settle();
+    for (let quarter = 0; quarter < 4; quarter++) {
+      mock.timers.tick(40_000);
+      send(": keep-alive\n\n");
+      await settle();
+    }
+    send("event: delta\ndata: {}\n\n");
+    assert.deepEqual((await first).value, { event: "delta", data: "{}" });
+    const second = assert.rejects(events.next(), { status: 0 });
+    await settle();
+    mock.timers.tick(45_000);
+    await second;
+    assert.equal(api.connection.snapshot().online, false);
+    mock.timers.reset();
+  });
+
   test("sends the key that makes a retry harmless", async () => {
     const fetched = serve({ "/api/auth/token": [token()], "/api/tasks": [Response.json({ id: "t" }, { status: 201 })] });
     await new Api(() => undefined).addTask({ title: "buy milk", description: null }, "key-1");

@@ -88,7 +88,10 @@ def create_app(api_key: str | None, delay: float = 0, version: str = "developmen
         check_key(request)
         if body.model != MODEL:
             raise ApiError(
-                404, "invalid_request_error", "model_not_found", f"There is no model {body.model!r} here, only {MODEL!r}."
+                404,
+                "invalid_request_error",
+                "model_not_found",
+                f"There is no model {body.model!r} here, only {MODEL!r}.",
             )
         tools = {str(tool.get("function", {}).get("name")) for tool in body.tools or []}
         move = next_move(body.messages, set() if body.tool_choice == "none" else tools)

@@ -29,7 +29,8 @@ LIST = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 RENAME = re.compile(
-    rf"^{_POLITE}(?:rename|update|change|edit)\s+(?P<title>.+?)\s+(?:to|into|->)\s+(?P<new>.+)$", re.IGNORECASE | re.DOTALL
+    rf"^{_POLITE}(?:rename|update|change|edit)\s+(?P<title>.+?)\s+(?:to|into|->)\s+(?P<new>.+)$",
+    re.IGNORECASE | re.DOTALL,
 )
 DELETE = re.compile(rf"^{_POLITE}(?:delete|remove|drop|discard)\s+(?P<title>.+)$", re.IGNORECASE | re.DOTALL)
 COMPLETE = re.compile(

@@ -103,16 +103,16 @@ export class Workspace {
 
 /** Delete what belongs to the account by the public interface, then the account. */
 async function removeAccount(request: APIRequestContext, { email, password }: Account, origin: string): Promise<void> {
-  const headers = { origin };
-  const signedIn = await request.post("/api/auth/sign-in/email", { data: { email, password }, headers });
+  const options = { headers: { origin }, maxRetries: 2 }; // an idle connection may be closed by the other side at any time
+  const signedIn = await request.post("/api/auth/sign-in/email", { ...options, data: { email, password } });
   if (signedIn.status() === 401) return; // never created
   expect(signedIn.status(), "sign in to clean up").toBe(200);
-  const { token } = (await (await request.get("/api/auth/token")).json()) as { token: string };
-  const bearer = { authorization: `Bearer ${token}` };
+  const { token } = (await (await request.get("/api/auth/token", options)).json()) as { token: string };
+  const asUser = { ...options, headers: { authorization: `Bearer ${token}` } };
   for (const kind of ["tasks", "conversations"]) {
-    const { items } = (await (await request.get(`/api/${kind}?limit=100`, { headers: bearer })).json()) as { items: { id: string }[] };
-    await Promise.all(items.map(({ id }) => request.delete(`/api/${kind}/${id}`, { headers: bearer })));
+    const { items } = (await (await request.get(`/api/${kind}?limit=100`, asUser)).json()) as { items: { id: string }[] };
+    await Promise.all(items.map(({ id }) => request.delete(`/api/${kind}/${id}`, asUser)));
   }
-  const deleted = await request.post("/api/auth/delete-user", { data: { password }, headers });
+  const deleted = await request.post("/api/auth/delete-user", { ...options, data: { password } });
   expect(deleted.status(), "delete the account").toBe(200);
 }

@@ -66,7 +66,9 @@ async def update_task(request: Request, user: CurrentUser, task_id: UUID, change
     return await _tasks(request).update(user.id, task_id, changes.changes)
 
 
-@router.delete("/{task_id}", status_code=204, summary="Delete a task", operation_id="deleteTask", responses=responses(404))
+@router.delete(
+    "/{task_id}", status_code=204, summary="Delete a task", operation_id="deleteTask", responses=responses(404)
+)
 async def delete_task(request: Request, user: CurrentUser, task_id: UUID) -> None:
     """Delete a task."""
     await _tasks(request).delete(user.id, task_id)

@@ -1,8 +1,14 @@
 import { Connection } from "./connection.ts";
+import { Deadline } from "./deadline.ts";
 import { ApiError, errorFrom } from "./errors.ts";
 import { readEvents, type ServerSentEvent } from "./sse.ts";
 import { TokenSource } from "./token.ts";
 import type { Conversation, ConversationSummary, Page, Task, TaskChange, TaskDraft } from "./types.ts";
+
+/** A paused server accepts connections and never answers: without a limit nobody would notice. */
+const ANSWER_MS = 10_000;
+/** Above the backend's keep-alive comments (15 s) and its queue (30 s). */
+const STREAM_SILENCE_MS = 45_000;
 
 export interface TaskQuery {
   limit: number;
@@ -24,22 +30,33 @@ interface CallOptions {
   body?: unknown;
   accept?: string;
   signal?: AbortSignal;
+  /** How long to wait, where the caller goes on watching after the headers have come. */
+  deadline?: Deadline;
   /** Names the attempt: the backend carries out what comes twice under one key only once. */
   idempotencyKey?: string;
 }
 
 /** One request on this origin. No answer becomes an ApiError of status 0; an aborted request stays an AbortError. */
-export async function send(path: string, { method = "GET", body, accept = "application/json", signal, idempotencyKey }: CallOptions = {}, token?: string): Promise<Response> {
+export async function send(path: string, { method = "GET", body, accept = "application/json", signal, deadline, idempotencyKey }: CallOptions = {}, token?: string): Promise<Response> {
   const headers = new Headers({ accept });
   if (token) headers.set("authorization", `Bearer ${token}`);
   if (body !== undefined) headers.set("content-type", "application/json");
   if (idempotencyKey) headers.set("idempotency-key", idempotencyKey);
+  const limit = deadline ?? new Deadline(ANSWER_MS);
   let response: Response;
   try {
-    response = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body), signal, cache: "no-store" });
+    response = await fetch(path, {
+      method,
+      headers,
+      body: body === undefined ? undefined : JSON.stringify(body),
+      signal: signal ? AbortSignal.any([signal, limit.signal]) : limit.signal,
+      cache: "no-store",
+    });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new ApiError(0, "The server cannot be reached.");
+    throw new ApiError(0, limit.passed ? "The server takes too long to answer." : "The server cannot be reached.");
+  } finally {
+    if (!deadline) limit.clear();
   }
   if (!response.ok) throw await errorFrom(response);
   return response;
@@ -90,13 +107,22 @@ export class Api {
   /** Send a message and yield the events of the answer as they come. */
   async *chat({ message, conversationId, idempotencyKey, signal }: ChatRequest): AsyncGenerator<ServerSentEvent> {
     const body = conversationId ? { message, conversation_id: conversationId } : { message };
-    const response = await this.#call("/api/chat/stream", { method: "POST", body, accept: "text/event-stream", signal, idempotencyKey });
+    const deadline = new Deadline(STREAM_SILENCE_MS);
+    try {
+      const response = await this.#call("/api/chat/stream", { method: "POST", body, accept: "text/event-stream", signal, deadline, idempotencyKey });
+      yield* this.#events(response, signal, deadline);
+    } finally {
+      deadline.clear();
+    }
+  }
+
+  async *#events(response: Response, signal: AbortSignal, deadline: Deadline): AsyncGenerator<ServerSentEvent> {
     if (!response.body) throw new ApiError(502, "The server sent no answer.");
     // Chromium reports a `no-store` answer that is read in pieces as an aborted request at its very end. A second reader that
     // takes it as a whole prevents that.
     void response.clone().text().catch(() => undefined);
     try {
-      yield* readEvents(response.body);
+      yield* readEvents(response.body, () => deadline.extend());
     } catch (error) {
       if (signal.aborted || error instanceof ApiError) throw error;
       this.connection.lost();

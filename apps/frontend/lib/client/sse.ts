@@ -37,8 +37,12 @@ export class EventStreamParser {
   }
 }
 
-/** The events of a response body, as they arrive. */
-export async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<ServerSentEvent> {
+/**
+ * The events of a response body, as they arrive.
+ *
+ * @param onActivity called for each piece, also for the comments that only keep the connection alive
+ */
+export async function* readEvents(body: ReadableStream<Uint8Array>, onActivity: () => void = () => undefined): AsyncGenerator<ServerSentEvent> {
   const reader = body.getReader();
   const decoder = new TextDecoder();
   const parser = new EventStreamParser();
@@ -47,6 +51,7 @@ export async function* readEvents(body: ReadableStream<Uint8Array>): AsyncGenera
     while (!ended) {
       const { done, value } = await reader.read();
       ended = done;
+      onActivity();
       if (value) yield* parser.push(decoder.decode(value, { stream: true }));
     }
   } finally {
