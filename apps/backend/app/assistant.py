@@ -47,7 +47,7 @@ class Assistant:
         self.settings = settings
         self.ready = False
         self._loading: asyncio.Task[None] | None = None
-        self._tls: ssl.SSLContext | None = None
+        self._tls: ssl.SSLContext | bool = True
         self._client: Any = None
 
     def start(self) -> None:
@@ -70,10 +70,14 @@ class Assistant:
             agents.set_tracing_export_api_key(self.settings.openai_api_key.get_secret_value())
         self.ready = True
 
+    async def _loaded(self) -> None:
+        """Wait for the SDK, for those who ask before it is there."""
+        if self._loading:
+            await asyncio.shield(self._loading)
+
     async def answer(self, user: User, history: Sequence[Turn], message: str, key: str, emit: Emit) -> Answer:
         """Let the model answer `message`, telling `emit` of every step. `key` names the turn when it is repeated."""
-        assert self._loading is not None
-        await asyncio.shield(self._loading)
+        await self._loaded()
         from agents import Agent, ModelSettings, OpenAIChatCompletionsModel, RunConfig, Runner
 
         answer = Answer()
@@ -215,7 +219,7 @@ def _json_object(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"value": value}
 
 
-def _as_problem(error: Exception) -> Exception:
+def _as_problem(error: Exception) -> Exception:  # noqa: PLR0911  # one return a kind of error
     """Whose fault a failed run was, as a 503 that may be tried again; the error itself if it was ours."""
     import httpx2
     import openai

@@ -63,7 +63,7 @@ class KeySet:
         return self._keys.get(kid)
 
     async def _refresh(self) -> None:
-        """Fetch once for all that wait, and not more often than the interval: unknown kids must cost the sender only."""
+        """Fetch once for all that wait, and no sooner than the interval: unknown kids must cost the sender only."""
         asked_at = time.monotonic()
         async with self._lock:
             if self._tried_at >= asked_at or asked_at - self._tried_at < self._interval:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -62,7 +63,7 @@ class ConversationService:
                 )
             )
             conversation.turn_count += 1
-            conversation.updated_at = func.now()
+            conversation.updated_at = datetime.now(UTC)
 
     async def list(self, owner: str, *, limit: int, offset: int) -> ConversationPage:
         """A page of conversations in which something was said, the last used first."""

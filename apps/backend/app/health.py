@@ -1,4 +1,4 @@
-"""Readiness: the state of the database, the MCP server and the model, each with a time-out and looked at in parallel."""
+"""Readiness: the state of the database, the MCP server and the model, each looked at with a time-out."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from app.settings import Settings
 logger = logging.getLogger(__name__)
 
 State = Literal["ok", "starting", "unavailable"]
-HEALTH_EXAMPLE = {"status": "ok", "version": "1.4.0", "revision": "3f9c2d1"}
-READY_EXAMPLE = {
+HEALTH_EXAMPLE: Any = {"status": "ok", "version": "1.4.0", "revision": "3f9c2d1"}
+READY_EXAMPLE: Any = {
     "status": "ok",
     "version": "1.4.0",
     "revision": "3f9c2d1",
@@ -131,7 +131,7 @@ class HealthService:
             detail = None
             try:
                 await ask()
-            except StillStarting:
+            except StillStartingError:
                 status, detail, keep = "starting", "loading", 0
             except Exception as error:
                 status, detail = "unavailable", type(error.__cause__ or error).__name__
@@ -150,7 +150,7 @@ class HealthService:
 
     async def _ask_model(self) -> None:
         if not self.assistant.ready:
-            raise StillStarting
+            raise StillStartingError
         await self.assistant.check_model()
 
     async def close(self) -> None:
@@ -158,5 +158,5 @@ class HealthService:
         await self._http.aclose()
 
 
-class StillStarting(Exception):
+class StillStartingError(Exception):
     """Not an error: the part is being loaded."""

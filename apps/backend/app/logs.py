@@ -18,7 +18,7 @@ QUIET = ("mcp", "openai", "openai.agents", "httpx", "httpcore", "httpx2", "httpc
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one JSON object; its `fields` (passed as `extra`) are merged in."""
+    """Formats a record as one JSON object, with its `fields` (passed as `extra`) merged in."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry: dict[str, Any] = {

@@ -23,7 +23,7 @@ Title = Annotated[
 Description = Annotated[str, Field(max_length=DESCRIPTION_MAX, pattern=TEXT, examples=["two litres, fresh"])]
 IdempotencyKey = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._:-]+$")]
 
-TASK_EXAMPLE = {
+TASK_EXAMPLE: Any = {
     "id": "6f2c1a34-6f0e-4c57-9a55-0f8f8f6f3f10",
     "title": "buy milk",
     "description": "two litres, fresh",
@@ -31,14 +31,14 @@ TASK_EXAMPLE = {
     "created_at": "2026-11-24T08:00:00Z",
     "updated_at": "2026-11-24T08:00:00Z",
 }
-CONVERSATION_EXAMPLE = {
+CONVERSATION_EXAMPLE: Any = {
     "id": "1b9e2a50-0a3c-4f0e-8e57-3c7a2a1f4d11",
     "title": "add a task: buy milk",
     "created_at": "2026-11-24T08:00:00Z",
     "updated_at": "2026-11-24T08:00:02Z",
 }
-TOOL_CALL_EXAMPLE = {"name": "add_task", "arguments": {"title": "buy milk"}, "result": TASK_EXAMPLE}
-CHAT_RESPONSE_EXAMPLE = {
+TOOL_CALL_EXAMPLE: Any = {"name": "add_task", "arguments": {"title": "buy milk"}, "result": TASK_EXAMPLE}
+CHAT_RESPONSE_EXAMPLE: Any = {
     "conversation_id": CONVERSATION_EXAMPLE["id"],
     "reply": 'I added "buy milk" to your tasks.',
     "tool_calls": [TOOL_CALL_EXAMPLE],

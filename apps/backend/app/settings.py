@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -14,7 +14,8 @@ from sqlalchemy.exc import ArgumentError
 
 # What people leave in example files: a deployment that starts with one of these is a deployment without a secret.
 PLACEHOLDER = re.compile(
-    r"^(change[-_ ]?me.*|placeholder.*|replace[-_ ]?(me|this).*|your[-_ ].*|<.*>|\$\{.*\}|x{3,}|todo|example|secret|password|dummy|none|null)$",
+    r"^(change[-_ ]?me.*|placeholder.*|replace[-_ ]?(me|this).*|your[-_ ].*|<.*>|\$\{.*\}|x{3,}"
+    r"|todo|example|secret|password|dummy|none|null)$",
     re.IGNORECASE,
 )
 
@@ -146,9 +147,7 @@ class Settings(DatabaseSettings):
     @classmethod
     def load(cls, environ: Mapping[str, str]) -> Settings:
         """Read all settings; raise SettingsError with every problem at once."""
-        settings = super().load(environ)
-        assert isinstance(settings, cls)
-        return settings
+        return cast(Settings, super().load(environ))
 
 
 def _collect(model: type[BaseModel], environ: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:

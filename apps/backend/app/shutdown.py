@@ -16,7 +16,8 @@ logger = logging.getLogger(__name__)
 def drain_before_exit(chat: ChatService) -> None:
     """On SIGTERM and SIGINT let running chats end, and only then let the server stop listening.
 
-    The server would close its sockets first, but chats call /mcp of this very process. A second signal ends them at once.
+    The server would close its sockets first, but chats call /mcp of this very process. A second signal ends them
+    at once.
     """
     if threading.current_thread() is not threading.main_thread():
         return  # signals belong to the main thread; a program that embeds the service has its own

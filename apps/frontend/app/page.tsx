@@ -8,7 +8,8 @@ import { describeError, log } from "@/lib/log";
 async function signedInUser(): Promise<User | null | undefined> {
   const request = await headers();
   try {
-    const session = await authentication().auth.api.getSession({ headers: request });
+    // A page cannot set cookies, so it must not extend the session either: the request for a token, which follows, does both.
+    const session = await authentication().auth.api.getSession({ headers: request, query: { disableRefresh: true } });
     if (!session) return null;
     const { id, name, email } = session.user;
     return { id, name, email };

@@ -34,7 +34,7 @@ export function TasksPanel({ tasks, filter, onFilter, search, settledSearch, onS
   const [actionError, setActionError] = useState<string>();
   const [deleted, setDeleted] = useState<Task>();
   const rows = useRef<HTMLUListElement>(null);
-  const lastRow = useRef<number>(undefined);
+  const leaving = useRef<{ id: string; index: number }>(undefined);
 
   // What failed for want of a server can be tried again once there is one.
   useEffect(() => {
@@ -49,11 +49,12 @@ export function TasksPanel({ tasks, filter, onFilter, search, settledSearch, onS
 
   // A row that leaves the list takes the keyboard's place with it: hand it to the row that moved up, or to the form.
   useEffect(() => {
-    const index = lastRow.current;
-    lastRow.current = undefined;
-    if (index === undefined || (document.activeElement && document.activeElement !== document.body)) return;
+    const row = leaving.current;
+    if (!row || !list || list.items.some(({ id: kept }) => kept === row.id)) return;
+    leaving.current = undefined;
+    if (document.activeElement && document.activeElement !== document.body) return;
     const boxes = rows.current?.querySelectorAll<HTMLInputElement>("input[type=checkbox]");
-    const target = boxes?.[Math.min(index, boxes.length - 1)] ?? document.getElementById("new-task");
+    const target = boxes?.[Math.min(row.index, boxes.length - 1)] ?? document.getElementById("new-task");
     target?.focus();
   }, [list]);
 
@@ -71,7 +72,7 @@ export function TasksPanel({ tasks, filter, onFilter, search, settledSearch, onS
   }
 
   function remove(task: Task, index: number): void {
-    lastRow.current = index;
+    leaving.current = { id: task.id, index };
     void act(() => tasks.remove(task.id), `Deleted: ${task.title}`).then((ok) => ok && setDeleted(task));
   }
 
@@ -122,7 +123,7 @@ export function TasksPanel({ tasks, filter, onFilter, search, settledSearch, onS
                   key={task.id}
                   task={task}
                   onToggle={(completed) => {
-                    lastRow.current = index;
+                    if (filter !== "all") leaving.current = { id: task.id, index };
                     void act(() => tasks.change(task.id, { completed }), `${completed ? "Completed" : "Reopened"}: ${task.title}`);
                   }}
                   onSave={(draft) => act(() => tasks.change(task.id, draft), `Saved: ${draft.title}`)}
