@@ -41,7 +41,7 @@ class Deleted(BaseModel):
 
 
 def build_server(tasks: TaskService, metrics: Metrics, version: str) -> MCPServer[Any]:
-    """The server with its tools. A tool's failure that the model can act on is a ToolError; an outage is an MCPError."""
+    """The server with its tools. A failure that the model can act on is a ToolError, an outage is an MCPError."""
     server: MCPServer[Any] = MCPServer(
         "berth-tasks",
         title="Tasks",

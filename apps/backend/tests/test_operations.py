@@ -142,7 +142,7 @@ def test_a_stop_does_not_wait_for_ever(
 ) -> None:
     """Chats that hang are ended by the grace period, or at once by a second signal; their clients are told to try again."""
     release = threading.Event()
-    scripted.behaviour = lambda request, body: release.wait(30)  # noqa: ARG005
+    scripted.behaviour = lambda request, body: release.wait(30)
     grace = "1" if signals == 1 else "60"
     with running_backend(database_url, issuer, scripted.url, SHUTDOWN_GRACE=grace) as backend:
         backend.wait("/health/ready")

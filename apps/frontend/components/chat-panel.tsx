@@ -126,6 +126,7 @@ export function ChatPanel({ api, chat, epoch, historyTurn }: ChatPanelProps) {
             </div>
           ) : (
             <ol className="messages">
+              {chat.truncated ? <li className="muted">Older messages are not shown.</li> : null}
               {chat.messages.map((message, index) => (
                 <ChatMessageView key={message.key} message={message} onRetry={index === chat.messages.length - 1 ? chat.retry : undefined} />
               ))}

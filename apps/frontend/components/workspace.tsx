@@ -48,7 +48,7 @@ export function Workspace({ user, arrived, onSignOut, onSessionEnded }: Workspac
     },
     [announce, reload],
   );
-  const chat = useChat(api, onTool, onAnswered);
+  const chat = useChat(api, epoch, onTool, onAnswered);
 
   const [signOutError, setSignOutError] = useState<string>();
   const leave = () => void onSignOut().catch((error: unknown) => setSignOutError(messageOf(error)));

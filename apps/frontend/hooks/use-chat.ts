@@ -1,14 +1,12 @@
 import { useCallback, useEffect, useReducer, useRef } from "react";
 import type { Api } from "@/lib/client/api";
-import { type ChatMessage, chatReducer, emptyChat } from "@/lib/client/chat-state";
+import { chatReducer, type ChatState, emptyChat } from "@/lib/client/chat-state";
 import { ApiError, messageOf } from "@/lib/client/errors";
 import { newKey } from "@/lib/client/key";
 
 const REMEMBERED = "berth.conversation";
 
-export interface Chat {
-  conversationId: string | undefined;
-  messages: ChatMessage[];
+export interface Chat extends ChatState {
   /** An answer is on its way. */
   busy: boolean;
   ask: (text: string) => void;
@@ -21,10 +19,11 @@ export interface Chat {
 /**
  * One conversation at a time; the tab remembers which, so that a reload finds it again.
  *
+ * @param epoch grows when the server comes back: a conversation that could not be read is tried again
  * @param onTool called after each tool call's result: data may have changed
  * @param onAnswered called with the whole answer, or undefined where there is none
  */
-export function useChat(api: Api, onTool: () => void, onAnswered: (reply: string | undefined) => void): Chat {
+export function useChat(api: Api, epoch: number, onTool: () => void, onAnswered: (reply: string | undefined) => void): Chat {
   const [state, dispatch] = useReducer(chatReducer, emptyChat);
   const running = useRef<AbortController>(undefined);
   const current = useRef(state);
@@ -33,24 +32,25 @@ export function useChat(api: Api, onTool: () => void, onAnswered: (reply: string
 
   const answer = useCallback(
     async (message: string, idempotencyKey: string) => {
-      const abort = new AbortController();
-      running.current = abort;
+      const controller = new AbortController();
+      const { signal } = controller;
+      running.current = controller;
       let finished = false;
       let reply: string | undefined;
       try {
         const { conversationId } = current.current;
-        for await (const event of api.chat({ message, conversationId, idempotencyKey, signal: abort.signal })) {
-          if (abort.signal.aborted) break;
+        for await (const event of api.chat({ message, conversationId, idempotencyKey, signal })) {
+          if (signal.aborted) break;
           dispatch({ type: "event", event });
           if (event.event === "tool_result") onTool();
           if (event.event === "done") reply = (JSON.parse(event.data) as { reply?: string }).reply ?? "";
           finished ||= event.event === "done" || event.event === "error";
         }
-        if (!finished && !abort.signal.aborted) throw new ApiError(502, "The answer broke off.");
+        if (!finished && !signal.aborted) throw new ApiError(502, "The answer broke off.");
       } catch (error) {
-        if (!abort.signal.aborted) dispatch({ type: "failed", error: messageOf(error) });
+        if (!signal.aborted) dispatch({ type: "failed", error: messageOf(error) });
       } finally {
-        if (running.current === abort) running.current = undefined;
+        if (running.current === controller) running.current = undefined;
         onAnswered(reply);
       }
     },
@@ -74,39 +74,50 @@ export function useChat(api: Api, onTool: () => void, onAnswered: (reply: string
     void answer(question.text, question.key);
   }, [answer]);
 
-  const stop = useCallback(() => {
+  const abort = useCallback(() => {
     running.current?.abort();
-    dispatch({ type: "stopped" });
+    running.current = undefined;
   }, []);
 
+  const stop = useCallback(() => {
+    abort();
+    dispatch({ type: "stopped" });
+  }, [abort]);
+
   const clear = useCallback(() => {
-    running.current?.abort();
+    abort();
     sessionStorage.removeItem(REMEMBERED);
     dispatch({ type: "cleared" });
-  }, []);
+  }, [abort]);
 
   const open = useCallback(
     async (conversationId: string) => {
       const conversation = await api.readConversation(conversationId);
-      running.current?.abort();
+      abort();
       dispatch({ type: "opened", conversation });
     },
-    [api],
+    [abort, api],
   );
 
   useEffect(() => {
     const remembered = sessionStorage.getItem(REMEMBERED);
-    if (!remembered) return;
-    open(remembered).catch((error: unknown) => {
-      if (error instanceof ApiError && error.status === 404) sessionStorage.removeItem(REMEMBERED);
-    });
-  }, [open]);
+    if (!remembered || current.current.messages.length > 0) return;
+    api.readConversation(remembered).then(
+      (conversation) => {
+        // Whoever has begun to talk meanwhile wants to go on with that.
+        if (current.current.messages.length === 0) dispatch({ type: "opened", conversation });
+      },
+      (error: unknown) => {
+        if (error instanceof ApiError && error.status === 404) sessionStorage.removeItem(REMEMBERED);
+      },
+    );
+  }, [api, epoch]);
 
   useEffect(() => {
     if (state.conversationId) sessionStorage.setItem(REMEMBERED, state.conversationId);
   }, [state.conversationId]);
 
-  useEffect(() => () => running.current?.abort(), []);
+  useEffect(() => abort, [abort]);
 
   return { ...state, busy, ask, retry, stop, open, clear };
 }

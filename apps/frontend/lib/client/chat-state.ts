@@ -14,6 +14,8 @@ export interface ChatMessage {
 export interface ChatState {
   conversationId: string | undefined;
   messages: ChatMessage[];
+  /** Older messages exist that are not shown. */
+  truncated: boolean;
 }
 
 export type ChatAction =
@@ -27,7 +29,7 @@ export type ChatAction =
   | { type: "stopped" }
   | { type: "failed"; error: string };
 
-export const emptyChat: ChatState = { conversationId: undefined, messages: [] };
+export const emptyChat: ChatState = { conversationId: undefined, messages: [], truncated: false };
 
 const answerTo = (key: string): ChatMessage => ({ key: `${key}-answer`, role: "assistant", text: "", toolCalls: [], state: "pending" });
 
@@ -37,7 +39,7 @@ export function chatReducer(state: ChatState, action: ChatAction): ChatState {
     case "cleared":
       return emptyChat;
     case "opened":
-      return { conversationId: action.conversation.id, messages: fromStored(action.conversation) };
+      return { conversationId: action.conversation.id, messages: fromStored(action.conversation), truncated: action.conversation.truncated };
     case "asked":
       return {
         ...state,
