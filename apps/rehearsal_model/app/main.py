@@ -112,7 +112,7 @@ class Answer:
     def __init__(self, move: Move, messages: list[dict[str, Any]]) -> None:
         self.head = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": MODEL}
         self.text = move.text
-        self.calls = [
+        self.calls: list[dict[str, Any]] = [
             {
                 "id": f"call_{uuid4().hex[:24]}",
                 "type": "function",
@@ -121,7 +121,7 @@ class Answer:
             for call in move.calls
         ]
         self.finish_reason = "tool_calls" if self.calls else "stop"
-        said = len(self.text) + sum(len(call["function"]["arguments"]) for call in self.calls)  # type: ignore[index]
+        said = len(self.text) + sum(len(call["function"]["arguments"]) for call in self.calls)
         read = sum(len(str(message.get("content") or "")) for message in messages)
         # About four characters a token, as a rule of thumb.
         prompt, completion = read // 4 + 1, said // 4 + 1
@@ -141,7 +141,7 @@ class Answer:
         for index, word in enumerate(self.text.split(" ") if self.text else []):
             yield self._chunk({"content": word if index == 0 else f" {word}"})
         for index, call in enumerate(self.calls):
-            function: Any = call["function"]
+            function = call["function"]
             opened = {**call, "index": index, "function": {"name": function["name"], "arguments": ""}}
             yield self._chunk({"tool_calls": [opened]})
             yield self._chunk({"tool_calls": [{"index": index, "function": {"arguments": function["arguments"]}}]})

@@ -25,7 +25,8 @@ ADD = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 LIST = re.compile(
-    rf"^{_POLITE}(?:list|show|see|display|give me|tell me|what(?:'s| is| are)?|which|do i have)\b.*\b(?:{_NOUN}|list|do)\b",
+    rf"^{_POLITE}(?:list|show|see|display|give me|tell me|what(?:'s| is| are)?|which|do i have)\b"
+    rf".*\b(?:{_NOUN}|list|do)\b",
     re.IGNORECASE | re.DOTALL,
 )
 RENAME = re.compile(
@@ -104,7 +105,7 @@ def _add(match: re.Match[str], results: list[Result]) -> Move:
     titles = [match["title"]]
     if (match["noun"] or "").lower().endswith("s"):  # "add tasks: milk, bread and eggs"
         titles = re.split(r"\s*[,;\n]\s*(?:and\s+)?|\s+and\s+", match["title"])
-    titles = [title for title in map(_clean, titles) if title]
+    titles = [title for title in map(_clean, titles) if title.strip(":-")]
     if not titles:
         return Move(HELP)
     if not results:
@@ -138,7 +139,7 @@ def _change(title: str, results: list[Result], tool: str, arguments: dict[str, A
     listed = [item for result in results if result.name == "list_tasks" for item in result.value.get("items", [])]
     changed = next((result for result in results if result.name == tool), None)
     if changed is not None:
-        task = next((item for item in listed if item.get("id") == changed.arguments.get("task_id")), {})
+        task: dict[str, Any] = next((item for item in listed if item.get("id") == changed.arguments.get("task_id")), {})
         return Move(done.format(title=task.get("title", title)))
     found = _find(title, listed)
     if len(found) == 1:
