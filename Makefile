@@ -28,6 +28,9 @@ logs: setup ## Show a service's last log lines: make logs SERVICE=backend
 down: setup ## Stop and remove what runs; data, secrets and images stay
 destroy: setup ## Remove everything of the stack, data too: make destroy CONFIRM=berth
 
+# Verbs that answer a question print the answer and nothing else.
+status logs: export BERTH_OUTPUT = plain
+
 $(VERBS):
 	@$(PLAYBOOK) $(options) playbooks/$@.yml
 

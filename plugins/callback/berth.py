@@ -119,7 +119,8 @@ class CallbackModule(Default):
         if not self._short:
             super().v2_runner_on_failed(result, ignore_errors)
             return
-        self._line("FAILED", result, C.COLOR_ERROR)
+        if not self._plain:
+            self._line("FAILED", result, C.COLOR_ERROR)
         for message in self._messages(result.result):
             self._display.display(message, color=C.COLOR_ERROR, stderr=True)
 

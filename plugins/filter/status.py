@@ -1,0 +1,40 @@
+"""What runs, for a person or for a program."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+COLUMNS = ("service", "version", "health", "restarts", "memory", "started", "container")
+
+
+def status_text(status: dict[str, Any], form: str = "") -> str:
+    """A table (memory in MiB, times in UTC), or with `form` json one JSON document."""
+    if form == "json":
+        return json.dumps(status, indent=2)
+    head = f"{status['stack']} {status['version'] or '(no release)'} at {status['url']}"
+    if status["previous"]:
+        head += f"   (before: {status['previous']})"
+    rows = [COLUMNS] + [
+        (
+            service["service"],
+            service["version"],
+            service["health"],
+            str(service["restarts"]),
+            f"{service['memory_bytes'] / 1024**2:.0f} MiB",
+            service["started_at"][:19].replace("T", " "),
+            service["container"],
+        )
+        for service in status["services"]
+    ]
+    if not status["services"]:
+        return f"{head}\nnothing runs; make up starts it"
+    widths = [max(len(row[index]) for row in rows) for index in range(len(COLUMNS))]
+    return "\n".join([head, *("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)])
+
+
+class FilterModule:
+    """Filters of the verb status."""
+
+    def filters(self) -> dict[str, object]:
+        return {"status_text": status_text}

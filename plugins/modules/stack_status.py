@@ -1,0 +1,102 @@
+#!/usr/bin/python
+"""Tell what of a stack runs on a host, and, where wanted, what it wrote last."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.engine import Engine, EngineError
+
+DOCUMENTATION = r"""
+module: stack_status
+short_description: Tell what of a stack runs on a host
+options:
+  stack: {description: Name of the stack., type: str, required: true}
+  url: {description: Where users reach it., type: str, default: ""}
+  directory: {description: State directory of the stack., type: path, required: true}
+  service: {description: Only this service., type: str, default: ""}
+  lines: {description: Last log lines of each container to tell; 0 for none., type: int, default: 0}
+"""
+
+EXAMPLES = r"""
+- name: Look at what runs
+  stack_status: {stack: berth, directory: /var/lib/berth}
+"""
+
+RETURN = r"""
+status:
+  description: "C(stack), C(version), C(previous), C(url) and C(services), each C(service), C(container), C(version), C(image), C(health),
+    C(started_at), C(restarts), C(memory_bytes)."
+  type: dict
+  returned: always
+logs: {description: By container, its last lines., type: dict, returned: always}
+"""
+
+
+def describe(engine: Engine, listed: dict[str, Any]) -> dict[str, Any]:
+    """One service of the status; memory as `docker stats` counts it, without the file cache that can go."""
+    actual = engine.call("GET", f"/containers/{listed['Id']}/json")
+    memory = 0
+    if actual["State"]["Running"]:
+        stats = engine.call("GET", f"/containers/{listed['Id']}/stats", {"stream": "false", "one-shot": "true"})["memory_stats"]
+        kept = stats.get("stats") or {}
+        memory = max(0, stats.get("usage", 0) - kept.get("total_inactive_file", kept.get("inactive_file", 0)))
+    return {
+        "service": listed["Labels"].get("berth.service", ""),
+        "container": actual["Name"].lstrip("/"),
+        "version": listed["Labels"].get("berth.version", ""),
+        "image": actual["Image"],
+        "health": (actual["State"].get("Health") or {}).get("Status", actual["State"]["Status"]),
+        "started_at": actual["State"]["StartedAt"],
+        "restarts": actual["RestartCount"],
+        "memory_bytes": memory,
+    }
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "stack": {"type": "str", "required": True},
+            "url": {"type": "str", "default": ""},
+            "directory": {"type": "path", "required": True},
+            "service": {"type": "str", "default": ""},
+            "lines": {"type": "int", "default": 0},
+        },
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    engine = Engine()
+
+    def word(name: str) -> str:
+        path = Path(wanted["directory"]) / name
+        return path.read_text().strip() if path.is_file() else ""
+
+    try:
+        listed = engine.listing("containers", {"berth.stack": wanted["stack"]})
+        known = sorted({container["Labels"].get("berth.service", "") for container in listed})
+        if wanted["service"]:
+            listed = [c for c in listed if c["Labels"].get("berth.service") == wanted["service"]]
+            if not listed:
+                module.fail_json(
+                    msg=f"nothing of {wanted['stack']} runs as {wanted['service']!r} here; services are: {', '.join(known) or 'none'}"
+                )
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            services = sorted(pool.map(lambda c: describe(engine, c), listed), key=lambda s: (s["service"], s["container"]))
+        logs = {s["container"]: engine.logs(s["container"], wanted["lines"]) for s in services} if wanted["lines"] else {}
+    except EngineError as error:
+        module.fail_json(msg=str(error))
+    status = {
+        "stack": wanted["stack"],
+        "version": word("current"),
+        "previous": word("previous"),
+        "url": wanted["url"],
+        "services": services,
+    }
+    module.exit_json(changed=False, status=status, logs=logs)
+
+
+if __name__ == "__main__":
+    main()
