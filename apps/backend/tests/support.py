@@ -99,7 +99,7 @@ def query(url: str, sql: str, *arguments: Any) -> list[asyncpg.Record]:
 class HttpServer:
     """A small HTTP server in a thread; subclasses answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -114,7 +114,7 @@ class HttpServer:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -231,6 +231,7 @@ class Process:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = Path(tempfile.mkstemp(prefix="berth-log-", suffix=".txt")[1])
         command = [sys.executable, "-m", "uvicorn", "app.main:app", "--host", "127.0.0.1", "--port", str(self.port)]
+        command += ["--timeout-keep-alive", "130"]  # longer than clients keep idle connections: no race at their end
         inherited = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(

@@ -12,7 +12,17 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support import Issuer, Postgres, Process, ScriptedModel, events_of, free_port, running_backend, wait_for
+from tests.support import (
+    HttpServer,
+    Issuer,
+    Postgres,
+    Process,
+    ScriptedModel,
+    events_of,
+    free_port,
+    running_backend,
+    wait_for,
+)
 
 
 def assert_unavailable(response: httpx.Response, part: str) -> None:
@@ -132,55 +142,34 @@ def test_an_answer_that_takes_too_long(impatient_client: httpx.Client, scripted:
     assert time.monotonic() - begun < 5
 
 
-def test_tools_that_are_away(database_url: str, issuer: Issuer, rehearsal: Process, user: str) -> None:
-    with running_backend(
-        database_url,
-        issuer,
-        rehearsal.url,
-        MCP_URL=f"http://127.0.0.1:{free_port()}/mcp",
-        MCP_TIMEOUT="2",
-        MCP_MAX_RETRIES="1",
-    ) as backend:
+class Refusing(HttpServer):
+    """An MCP server that answers everything with one status."""
+
+    status = 401
+
+    def answer(self, request: Any, body: bytes) -> None:
+        self.send(request, self.status, b"{}")
+
+
+def test_tools_that_are_away_or_refuse(database_url: str, issuer: Issuer, rehearsal: Process, user: str) -> None:
+    port = free_port()
+    changes = {"MCP_URL": f"http://127.0.0.1:{port}/mcp", "MCP_TIMEOUT": "2", "MCP_MAX_RETRIES": "1"}
+    with (
+        running_backend(database_url, issuer, rehearsal.url, **changes) as backend,
+        httpx.Client(base_url=backend.url, headers=issuer.headers(user), timeout=30, trust_env=False) as http,
+    ):
         backend.wait()
-        with httpx.Client(base_url=backend.url, headers=issuer.headers(user), timeout=30, trust_env=False) as http:
-            assert_unavailable(http.post("/api/chat", json={"message": "list my tasks"}), "mcp")
-            assert http.get("/api/tasks").status_code == 200
-            ready = http.get("/health/ready")
-            assert (ready.status_code, ready.json()["checks"]["mcp"]["status"]) == (503, "unavailable")
-            assert ready.json()["checks"]["mcp"]["tools"]
-
-
-def test_tools_that_refuse_the_token(
-    database_url: str, issuer: Issuer, rehearsal: Process, backend: Process, user: str
-) -> None:
-    """An MCP server that trusts another issuer."""
-    with running_backend(
-        database_url,
-        issuer,
-        rehearsal.url,
-        MCP_URL=f"{backend.url}/mcp",
-        AUTH_ISSUER="https://other.example",
-        AUTH_AUDIENCE="other",
-    ) as other:
-        other.wait()
-        token = issuer.token(user, iss="https://other.example", aud="other")
-        response = httpx.post(
-            f"{other.url}/api/chat",
-            json={"message": "list my tasks"},
-            headers={"Authorization": f"Bearer {token}"},
-            timeout=30,
-            trust_env=False,
-        )
-        assert_unavailable(response, "mcp")
-
-
-def test_a_model_that_is_away_degrades_readiness(database_url: str, issuer: Issuer) -> None:
-    with running_backend(database_url, issuer, f"http://127.0.0.1:{free_port()}", OPENAI_MAX_RETRIES="0") as backend:
-        backend.wait("/health/ready")
-        ready = httpx.get(f"{backend.url}/health/ready", trust_env=False).json()
-        assert ready["status"] == "degraded"
-        assert ready["checks"]["model"]["status"] == "unavailable"
-        assert ready["checks"]["database"]["status"] == "ok"
+        assert_unavailable(http.post("/api/chat", json={"message": "list my tasks"}), "mcp")
+        assert http.get("/api/tasks").status_code == 200
+        ready = http.get("/health/ready")
+        assert (ready.status_code, ready.json()["checks"]["mcp"]["status"]) == (503, "unavailable")
+        assert ready.json()["checks"]["mcp"]["tools"]
+        server = Refusing(port)
+        try:
+            for server.status in (401, 500):
+                assert_unavailable(http.post("/api/chat", json={"message": "list my tasks"}), "mcp")
+        finally:
+            server.close()
 
 
 @pytest.mark.skipif("os.environ.get('TEST_DATABASE_URL')", reason="the database is not ours to kill")
@@ -190,7 +179,8 @@ class TestDatabaseOutage:
     ) -> None:
         postgres.kill()
         try:
-            with running_backend(postgres.url, issuer, scripted.url) as backend:
+            no_model = f"http://127.0.0.1:{free_port()}"
+            with running_backend(postgres.url, issuer, no_model, OPENAI_MAX_RETRIES="0") as backend:
                 backend.wait()
                 headers = issuer.headers("early")
                 assert_unavailable(httpx.get(f"{backend.url}/api/tasks", headers=headers, trust_env=False), "database")
