@@ -174,9 +174,7 @@ def test_tools_that_are_away_or_refuse(database_url: str, issuer: Issuer, rehear
 
 @pytest.mark.skipif("os.environ.get('TEST_DATABASE_URL')", reason="the database is not ours to kill")
 class TestDatabaseOutage:
-    def test_it_starts_while_the_database_is_away(
-        self, issuer: Issuer, scripted: ScriptedModel, postgres: Postgres, database_url: str
-    ) -> None:
+    def test_it_starts_while_the_database_is_away(self, issuer: Issuer, postgres: Postgres, database_url: str) -> None:
         postgres.kill()
         try:
             no_model = f"http://127.0.0.1:{free_port()}"
@@ -198,6 +196,9 @@ class TestDatabaseOutage:
                     5,
                 )
                 wait_for(lambda: httpx.get(f"{backend.url}/health/ready", trust_env=False).status_code == 200, 5)
+                # Without its model the service is degraded, and still ready.
+                ready = httpx.get(f"{backend.url}/health/ready", trust_env=False).json()
+                assert (ready["status"], ready["checks"]["model"]["status"]) == ("degraded", "unavailable")
         finally:
             if not (postgres.data / "postmaster.pid").exists():
                 postgres.start()

@@ -22,7 +22,9 @@ def test_schemathesis_finds_nothing(backend: Process, issuer: Issuer, tmp_path: 
     ]  # fmt: skip
     # Not measured itself; and in one thread, because CPython 3.11 cannot parse in two when recursion is deep.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COV")}
-    run = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False)
+    run = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False
+    )
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
     assert "12 selected / 12 total" in run.stdout
     assert not [line for line in backend.lines() if line["level"] == "ERROR"]
