@@ -34,7 +34,7 @@ READY_EXAMPLE: Any = {
         "model": {"status": "ok", "duration_ms": 4.1, "model": "rehearsal"},
     },
 }
-# A vendor's endpoint is not asked at every probe.
+# How long an answer is believed: a vendor's endpoint is not asked at every probe. What is away is asked again soon.
 MODEL_SECONDS = 15.0
 LOCAL_SECONDS = 1.0
 
@@ -97,7 +97,7 @@ class HealthService:
         self.mcp = mcp
         self.assistant = assistant
         self._http = httpx.AsyncClient(timeout=2, trust_env=False)
-        self._seen: dict[str, tuple[float, Check]] = {}
+        self._seen: dict[str, tuple[float, Check]] = {}  # until when it is to be believed, and what it was
         self._locks = {name: asyncio.Lock() for name in ("database", "mcp", "model")}
 
     async def readiness(self) -> Readiness:
@@ -124,8 +124,8 @@ class HealthService:
 
     async def _check(self, name: str, ask: Callable[[], Awaitable[None]], keep: float) -> Check:
         async with self._locks[name]:
-            now = time.monotonic()
-            if name in self._seen and now - self._seen[name][0] < keep:
+            begun = time.monotonic()
+            if name in self._seen and begun < self._seen[name][0]:
                 return self._seen[name][1]
             status: State = "ok"
             detail = None
@@ -134,12 +134,10 @@ class HealthService:
             except StillStartingError:
                 status, detail, keep = "starting", "loading", 0
             except Exception as error:
-                status, detail = "unavailable", type(error.__cause__ or error).__name__
-            check = Check(status=status, detail=detail, duration_ms=round((time.monotonic() - now) * 1000, 1))
-            if status == "ok" or keep <= LOCAL_SECONDS:
-                self._seen[name] = (time.monotonic(), check)
-            else:  # what is away is looked at again soon
-                self._seen[name] = (time.monotonic() - keep + LOCAL_SECONDS, check)
+                status, detail, keep = "unavailable", type(error.__cause__ or error).__name__, LOCAL_SECONDS
+            ended = time.monotonic()
+            check = Check(status=status, detail=detail, duration_ms=round((ended - begun) * 1000, 1))
+            self._seen[name] = (ended + keep, check)
             return check
 
     async def _ask_mcp(self) -> None:

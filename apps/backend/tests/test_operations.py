@@ -127,7 +127,8 @@ def test_request_ids_that_are_not_taken_over(backend: Process, given: str) -> No
 
 def test_an_idle_stop_is_quick(database_url: str, issuer: Issuer, scripted: ScriptedModel) -> None:
     with running_backend(database_url, issuer, scripted.url, DATABASE_POOL_SIZE="80") as backend:
-        backend.wait("/health/ready")
+        backend.wait()
+        backend.wait("/health/ready", seconds=10)  # the SDK is loaded beside the start, and seen as soon as it is there
         (warning,) = wait_for(lambda: [line for line in backend.lines() if line["level"] == "WARNING"])
         assert (warning["message"], warning["pool"]) == ("the pool is too large for two overlapping releases", 85)
         assert backend.stop() < 3
@@ -214,3 +215,25 @@ def test_migrations_refuse_what_they_cannot_use() -> None:
     assert run.returncode == 1
     assert "DATABASE_URL has a placeholder as its password" in run.stderr
     assert "changeme" not in run.stderr
+
+
+def test_a_fault_of_ours_is_a_500_that_tells_nothing(
+    database_url: str, issuer: Issuer, scripted: ScriptedModel, user: str
+) -> None:
+    """Played with a database without tables."""
+    name = f"empty_{time.time_ns()}"
+    query(database_url, f"CREATE DATABASE {name}")
+    url = database_url.rsplit("/", 1)[0] + f"/{name}"
+    try:
+        with running_backend(url, issuer, scripted.url) as backend:
+            backend.wait()
+            for path, body in (("/api/tasks", {"title": "canary"}), ("/api/chat", {"message": "canary"})):
+                response = httpx.post(backend.url + path, json=body, headers=issuer.headers(user), trust_env=False)
+                assert (response.status_code, response.headers["content-type"]) == (500, "application/problem+json")
+                assert response.json()["detail"] == "Something went wrong here."
+            ready = httpx.get(f"{backend.url}/health/ready", trust_env=False).json()
+            assert (ready["status"], ready["checks"]["database"]["status"]) == ("unavailable", "unavailable")
+            wait_for(lambda: len([line for line in backend.lines() if line["level"] == "ERROR"]) == 2)
+            assert "canary" not in backend.output()
+    finally:
+        query(database_url, f"DROP DATABASE {name} WITH (FORCE)")
