@@ -6,10 +6,12 @@ import importlib
 import sys
 from pathlib import Path
 
+import ansible.module_utils
+
 ROOT = Path(__file__).resolve().parents[2]
 
-# ansible.module_utils.NAME is how a module on a host finds them; here they are put under that name.
+# ansible.module_utils.NAME is how a module on a host finds them; here they are put under that name, one object under both names.
 sys.path[:0] = [str(ROOT / "plugins" / "modules"), str(ROOT / "plugins" / "filter"), str(ROOT / "plugins" / "action")]
-sys.path.insert(0, str(ROOT / "plugins" / "module_utils"))
-for path in (ROOT / "plugins" / "module_utils").glob("*.py"):
-    sys.modules[f"ansible.module_utils.{path.stem}"] = importlib.import_module(path.stem)
+ansible.module_utils.__path__.append(str(ROOT / "plugins" / "module_utils"))
+for path in sorted((ROOT / "plugins" / "module_utils").glob("*.py")):
+    sys.modules[path.stem] = importlib.import_module(f"ansible.module_utils.{path.stem}")

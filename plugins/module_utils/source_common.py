@@ -1,0 +1,322 @@
+"""What the checks of Python and of JavaScript sources share: the tree, versions, credentials, addresses, documented variables.
+
+Only the standard library, because it runs on the host that builds; nothing of the application is imported or run.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.findings import finding
+
+SKIPPED = {
+    ".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".next", ".turbo", ".cache", ".mypy_cache", ".ruff_cache",
+    ".pytest_cache", ".tox", ".nox", "coverage", "htmlcov", "site-packages", ".idea", ".vscode", ".vercel", ".yarn",
+}  # fmt: skip
+SKIPPED_AT_ROOT = {"build", "dist", "out"}
+BINARY = re.compile(
+    r"\.(png|jpe?g|gif|ico|webp|avif|svg|woff2?|ttf|otf|eot|pdf|zip|gz|tgz|bz2|xz|whl|so|pyc|db|sqlite3?|mp[34]|webm|mov|wasm|lockb|onnx|pt|bin|parquet)$",
+    re.I,
+)
+LOCKS = {"package-lock.json", "npm-shrinkwrap.json", "pnpm-lock.yaml", "yarn.lock", "uv.lock", "poetry.lock", "bun.lock"}
+LARGEST = 1_000_000  # bytes; nobody writes a larger source file by hand
+TESTS = re.compile(r"(^|/)(tests?|__tests__|testing|e2e|cypress|playwright|fixtures?|mocks?|__mocks__)(/|$)"
+                   r"|(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$"
+                   r"|\.(test|spec|stories|e2e)\.[cm]?[jt]sx?$")  # fmt: skip
+MERGE_MARK = re.compile(r"^(<{7} |>{7} )", re.M)
+
+
+class Tree:
+    """The files of a source that somebody wrote: no dependencies, no output of builds."""
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = Path(root).resolve()
+        self._texts: dict[str, str | None] = {}
+
+    @cached_property
+    def files(self) -> list[str]:
+        """Relative paths, sorted."""
+        found = []
+        for folder, names, files in os.walk(self.root):
+            skipped = SKIPPED | SKIPPED_AT_ROOT if Path(folder) == self.root else SKIPPED
+            names[:] = sorted(n for n in names if n not in skipped and not os.path.exists(os.path.join(folder, n, "pyvenv.cfg")))
+            prefix = os.path.relpath(folder, self.root)
+            prefix = "" if prefix == "." else prefix + "/"
+            found += [prefix + name for name in files]
+        return sorted(found)
+
+    @cached_property
+    def known(self) -> set[str]:
+        return set(self.files)
+
+    @cached_property
+    def directories(self) -> set[str]:
+        return {""} | {parent for file in self.files for parent in map(str, Path(file).parents) if parent != "."}
+
+    def text(self, path: str) -> str | None:
+        """What is in a file, None where it is not there, too large or no text."""
+        if path not in self._texts:
+            full = self.root / path
+            try:
+                raw = full.read_bytes() if full.is_file() and full.stat().st_size <= LARGEST else None
+                self._texts[path] = None if raw is None or b"\0" in raw[:1024] else raw.decode("utf-8-sig", errors="replace")
+            except OSError:
+                self._texts[path] = None
+        return self._texts[path]
+
+    @cached_property
+    def tracked(self) -> set[str] | None:
+        """What git has under version control, or None outside a checkout (or where git is not installed)."""
+        try:
+            done = subprocess.run(
+                ["git", "-c", "safe.directory=*", "-C", str(self.root), "ls-files", "-z"],
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=10,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        # A source that lies, ignored, inside somebody's checkout has nothing tracked: that is no checkout of its own.
+        return set(done.stdout.split("\0")) - {""} or None if done.returncode == 0 else None
+
+    def committed(self, path: str) -> bool:
+        """Whether a file is, or outside git would be, under version control."""
+        if self.tracked is not None:
+            return path in self.tracked
+        name = path.rpartition("/")[2]
+        if name.startswith(".env") and not EXAMPLE_FILE.search(path):
+            rules = "\n".join(self.text(file) or "" for file in self.files if file.rpartition("/")[2] == ".gitignore")
+            return not re.search(rf"^\s*/?(\*\*/)?({re.escape(name)}|\.env\*|\*?\.env(\.\*)?(\*\.local)?|\.env\*\.local)\s*$", rules, re.M)
+        return True
+
+
+def line_of(text: str, position: int) -> int:
+    return text.count("\n", 0, position) + 1
+
+
+# --- versions ---------------------------------------------------------------------------------------------------------
+
+
+def release(text: str) -> tuple[int, ...]:
+    """The numbers of a version, without what follows them."""
+    return tuple(int(part) for part in re.match(r"v?(\d+(?:\.\d+)*)", text.strip())[1].split("."))
+
+
+def _compare(left: tuple[int, ...], right: tuple[int, ...]) -> int:
+    width = max(len(left), len(right))
+    left, right = (side + (0,) * (width - len(side)) for side in (left, right))
+    return (left > right) - (left < right)
+
+
+def python_allows(specifier: str, version: str) -> bool | None:
+    """Whether a Python `version` (3.11, or 3.11.2) satisfies a PEP 440 specifier; None where it cannot be read.
+
+    Of a version of two numbers the highest patch release is meant: no pin of a patch release is judged.
+    """
+    have = release(version)
+    for part in filter(None, (p.strip() for p in specifier.split(","))):
+        match = re.fullmatch(r"(===|==|~=|!=|>=|<=|>|<|\^|~)?\s*v?(\d+(?:\.\d+)*)(\.\*)?(?:[a-z]+\d*)?", part)
+        if not match:
+            return None
+        sign, want, star = match[1] or "==", release(match[2]), bool(match[3])
+        near = have[: len(want)]
+        if sign in (">=",):
+            good = _compare((*have, 99) if len(have) < 3 else have, want) >= 0
+        elif sign == ">":
+            good = _compare(near, want) > 0 or (len(have) < 3 and len(want) > 2 and have[:2] == want[:2])
+        elif sign == "<=":
+            good = _compare(have, want) <= 0 or near == want
+        elif sign == "<":
+            good = _compare(have, want) < 0
+        elif sign in ("~=", "^", "~"):
+            keep = 1 if sign == "^" else max(1, len(want) - 1) if sign == "~=" else min(2, len(want))
+            good = have[:keep] == want[:keep] and _compare((*have, 99) if len(have) < 3 else have, want) >= 0
+        elif sign == "!=":
+            good = near != want if star or len(want) >= len(have) else True
+        else:
+            good = near == want if star or len(want) <= len(have) else have == want[: len(have)]
+        if not good:
+            return False
+    return True
+
+
+def node_allows(expression: str, version: str) -> bool | None:
+    """Whether a Node.js `version` (18.20.4) is in an npm range; None where it cannot be read."""
+    have = (*release(version), 0, 0)[:3]
+
+    def bounds(sign: str, numbers: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...] | None]:
+        low = (*numbers, 0, 0)[:3]
+        if sign == "^":
+            keep = next((i for i, n in enumerate(low) if n), 2) if low[0] == 0 and len(numbers) > 1 else 0
+        elif sign == "~":
+            keep = min(1, len(numbers) - 1)
+        elif len(numbers) < 3:
+            keep = len(numbers) - 1
+        else:
+            return low, (*low[:2], low[2] + 1)
+        return low, (*low[:keep], low[keep] + 1, *(0,) * (2 - keep))
+
+    for alternative in expression.split("||"):
+        alternative = re.sub(r"(\S+)\s+-\s+(\S+)", r">=\1 <=\2", alternative.strip())
+        alternative = re.sub(r"(>=|<=|>|<|=|\^|~)\s+", r"\1", alternative)
+        good = True
+        for part in alternative.split():
+            match = re.fullmatch(r"(>=|<=|>|<|=|\^|~)?v?(\d+|[xX*])((?:\.(?:\d+|[xX*]))*)(?:-[\w.]+)?", part)
+            if not match:
+                return None
+            if match[2] in "xX*":
+                continue
+            numbers = [int(match[2])]
+            for piece in filter(None, match[3].split(".")):
+                if piece in "xX*":
+                    break
+                numbers.append(int(piece))
+            sign, want = match[1] or "", tuple(numbers)
+            low, high = bounds(sign, want)
+            if sign == ">=":
+                good &= have >= low
+            elif sign == ">":
+                good &= have >= high if len(want) < 3 else have > low
+            elif sign == "<":
+                good &= have < low
+            elif sign == "<=":
+                good &= have < high
+            else:
+                good &= low <= have < high
+        if good:
+            return True
+    return False
+
+
+# --- credentials --------------------------------------------------------------------------------------------------------
+
+# Forms that only a provider's own keys have, with the setting that the value belongs into.
+CREDENTIALS = [
+    ("a private key", r"-----BEGIN (?:RSA |EC |OPENSSH |DSA |ENCRYPTED )?PRIVATE KEY-----\s*(?:\\n|\n|\r)+\s*[A-Za-z0-9+/=]{40,}", ""),
+    ("an OpenAI API key", r"\bsk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]*T3BlbkFJ[A-Za-z0-9_-]{20,}", "OPENAI_API_KEY"),
+    ("an OpenAI API key", r"\bsk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{40,}", "OPENAI_API_KEY"),
+    ("an OpenAI API key", r"\bsk-[A-Za-z0-9]{48}\b", "OPENAI_API_KEY"),
+    ("an Anthropic API key", r"\bsk-ant-(?:api|admin)\d\d-[A-Za-z0-9_-]{60,}", "ANTHROPIC_API_KEY"),
+    ("an OpenRouter API key", r"\bsk-or-v1-[0-9a-f]{64}\b", "OPENROUTER_API_KEY"),
+    ("a Google API key", r"\bAIza[A-Za-z0-9_-]{35}(?![A-Za-z0-9_-])", "GOOGLE_API_KEY"),
+    ("a Groq API key", r"\bgsk_[A-Za-z0-9]{52}\b", "GROQ_API_KEY"),
+    ("a Hugging Face token", r"\bhf_[A-Za-z0-9]{34}\b", "HF_TOKEN"),
+    ("an AWS access key", r"\b(?:AKIA|ASIA)[A-Z2-7]{16}\b", "AWS_ACCESS_KEY_ID"),
+    ("a GitHub token", r"\b(?:gh[pousr]_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59})\b", "GITHUB_TOKEN"),
+    ("a GitLab token", r"\bglpat-[A-Za-z0-9_-]{20}\b", "GITLAB_TOKEN"),
+    ("a Slack token", r"\bxox[abprs]-\d{10,}-[A-Za-z0-9-]{20,}", "SLACK_TOKEN"),
+    ("a Stripe secret key", r"\b[sr]k_live_[A-Za-z0-9]{24,}", "STRIPE_SECRET_KEY"),
+    ("a SendGrid key", r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}\b", "SENDGRID_API_KEY"),
+    ("an npm token", r"\bnpm_[A-Za-z0-9]{36}\b", "NPM_TOKEN"),
+    ("a Resend key", r"\bre_[A-Za-z0-9]{8}_[A-Za-z0-9]{24}\b", "RESEND_API_KEY"),
+    ("a password in a database URL",
+     r"\b(?:postgres(?:ql)?|mysql|mongodb(?:\+srv)?|rediss?)(?:\+\w+)?://[^\s:@/\"'<>{}$]+:(?P<secret>[^\s@/\"'<>{}$]{6,})@(?P<host>[A-Za-z0-9.-]+)",
+     "DATABASE_URL"),
+    ("a password",
+     r"(?im)^\s*(?:export\s+)?(?P<name>[A-Z][A-Z0-9_]*(?:SECRET|SECRET_KEY|API_KEY|PASSWORD|AUTH_TOKEN|ACCESS_TOKEN|PRIVATE_KEY))\s*(?::\s*str\s*)?=\s*"
+     r"[\"']?(?P<secret>[A-Za-z0-9+/_=.-]{24,})[\"']?\s*(?:#.*)?$", ""),
+]  # fmt: skip
+_CREDENTIALS = [(what, re.compile(pattern), name) for what, pattern, name in CREDENTIALS]
+_HINT = re.compile(
+    r"PRIVATE KEY|sk-|AIza|gsk_|hf_|AKIA|ASIA|gh[pousr]_|github_pat|glpat|xox|_live_|SG\.|npm_|re_|://|SECRET|KEY|PASSWORD|TOKEN", re.I
+)
+EXAMPLE_FILE = re.compile(r"(example|sample|template|\.dist$|(^|/)docs?/|\.md$|\.mdx$|\.rst$)", re.I)
+PLACEHOLDER = re.compile(
+    r"your|example|placeholder|change|replace|insert|dummy|fake|sample|test|demo|todo|xxx|\.\.\.|<|>|\$\{|0{6}|1234|abcd|secret-?key|super|"
+    r"password|postgres$|somewhere|here$|redacted|\*\*\*|mock|foobar|development|localhost|process\.env|os\.environ|getenv|settings\.|config\.|default",
+    re.I,
+)
+LOCAL_HOST = re.compile(
+    r"^(localhost|127\.|0\.0\.0\.0|\[?::1|host\.docker\.internal|[a-z0-9_-]+$|example\.|.*\.(example|test|local|internal)(\.com)?$|.*example\.(com|org))"
+)
+
+
+def entropy(text: str) -> float:
+    """Shannon entropy, bits a character."""
+    return -sum((n := text.count(c) / len(text)) * math.log2(n) for c in set(text)) if text else 0.0
+
+
+def _is_secret(what: str, match: re.Match[str], line: str) -> bool:
+    groups = match.groupdict()
+    value = groups.get("secret") or match[0]
+    if what == "a private key":
+        return True
+    if PLACEHOLDER.search(value) or re.search(r"(.)\1{7}", value):
+        return False
+    if "host" in groups:
+        return not LOCAL_HOST.match(groups["host"]) and entropy(value) > 2.5
+    if "name" in groups:
+        # A name and a long value say little: the value must look drawn at random, and a name in the public part is no secret.
+        return not re.match(r"NEXT_PUBLIC_", groups["name"]) and entropy(value) > 3.7 and bool(re.search(r"\d", value)) and not re.search(
+            r"[a-z]{7,}[._-][a-z]{5,}", value)  # fmt: skip
+    return entropy(value) > 3.0
+
+
+def credentials(tree: Tree) -> Iterator[dict[str, Any]]:
+    """Credentials in files under version control. Values are never told: name, file and line are."""
+    for path in tree.files:
+        name = path.rpartition("/")[2]
+        if BINARY.search(name) or name in LOCKS or EXAMPLE_FILE.search(path) or TESTS.search(path):
+            continue
+        text = tree.text(path)
+        if not text or not _HINT.search(text) or not tree.committed(path):
+            continue
+        lines_told: set[int] = set()
+        for what, pattern, variable in _CREDENTIALS:
+            for match in pattern.finditer(text):
+                number = line_of(text, match.start("secret") if "secret" in match.groupdict() else match.start())
+                line = text.splitlines()[number - 1] if number <= text.count("\n") + 1 else ""
+                if number in lines_told or not _is_secret(what, match, line):
+                    continue
+                lines_told.add(number)
+                setting = match.groupdict().get("name") or variable
+                of = f" ({setting})" if match.groupdict().get("name") else ""
+                give = f"give {setting} as a secret file (secrets_services in group_vars)" if setting else "give it as a secret file"
+                if setting == "OPENAI_API_KEY":
+                    give = "set OPENAI_API_KEY in Berth's .env"
+                yield finding(
+                    "credential", "error", f"{what}{of} is committed here", f"{path}:{number}",
+                    f"remove it from the source, have it replaced where it was issued, and {give}",
+                )  # fmt: skip
+
+
+# --- what sources have in common ------------------------------------------------------------------------------------------
+
+LOCALHOST = re.compile(
+    r"\b(?:https?|wss?|postgres(?:ql)?(?:\+\w+)?|redis)://(?:[^\s\"'`@/]*@)?(?:localhost|127\.0\.0\.1|0\.0\.0\.0)(?::(\d+))?"
+)
+
+
+def merge_marks(tree: Tree, path: str) -> dict[str, Any] | None:
+    text = tree.text(path)
+    match = MERGE_MARK.search(text) if text else None
+    if match and re.search(r"^={7}$", text, re.M):
+        return finding("parse", "error", "an unresolved merge conflict: nothing can parse this", f"{path}:{line_of(text, match.start())}",
+                       "resolve the conflict")  # fmt: skip
+    return None
+
+
+def documented(tree: Tree, given: set[str], read: dict[str, str], variable: str) -> Iterator[dict[str, Any]]:
+    """Variables that an example file documents without a usable value, that the source reads and that nothing gives."""
+    for path in tree.files:
+        if not re.search(r"(^|/)\.?env[^/]*(example|sample|template)$|(^|/)[^/]*\.env\.(example|sample)$", path, re.I):
+            continue
+        for number, line in enumerate((tree.text(path) or "").splitlines(), 1):
+            match = re.match(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*(?:\s#.*)?$", line)
+            if not match:
+                continue
+            name, value = match[1], match[2].strip("\"'")
+            if name not in read or name in given or f"{name}_FILE" in given or (value and not PLACEHOLDER.search(value)):
+                continue
+            secret = re.search(r"(SECRET|PASSWORD|TOKEN|API_KEY|PRIVATE_KEY)$", name)
+            how = "a secret file (secrets_services, container_environment_secrets)" if secret else f"{variable}.{name}"
+            yield finding("documented", "warning", f"{name} is documented here, read in {read[name]}, and given nowhere",
+                          f"{path}:{number}", f"set {how}, if the application needs it")  # fmt: skip

@@ -1,0 +1,124 @@
+#!/usr/bin/python
+"""Look at a source before an image is built from it, and refuse what cannot work."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from ansible.module_utils import source_fastapi, source_nextjs
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.findings import accept, line, open_findings, unusable
+
+DOCUMENTATION = r"""
+module: source_check
+short_description: Look at a source before an image is built from it, and refuse what cannot work
+description:
+  - Reads the source and runs nothing of it. Finds imports that lead nowhere, files that do not parse, a missing or stale lock file,
+    versions that the image's Python or Node.js cannot satisfy, committed credentials, addresses of this machine, a health path that
+    is nowhere, and documented variables that nothing gives.
+  - What certainly fails is an error and stops the run; what may fail is a warning, and stops it where O(strict) is set.
+options:
+  source: {description: Directory of the source., type: path, required: true}
+  kind: {description: What it is the source of., type: str, required: true, choices: [fastapi, nextjs]}
+  role: {description: The role whose variables the advice names., type: str, required: true}
+  app: {description: "FastAPI: the ASGI application, C(module:attribute).", type: str, default: "app.main:app"}
+  directory: {description: Directory in the source that the application is in., type: str, default: "."}
+  pythonpath: {description: "FastAPI: directories to import from besides it, separated by colons.", type: str, default: ""}
+  dependencies: {description: "FastAPI: C(auto), C(uv), C(requirements), C(pyproject) or a path.", type: str, default: auto}
+  runtime: {description: "Version of the image's Python (3.11) or Node.js (18.20.4).", type: str, required: true}
+  health_path: {description: The path that answers when it is well., type: str, required: true}
+  port: {description: The port that it listens on., type: int, required: true}
+  environment: {description: Names of the variables that the container is given., type: list, elements: str, default: []}
+  extra_commands: {description: Commands of the build; they may make what is missing., type: str, default: ""}
+  accepted:
+    description: "Findings that are accepted: C(check), C(reason), C(until) (a day), and optionally C(where) and C(contains)."
+    type: list
+    elements: dict
+    default: []
+  strict: {description: Let warnings stop the run too., type: bool, default: false}
+"""
+
+EXAMPLES = r"""
+- name: Look at the source
+  source_check:
+    source: /srv/app/backend
+    kind: fastapi
+    role: backend_image
+    runtime: "3.11"
+    health_path: /health
+    port: 8000
+"""
+
+RETURN = r"""
+findings: {description: "Each with check, severity, where, message, advice; accepted, where it is.", type: list, elements: dict,
+  returned: always}
+seconds: {description: How long it took., type: float, returned: always}
+"""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "source": {"type": "path", "required": True},
+            "kind": {"type": "str", "required": True, "choices": ["fastapi", "nextjs"]},
+            "role": {"type": "str", "required": True},
+            "app": {"type": "str", "default": "app.main:app"},
+            "directory": {"type": "str", "default": "."},
+            "pythonpath": {"type": "str", "default": ""},
+            "dependencies": {"type": "str", "default": "auto"},
+            "runtime": {"type": "str", "required": True},
+            "health_path": {"type": "str", "required": True},
+            "port": {"type": "int", "required": True},
+            "environment": {"type": "list", "elements": "str", "default": []},
+            "extra_commands": {"type": "str", "default": ""},
+            "accepted": {"type": "list", "elements": "dict", "default": []},
+            "strict": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
+    )
+    given = module.params
+    if not Path(given["source"]).is_dir():
+        module.fail_json(msg=f"the source {given['source']} is not a directory")
+    if problems := unusable(given["accepted"]):
+        module.fail_json(msg=f"{given['role']}_accepted: {'; '.join(problems)}")
+    started = time.monotonic()
+    common = {
+        "health_path": given["health_path"],
+        "port": given["port"],
+        "environment": set(given["environment"]),
+        "extra_commands": given["extra_commands"],
+        "role": given["role"],
+    }
+    if given["kind"] == "fastapi":
+        options = source_fastapi.Options(
+            app=given["app"],
+            app_root=given["directory"],
+            pythonpath=given["pythonpath"],
+            dependencies=given["dependencies"],
+            python=given["runtime"],
+            **common,
+        )
+        found = source_fastapi.check(given["source"], options)
+    else:
+        found = source_nextjs.check(given["source"], source_nextjs.Options(subpath=given["directory"], node=given["runtime"], **common))
+    findings = accept(found, given["accepted"])
+    result = {"findings": findings, "seconds": round(time.monotonic() - started, 2)}
+    errors, warnings = open_findings(findings, "error"), open_findings(findings, "warning")
+    refusing = errors + (warnings if given["strict"] else [])
+    if refusing:
+        head = (
+            f"The source {given['source']} cannot be built as it is:"
+            if errors
+            else f"The source {given['source']} has warnings, and strict is set:"
+        )
+        names = ", ".join(sorted({item["check"] for item in refusing}))
+        tail = f"A finding that is right as it is: name its check ({names}), a reason and a day in {given['role']}_accepted."
+        module.fail_json(msg="\n".join([head, *(f"  {line(item)}" for item in refusing), tail]), **result)
+    for item in warnings:
+        module.warn(line(item))
+    module.exit_json(changed=False, **result)
+
+
+if __name__ == "__main__":
+    main()

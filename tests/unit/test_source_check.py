@@ -1,0 +1,391 @@
+"""What the preflight says of a source: what certainly fails is refused for its true reason, and nothing else is."""
+
+from __future__ import annotations
+
+import random
+import string
+import subprocess
+import time
+from datetime import date
+
+import pytest
+import source_fastapi
+import source_nextjs
+from conftest import ROOT
+from findings import accept, line, open_findings, unusable
+from source_common import node_allows, python_allows
+from trees import BACKEND, FRONTEND, write
+
+DRAWN = random.Random(1)
+
+
+def drawn(length: int, alphabet: str = string.ascii_letters + string.digits) -> str:
+    """What looks like a key and is none: made here, so that no scanner finds it in this file."""
+    return "".join(DRAWN.choice(alphabet) for _ in range(length))
+
+
+def backend(tmp_path, *layers, **options):
+    return source_fastapi.check(write(tmp_path, BACKEND, *layers), source_fastapi.Options(**options))
+
+
+def frontend(tmp_path, *layers, **options):
+    return source_nextjs.check(write(tmp_path, FRONTEND, *layers), source_nextjs.Options(**options))
+
+
+def told(findings, severity):
+    return [line(item) for item in findings if item["severity"] == severity]
+
+
+def test_the_reference_application_has_no_finding_and_takes_less_than_a_second():
+    started = time.monotonic()
+    assert source_fastapi.check(ROOT / "apps/backend", source_fastapi.Options(environment={"DATABASE_URL_FILE"})) == []
+    assert source_fastapi.check(ROOT / "apps/rehearsal_model", source_fastapi.Options()) == []
+    given = {"DATABASE_URL_FILE", "BETTER_AUTH_URL", "BETTER_AUTH_SECRET_FILE", "BACKEND_URL"}
+    assert source_nextjs.check(ROOT / "apps/frontend", source_nextjs.Options(environment=given)) == []
+    assert time.monotonic() - started < 1
+
+
+def test_a_sound_source_has_no_error(tmp_path):
+    assert told(backend(tmp_path / "b"), "error") == []
+    assert frontend(tmp_path / "f") == []
+
+
+BROKEN_BACKENDS = {
+    "a module that git ignores": (
+        {"app/main.py": "from lib.store import x\napp = 1\n'/health'", ".gitignore": "__pycache__\nlib/\n"},
+        {},
+        "app/main.py:1: imports lib, which is not in the source -> commit lib (.gitignore:2 hides it)",
+    ),
+    "a module of a package": ({"app/routers/tasks.py": None}, {}, "app/main.py:2: imports app.routers.tasks, which is not in the source"),
+    "a relative import": ({"app/database.py": None}, {}, "app/routers/tasks.py:3: imports app.database, which is not in the source"),
+    "a name that the module has not": (
+        {"app/database.py": "engin = 1\n"},
+        {},
+        "app/routers/tasks.py:3: app/database.py has no engine, which is imported from it here",
+    ),
+    "a package that nothing names": (
+        {"requirements.txt": "fastapi==0.115.0\nuvicorn==0.32.0\nsqlmodel==0.0.22\n"},
+        {},
+        "app/routers/tasks.py:1: imports jwt, and requirements.txt does not name pyjwt -> add pyjwt to requirements.txt",
+    ),
+    "a module that no Python can parse": (
+        {"app/database.py": "engine = (\n"},
+        {},
+        "app/database.py:1: Python cannot parse this: '(' was never closed",
+    ),
+    "a merge conflict": (
+        {"app/database.py": "<<<<<<< HEAD\nengine = 1\n=======\nengine = 2\n>>>>>>> other\n"},
+        {},
+        "app/database.py:1: an unresolved merge conflict",
+    ),
+    "another Python": (
+        {"pyproject.toml": '[project]\nname = "x"\nrequires-python = ">=3.13"\n'},
+        {},
+        "pyproject.toml:3: the source asks for Python >=3.13, the image has 3.11 -> set backend_image_debian_release: trixie "
+        "for Python 3.13",
+    ),
+    "an older Python": (
+        {"pyproject.toml": '[project]\nname = "x"\nrequires-python = ">=3.10,<3.13"\n'},
+        {"python": "3.13"},
+        "asks for Python >=3.10,<3.13, the image has 3.13 -> set backend_image_debian_release: bookworm",
+    ),
+    "a pin for another Python": (
+        {"requirements.txt": BACKEND["requirements.txt"] + "django==6.0.1\n"},
+        {},
+        "requirements.txt:5: django 6.0.1 needs Python 3.12 or newer",
+    ),
+    "a module that Python has no more": (
+        {"app/database.py": "import cgi\nengine = 1\n"},
+        {"python": "3.13"},
+        "app/database.py:1: imports cgi of the standard library: Python 3.13 does not have it any more",
+    ),
+    "no entry point": (
+        {"src/api/main.py": BACKEND["app/main.py"], "app/main.py": None},
+        {},
+        "app.main:app is the entry point, and there is no module app.main in . -> set backend_image_app: src.api.main:app",
+    ),
+    "another name of the application": (
+        {"app/main.py": BACKEND["app/main.py"].replace("app = FastAPI", "api = FastAPI")},
+        {},
+        "app.main:app is the entry point, and app/main.py has no app -> set backend_image_app: app.main:api",
+    ),
+    "imports from a directory that is not looked in": (
+        {"app/main.py": "import store\napp = 1\n'/health'", "src/store/__init__.py": ""},
+        {},
+        "imports store, which is in src, where imports do not look -> set backend_image_pythonpath: src",
+    ),
+    "no dependency file": ({"requirements.txt": None}, {}, "set backend_image_dependencies to the path of a requirements file"),
+    "another health path": (
+        {"app/main.py": BACKEND["app/main.py"].replace("/health", "/livez")},
+        {},
+        "the health path /health is nowhere in the source; there is /livez (app/main.py:6) -> set backend_image_health_path: /livez",
+    ),
+    "a development dependency": (
+        {
+            "requirements.txt": None,
+            "uv.lock": 'version = 1\n[[package]]\nname = "x"\nsource = { virtual = "." }\ndependencies = [{ name = "fastapi" '
+            '}, { name = "sqlalchemy" }]\n'
+            '[[package]]\nname = "fastapi"\nversion = "0.115.0"\nsource = { registry = "r" }\n[[package]]\nname = '
+            '"pyjwt"\nversion = "2.9.0"\n'
+            'source = { registry = "r" }\n[[package]]\nname = "sqlalchemy"\nversion = "2"\nsource = { registry = "r" }\n',
+        },
+        {},
+        "imports jwt, and pyjwt is only a development dependency",
+    ),
+    "no wheel for this Python": (
+        {
+            "requirements.txt": None,
+            "uv.lock": 'version = 1\n[[package]]\nname = "x"\nsource = { virtual = "." }\n'
+            'dependencies = [{ name = "fastapi" }, { name = "sqlalchemy" }, { name = "pyjwt" }]\n'
+            '[[package]]\nname = "fastapi"\nversion = "0.115.0"\n[[package]]\nname = "pyjwt"\nversion = "2.9.0"\n'
+            'wheels = [{ url = "https://x/pyjwt-2.9.0-cp313-cp313-manylinux_2_17_x86_64.whl" }]\n[[package]]\nname = '
+            '"sqlalchemy"\nversion = "2"\n',
+        },
+        {},
+        "pyjwt 2.9.0 has no wheel for Python 3.11 and no source",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_BACKENDS)
+def test_a_broken_backend_is_refused_for_its_true_reason(tmp_path, case):
+    changes, options, reason = BROKEN_BACKENDS[case]
+    source = {path: text for path, text in BACKEND.items() if changes.get(path, "") is not None}
+    findings = source_fastapi.check(
+        write(tmp_path, source, {p: t for p, t in changes.items() if t is not None}), source_fastapi.Options(**options)
+    )
+    errors = told(findings, "error")
+    assert len(errors) == 1, errors
+    assert reason in errors[0]
+
+
+BROKEN_FRONTENDS = {
+    "a directory that git ignores": (
+        {"lib/api.ts": None, ".gitignore": "lib/\n"},
+        {},
+        "app/page.tsx:3: imports @/lib/api, which is not in the source (lib/api) -> commit lib/api (.gitignore:1 hides it)",
+    ),
+    "another case": (
+        {"lib/api.ts": None, "lib/Api.ts": "export const api = 1;"},
+        {},
+        "imports @/lib/api, which is not in the source (lib/api) -> there is lib/Api.ts: the image's file system tells upper from lower",
+    ),
+    "a package that nothing names": (
+        {"lib/api.ts": 'import axios from "axios";\nexport const api = axios;\n'},
+        {},
+        "lib/api.ts:1: imports axios, and package.json does not name axios -> npm install axios",
+    ),
+    "a stale lock file": (
+        {"package.json": FRONTEND["package.json"].replace('"react-dom"', '"zod": "4",\n "react-dom"')},
+        {},
+        "package.json:2: zod 4 is not in package-lock.json: npm ci refuses that",
+    ),
+    "another Node.js": (
+        {"package.json": FRONTEND["package.json"].replace(">=18", ">=20.9")},
+        {},
+        "package.json:1: the source asks for Node.js >=20.9, the image has 18.20.4 -> set frontend_image_debian_release: "
+        "trixie for Node.js 20",
+    ),
+    "a Next.js for another Node.js": (
+        {"package-lock.json": FRONTEND["package-lock.json"].replace('"version": "15.1.0"', '"version": "16.0.3"')},
+        {},
+        "package-lock.json:2: Next.js 16.0.3 needs Node.js >=20.9.0",
+    ),
+    "a manifest that is no JSON": ({"package.json": '{"name": "web",\n}'}, {}, "package.json:2: not JSON"),
+    "no health route": (
+        {"app/api/health/route.ts": None},
+        {},
+        "the health path /api/health is nowhere in the source (no app/api/health/route.ts) -> set frontend_image_health_path: /",
+    ),
+    "a merge conflict": ({"lib/api.ts": "<<<<<<< HEAD\n1\n=======\n2\n>>>>>>> b\n"}, {}, "lib/api.ts:1: an unresolved merge conflict"),
+    "no Next.js": (
+        {"package.json": '{"scripts": {"build": "vite build"}, "dependencies": {"react": "1"}}', "package-lock.json": "{}"},
+        {},
+        "package.json: names no dependency on next",
+    ),
+    "another directory": ({}, {"subpath": "web"}, "there is no package.json in web"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN_FRONTENDS)
+def test_a_broken_frontend_is_refused_for_its_true_reason(tmp_path, case):
+    changes, options, reason = BROKEN_FRONTENDS[case]
+    source = {path: text for path, text in FRONTEND.items() if changes.get(path, "") is not None}
+    findings = source_nextjs.check(
+        write(tmp_path, source, {p: t for p, t in changes.items() if t is not None}), source_nextjs.Options(**options)
+    )
+    errors = told(findings, "error")
+    assert len(errors) == 1, errors
+    assert reason in errors[0]
+
+
+SOUND_BACKENDS = {
+    "an import that may fail": {"app/extra.py": "try:\n    import ujson\nexcept ImportError:\n    ujson = None\n"},
+    "an import for the type checker": {"app/extra.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from nowhere import X\n"},
+    "a module that nothing imports": {"scripts/old.py": "import nowhere\nprint 'x'\n"},
+    "tests": {"tests/test_x.py": "import pytest, nowhere\n"},
+    "what fastapi[standard] brings": {"requirements.txt": "fastapi[standard]\nsqlmodel\npyjwt\n", "app/extra.py": "import "
+"httpx, jinja2, multipart\n"},
+    "a package whose name says what it provides": {
+        "requirements.txt": BACKEND["requirements.txt"] + "google-genai==1\nsendgrid-python==1\n",
+        "app/extra.py": "from google import genai\nimport sendgrid\n",
+    },
+    "a name that a package binds": {"app/extra.py": "from app.things import made\n", "app/things/__init__.py": "made = 1\n"},
+    "a name that only running tells": {"app/extra.py": "from app.things import made\n", "app/things/__init__.py": "from .x "
+"import *\n", "app/things/x.py": ""},
+    "a directory named as a package is": {"requirements.txt": BACKEND["requirements.txt"] + "alembic==1.14.0\n",
+                                          "alembic/env.py": "from alembic import context\n", "alembic/versions/a.py": ""},
+    "a package without __init__": {"app/extra.py": "from app.plain import thing\n", "app/plain/thing.py": ""},
+    "a documented default": {"app/extra.py": 'import os\nURL = os.getenv("PUBLIC_URL", "http://localhost:3000")\n'},
+    "a key of an example": {".env.example": "OPENAI_API_KEY=sk-your-key-here\nSECRET_KEY=change-me-to-something-long-and-random\n",
+                            "app/extra.py": 'SECRET_KEY = "your-secret-key-change-this-in-production"\n'
+                            'DATABASE_URL = "postgresql://postgres:postgres@localhost:5432/app"\n'},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SOUND_BACKENDS)
+def test_a_sound_backend_is_not_refused(tmp_path, case):
+    extra = {"app/main.py": BACKEND["app/main.py"] + "from app import extra\n"} if "app/extra.py" in SOUND_BACKENDS[case] else {}
+    assert told(backend(tmp_path, SOUND_BACKENDS[case], extra), "error") == []
+
+
+SOUND_FRONTENDS = {
+    "a package that the lock file has": {"lib/api.ts": 'import x from "react/jsx-runtime";\nexport const api = x;\n'},
+    "modules of Node.js": {"lib/api.ts": 'import path from "path";\nimport "server-only";\nexport const api = path;\n'},
+    "imports in comments and strings": {"lib/api.ts": '// import x from "nowhere";\n/* require("nowhere") */\nexport const api = "x";\n'},
+    "a stylesheet, a picture, a directory": {
+        "lib/api.ts": 'import s from "./a.module.css";\nimport p from "@/public/p.png";\nimport d from "./dir";\nexport '
+        "const api = [s, p, d];\n",
+        "lib/a.module.css": "",
+        "public/p.png": "",
+        "lib/dir/index.tsx": "export default 1;\n",
+    },
+    "an extension that TypeScript rewrites": {
+        "lib/api.ts": 'export * from "./b.js";\nexport const api = 1;\n',
+        "lib/b.ts": "export const b = 1;\n",
+    },
+    "what a generator makes": {"lib/api.ts": 'export { x as api } from "./generated/client";\n'},
+    "a catch-all route": {"app/api/health/route.ts": None, "app/api/[...all]/route.ts": "export const GET = 1;\n"},
+    "a test that imports anything": {"lib/api.test.ts": 'import "vitest-nowhere";\n'},
+    "an alias from a base": {
+        "tsconfig.json": '{"extends": "./base"}',
+        "base.json": '{"compilerOptions": {"baseUrl": ".", "paths": {"@/*": ["*"]}}}',
+    },
+}
+
+
+@pytest.mark.parametrize("case", SOUND_FRONTENDS)
+def test_a_sound_frontend_is_not_refused(tmp_path, case):
+    changes = SOUND_FRONTENDS[case]
+    source = {path: text for path, text in FRONTEND.items() if changes.get(path, "") is not None}
+    findings = source_nextjs.check(write(tmp_path, source, {p: t for p, t in changes.items() if t is not None}), source_nextjs.Options())
+    assert told(findings, "error") == []
+
+
+CREDENTIALS = {
+    "an OpenAI key": ("app/settings.py", 'KEY = "sk-' + "proj-" + drawn(60) + '"\n', "an OpenAI API key"),
+    "an AWS key": ("app/settings.py", 'KEY = "AK' + "IA" + drawn(16, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") + '"\n', "an AWS access key"),
+    "a database of a provider": (
+        ".env",
+        f"DATABASE_URL=postgresql://owner:{drawn(16)}@ep-cool-1.eu.aws.neon.tech/db\n",
+        "a password in a database URL",
+    ),
+    "a drawn secret": (".env.local", f"BETTER_AUTH_SECRET={drawn(40)}1\n", "a password (BETTER_AUTH_SECRET)"),
+    "a private key": ("keys/key.pem", "-----BEGIN PRIVATE " + f"KEY-----\n{drawn(64)}\n{drawn(64)}\n", "a private key"),
+}
+
+
+@pytest.mark.parametrize("case", CREDENTIALS)
+def test_a_committed_credential_is_refused_and_its_value_is_not_told(tmp_path, case):
+    path, text, what = CREDENTIALS[case]
+    errors = told(backend(tmp_path, {path: text}), "error")
+    assert len(errors) == 1
+    assert errors[0].startswith(f"{path}:1: {what}")
+    value = text.split("=", 1)[-1].strip().strip('"')
+    assert value not in errors[0]
+
+
+def test_a_credential_that_git_does_not_have_is_nobodys_business(tmp_path):
+    path, text, _ = CREDENTIALS["a drawn secret"]
+    assert told(backend(tmp_path / "a", {path: text, ".gitignore": ".env*\n"}), "error") == []
+    source = write(tmp_path / "b", BACKEND, {path: text})
+    subprocess.run("git init -q && git add app requirements.txt", shell=True, check=True, cwd=source)
+    assert told(source_fastapi.check(source, source_fastapi.Options()), "error") == []
+    subprocess.run("git add .", shell=True, check=True, cwd=source)
+    assert len(told(source_fastapi.check(source, source_fastapi.Options()), "error")) == 1
+
+
+def test_addresses_of_this_machine_are_warned_of_with_the_variable_to_set(tmp_path):
+    main = BACKEND["app/main.py"] + "from app import settings\n"
+    settings = (
+        'import os\nJWKS = "http://localhost:3000/api/auth/jwks"\nurl = os.getenv("BACKEND_CALLBACK", "http://127.0.0.1:9000")\n'
+        'ORIGINS = ["http://localhost:3000"]\nSELF = "http://127.0.0.1:8000/mcp"\n"""http://localhost:1"""\n'
+    )
+    warnings = [w for w in told(backend(tmp_path, {"app/main.py": main, "app/settings.py": settings}), "warning") if "settings" in w]
+    assert [w.split(": ")[0] for w in warnings] == ["app/settings.py:2", "app/settings.py:3"]
+    assert "hard-coded" in warnings[0]
+    assert "set backend_image_extra_environment.BACKEND_CALLBACK" in warnings[1]
+    given = backend(tmp_path, {"app/main.py": main, "app/settings.py": settings}, environment={"BACKEND_CALLBACK"})
+    assert len([w for w in told(given, "warning") if "settings" in w]) == 1
+    page = {"lib/api.ts": 'export const api = process.env.NEXT_PUBLIC_API_URL || "http://localhost:8000";\n'}
+    assert "set frontend_image_build_environment.NEXT_PUBLIC_API_URL" in told(frontend(tmp_path / "f", page), "warning")[0]
+
+
+def test_a_documented_variable_that_nothing_gives_is_warned_of(tmp_path):
+    layers = {
+        ".env.example": "# keys\nTOKEN_SECRET=\nLOG_LEVEL=info\nUNUSED=\n",
+        "app/database.py": 'import os\nengine = os.environ["TOKEN_SECRET"]\n',
+    }
+    warnings = [w for w in told(backend(tmp_path, layers), "warning") if "documented" in w]
+    assert len(warnings) == 1
+    assert warnings[0].startswith(
+        ".env.example:2: TOKEN_SECRET is documented here, read in app/database.py:2, and given nowhere -> set a secret file"
+    )
+    assert not [w for w in told(backend(tmp_path, layers, environment={"TOKEN_SECRET_FILE"}), "warning") if "documented" in w]
+
+
+def test_missing_locks_are_warnings(tmp_path):
+    assert "no lock file: 2 of 2" in told(backend(tmp_path / "b", {"requirements.txt": "fastapi\nsqlmodel\n"}), "warning")[0]
+    write(tmp_path / "f", FRONTEND)
+    (tmp_path / "f" / "package-lock.json").unlink()
+    assert "no lock file" in told(source_nextjs.check(tmp_path / "f", source_nextjs.Options()), "warning")[0]
+
+
+@pytest.mark.parametrize(
+    ("specifier", "version", "allowed"),
+    [
+        (">=3.11", "3.11", True), (">=3.11.4", "3.11", True), (">=3.12", "3.11", False), (">=3.10,<3.13", "3.13", False),
+        ("==3.11.*", "3.11", True),
+        ("~=3.11", "3.13", True), ("~=3.11.0", "3.13", False), ("^3.11", "3.13", True), ("!=3.11.1", "3.11", True),
+        (">3.11", "3.11", False),
+        ("<4.0,>=3.9", "3.13", True), ("whatever", "3.11", None), ("<=3.11", "3.11", True),
+    ],
+)  # fmt: skip
+def test_python_versions(specifier, version, allowed):
+    assert python_allows(specifier, version) is allowed
+
+
+@pytest.mark.parametrize(
+    ("expression", "version", "allowed"),
+    [
+        (">=18", "18.20.4", True), ("18", "18.20.4", True), ("18.x", "18.20.4", True), ("^18.17 || "
+">=20", "18.20.4", True), (">=20.9.0", "18.20.4", False),
+        ("^20", "18.20.4", False), (">=18 <20", "18.20.4", True), (">=18 <=18.19", "18.20.4", False), ("18 - "
+"22", "20.19.2", True), ("*", "18.20.4", True),
+        ("~18.20.0", "18.20.4", True), (">= 18.0.0", "18.20.4", True), ("lts/*", "18.20.4", None), ("22.x || 24.x", "20.19.2", False),
+    ],
+)  # fmt: skip
+def test_node_versions(expression, version, allowed):
+    assert node_allows(expression, version) is allowed
+
+
+def test_accepted_findings_are_kept_and_marked_and_an_acceptance_ends():
+    findings = [{"check": "health", "severity": "error", "where": "a.py:1", "message": "m", "advice": ""}]
+    entry = {"check": "health", "reason": "behind a proxy", "until": "2026-06-01"}
+    assert open_findings(accept(findings, [entry], date(2026, 6, 1)), "error") == []
+    over = accept(findings, [entry], date(2026, 6, 2))
+    assert open_findings(over, "error") == findings
+    assert "ended on 2026-06-01" in open_findings(over, "warning")[0]["message"]
+    assert open_findings(accept(findings, [entry | {"where": "b*"}], date(2026, 1, 1)), "error")
+    assert unusable([entry]) == []
+    assert unusable([{"check": "x", "until": "soon"}]) == ["x: no reason is given", "x: until must be a day, YYYY-MM-DD"]
