@@ -10,12 +10,12 @@ PLAYBOOK := $(VENV)/bin/ansible-playbook
 COLLECTIONS := .ansible/collections
 INVENTORY ?= inventory/local.yml
 options = -i $(INVENTORY) $(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
-VERBS := up build deploy verify status logs down destroy
+VERBS := up build deploy verify check-images status logs down destroy
 
 .PHONY: help setup setup-test lint test unit molecule $(VERBS)
 
 help: ## List the words
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  Options: INVENTORY=file VERSION=name LIMIT=hosts SERVICE=name ARGS='--check --diff'; settings: .env (see .env.example)"
 
@@ -23,6 +23,7 @@ up: setup ## Build, deploy and verify; installs what is missing, run again it ch
 build: setup ## Build the images of the sources as they are; prints tag, digest and size
 deploy: setup ## Release the sources' version, or VERSION=
 verify: setup ## Check what runs
+check-images: setup ## Check what is in the images; installs the scanners on first use
 status: setup ## Show what runs (FORMAT=json for machines)
 logs: setup ## Show a service's last log lines: make logs SERVICE=backend
 down: setup ## Stop and remove what runs; data, secrets and images stay

@@ -52,7 +52,9 @@ def read(directory: Path) -> dict[str, Any]:
         path = directory / "releases" / f"{version}.json"
         return json.loads(path.read_text()) if version and path.is_file() else {}
 
-    known = sorted((directory / "releases").glob("[!.]*.json"), key=lambda p: p.stat().st_mtime, reverse=True)
+    # A release's bills of materials lie beside its manifest.
+    manifests = [path for path in (directory / "releases").glob("[!.]*.json") if not path.name.endswith(".cdx.json")]
+    known = sorted(manifests, key=lambda path: path.stat().st_mtime, reverse=True)
     return {
         "current": word("current"),
         "previous": word("previous"),
