@@ -1,0 +1,87 @@
+"""The application that runs, through its edge: BASE_URL, trusted by EDGE_CA; STACK_NAME names its containers.
+
+Certificates are verified. Users that a test signs up are deleted after it, with all that is theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+BASE_URL = os.environ.get("BASE_URL", "https://localhost:8443")
+EDGE_CA = os.environ.get("EDGE_CA", ".local/edge-ca.crt")
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody with an account."""
+
+    email: str
+    password: str
+    token: str
+    cookies: httpx.Cookies
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+
+def client(connections: int = 20, timeout: float = 60) -> httpx.AsyncClient:
+    """A client of the edge that checks its certificate."""
+    return httpx.AsyncClient(
+        base_url=BASE_URL,
+        verify=ssl.create_default_context(cafile=EDGE_CA),
+        timeout=timeout,
+        trust_env=False,
+        limits=httpx.Limits(max_connections=connections),
+        headers={"Origin": BASE_URL},
+    )
+
+
+async def sign_up() -> User:
+    """A new account, and a token of it."""
+    email, password = f"live-{secrets.token_hex(6)}@example.com", secrets.token_urlsafe(18)
+    async with client() as http:
+        answer = await http.post("/api/auth/sign-up/email", json={"name": "Live", "email": email, "password": password})
+        answer.raise_for_status()
+        token = (await http.get("/api/auth/token")).raise_for_status().json()["token"]
+        return User(email, password, token, http.cookies)
+
+
+async def leave(user: User) -> None:
+    """Delete tasks, conversations and the account."""
+    async with client() as http:
+        for kind in ("tasks", "conversations"):
+            while items := (await http.get(f"/api/{kind}?limit=100", headers=user.headers)).json()["items"]:
+                for item in items:
+                    (await http.delete(f"/api/{kind}/{item['id']}", headers=user.headers)).raise_for_status()
+        http.cookies = user.cookies
+        (await http.post("/api/auth/delete-user", json={"password": user.password})).raise_for_status()
+
+
+@pytest.fixture
+def users() -> Iterator[Callable[[int], list[User]]]:
+    """users(3): three new users."""
+    made: list[User] = []
+
+    async def together(calls: list[Awaitable[User]]) -> list[User]:
+        return list(await asyncio.gather(*calls))
+
+    def make(count: int) -> list[User]:
+        for start in range(0, count, 5):
+            made.extend(asyncio.run(together([sign_up() for _ in range(min(5, count - start))])))
+        return made[-count:]
+
+    yield make
+
+    async def all_leave() -> None:
+        await asyncio.gather(*(leave(user) for user in made))
+
+    asyncio.run(all_leave())
