@@ -12,7 +12,7 @@ INVENTORY ?= inventory/local.yml
 options = -i $(INVENTORY) $(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
 VERBS := up build deploy verify check-images status logs down destroy
 
-.PHONY: help setup setup-test lint test unit molecule $(VERBS)
+.PHONY: help setup setup-test lint test unit apps live molecule $(VERBS)
 
 help: ## List the words
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +37,8 @@ $(VERBS):
 
 setup: $(VENV)/.installed $(COLLECTIONS)/.installed ## Make the virtual environment with Ansible and its collections
 
-setup-test: $(VENV)/.installed-test $(COLLECTIONS)/.installed
+setup-test: $(VENV)/.installed-test $(VENV)-apps/.installed $(COLLECTIONS)/.installed
+	@bin/install-test-programs
 
 $(VENV)/.installed: requirements.txt
 	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
@@ -50,11 +51,19 @@ $(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-test.txt
 	@touch $@
 
+# The reference application's own environment; its packages and Ansible's must not meet.
+APPS := apps/backend/requirements-dev.txt apps/rehearsal_model/requirements-dev.txt
+$(VENV)-apps/.installed: $(APPS) apps/backend/requirements.txt apps/rehearsal_model/requirements.txt
+	@test -x $(VENV)-apps/bin/python || python3.11 -m venv $(VENV)-apps
+	@echo "setup: installing the reference application into $(VENV)-apps"
+	@$(VENV)-apps/bin/pip install --quiet --disable-pip-version-check $(addprefix -r ,$(APPS))
+	@touch $@
+
 $(COLLECTIONS)/.installed: requirements.yml bin/install-collections | $(VENV)/.installed
 	@$(VENV)/bin/python bin/install-collections $(COLLECTIONS)
 	@touch $@
 
-test: setup-test ## Lint, unit tests and Molecule
+test: setup-test ## All tests: lint, plugins, the application alone, Molecule, the application behind its edge in a browser
 	@bin/test
 
 lint: setup-test ## ansible-lint (production profile), yamllint, ruff
@@ -62,6 +71,12 @@ lint: setup-test ## ansible-lint (production profile), yamllint, ruff
 
 unit: setup-test ## pytest over plugins and roles' tables
 	@bin/test unit
+
+apps: setup-test ## The reference application's own tests
+	@bin/test apps
+
+live: setup-test ## A stack of its own: load, faults, OpenAPI, the interface in a browser
+	@bin/test live
 
 molecule: setup-test ## One Molecule scenario: make molecule S=default
 	@bin/test molecule $(or $(S),default)

@@ -19,8 +19,6 @@ def test_schemathesis_finds_nothing(users: Callable[[int], list[User]], tmp_path
         "--tls-verify", str(Path(EDGE_CA).resolve()), "-H", f"Authorization: Bearer {user.token}",
     ]  # fmt: skip
     environment = {**os.environ, "REQUESTS_CA_BUNDLE": str(Path(EDGE_CA).resolve())}
-    run = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]
     assert "12 selected / 12 total" in run.stdout

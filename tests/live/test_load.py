@@ -29,9 +29,7 @@ def test_200_concurrent_chats_of_20_users(users: Callable[[int], list[User]]) ->
                     for n in range(CHATS)
                 )
             )
-            pages = await asyncio.gather(
-                *(http.get("/api/tasks", params={"limit": 100}, headers=person.headers) for person in people)
-            )
+            pages = await asyncio.gather(*(http.get("/api/tasks", params={"limit": 100}, headers=person.headers) for person in people))
         return answers, pages
 
     answers, pages = asyncio.run(run())
@@ -39,9 +37,7 @@ def test_200_concurrent_chats_of_20_users(users: Callable[[int], list[User]]) ->
     expected = defaultdict(list)
     for number, answer in enumerate(answers):
         body = answer.json()
-        assert [(call["name"], call["result"]["title"]) for call in body["tool_calls"]] == [
-            ("add_task", f"task {number}")
-        ]
+        assert [(call["name"], call["result"]["title"]) for call in body["tool_calls"]] == [("add_task", f"task {number}")]
         assert body["reply"] == f'I added "task {number}" to your tasks.'
         expected[number % USERS].append(f"task {number}")
     for number, page in enumerate(pages):
@@ -56,11 +52,7 @@ def containers() -> dict[str, tuple[str, int]]:
         capture_output=True, text=True, check=True,
     ).stdout.split()  # fmt: skip
     found = json.loads(subprocess.run(["docker", "inspect", *names], capture_output=True, check=True).stdout)
-    return {
-        item["Name"][1:]: (item["State"]["StartedAt"], item["RestartCount"])
-        for item in found
-        if item["Name"] != f"/{STACK}-database"
-    }
+    return {item["Name"][1:]: (item["State"]["StartedAt"], item["RestartCount"]) for item in found if item["Name"] != f"/{STACK}-database"}
 
 
 def test_the_database_is_killed_for_ten_seconds(users: Callable[[int], list[User]]) -> None:
@@ -82,9 +74,7 @@ def test_the_database_is_killed_for_ten_seconds(users: Callable[[int], list[User
             else:
                 request = http.get("/api/tasks", headers=person.headers)
             answer = await request
-            answers.append(
-                (time.monotonic(), str(answer.request.url.path), answer.status_code, answer.headers["content-type"])
-            )
+            answers.append((time.monotonic(), str(answer.request.url.path), answer.status_code, answer.headers["content-type"]))
             await asyncio.sleep(0.1)
 
     async def docker(*words: str) -> None:
