@@ -92,6 +92,13 @@ class Engine:
             return json.loads(payload)
         return payload
 
+    def stream(self, path: str, timeout: float | None = None) -> http.client.HTTPResponse:
+        """GET something large, to be read piece by piece."""
+        response = self._open("GET", path, None, None, timeout or 300)
+        if response.status >= 400:
+            raise EngineError(response.status, response.read().decode(errors="replace"))
+        return response
+
     def find(self, path: str) -> Any | None:
         """GET an object; None when the engine does not have it."""
         try:

@@ -4,19 +4,15 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import http.cookiejar
-import json
 import re
 import secrets
-import ssl
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from ansible.module_utils.app_client import Broken, Browser
+from ansible.module_utils.app_probes import Evidence, Probes
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.engine import Engine, EngineError, wait_until
 
@@ -26,7 +22,8 @@ short_description: Tell the story of a user through the edge, and check each ste
 description:
   - Signs a new user up and in, asks the chat to add a task, finds it by the API and in the database, restarts all containers where
     that is wanted, finds session and task again, and removes user and task. Certificates are always verified.
-  - Stops at the first step that is not as it should be.
+  - Then looks beyond the story at all that the acceptance criteria ask of the application (C(app_probes)).
+  - A step that is not as it should be fails the module, or, with C(report), is one of its results; steps that need it are then not told.
 options:
   url: {description: Where users reach the application., type: str, required: true}
   ca: {description: Certificate (PEM) of the authority to trust; empty for the public ones., type: str, default: ""}
@@ -37,6 +34,13 @@ options:
     type: dict
     default: {}
   restart: {description: Restart every container in the middle of the story., type: bool, default: false}
+  report: {description: Tell broken steps as results instead of failing at the first., type: bool, default: false}
+  mcp: {description: "Path of the MCP server, empty where the application has none.", type: str, default: /mcp}
+  chat: {description: Whether the application has a chat., type: bool, default: true}
+  http_port: {description: Port that redirects to the URL; 0 where there is none., type: int, default: 0}
+  public_paths: {description: Operations that need no token., type: list, elements: str, default: [/health, /health/ready]}
+  burst_requests: {description: Requests of one burst., type: int, default: 240}
+  burst_connections: {description: Connections of one burst., type: int, default: 32}
   timeout: {description: Seconds for one request., type: int, default: 30}
 """
 
@@ -51,70 +55,20 @@ EXAMPLES = r"""
 
 RETURN = r"""
 steps:
-  description: "The steps told: C(step), C(evidence), C(seconds)."
+  description: "The steps told: C(key), C(step), C(outcome) (ok, broken or skipped), C(evidence), C(figures), C(seconds)."
   type: list
   elements: dict
   returned: always
 """
 
 
-class Broken(Exception):
-    """A step that did not go as it should; the message says what came instead."""
+class Step(NamedTuple):
+    """One step: its key, what it says, what it does, and the keys of those that it cannot do without."""
 
-
-class _Connection(http.client.HTTPSConnection):
-    """HTTPS to another address than the name says; the certificate must still be the name's."""
-
-    address = ""
-
-    def connect(self) -> None:
-        name, self.host = self.host, self.address or self.host
-        http.client.HTTPConnection.connect(self)
-        self.host = name
-        self.sock = self._context.wrap_socket(self.sock, server_hostname=name)
-
-
-class Browser:
-    """Requests to one origin, with cookies as a browser keeps them."""
-
-    def __init__(self, url: str, ca: str, connect: str, timeout: int) -> None:
-        self.url, self.timeout = url, timeout
-        context = ssl.create_default_context(cadata=ca) if ca else ssl.create_default_context()
-        connection = type("Connection", (_Connection,), {"address": connect})
-
-        class Handler(urllib.request.HTTPSHandler):
-            def https_open(self, request: urllib.request.Request) -> Any:
-                return self.do_open(connection, request, context=context)
-
-        self.cookies = http.cookiejar.CookieJar()
-        self.opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), Handler(), urllib.request.HTTPCookieProcessor(self.cookies)
-        )
-
-    def __call__(
-        self, method: str, path: str, body: Any = None, token: str = "", expect: int | None = 200
-    ) -> tuple[int, dict[str, str], Any]:
-        """(status, headers, decoded body); Broken when the status is not the expected one."""
-        headers = {"Origin": self.url, "Accept": "application/json, text/html;q=0.9, */*;q=0.5"}
-        if body is not None:
-            headers["Content-Type"] = "application/json"
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
-        payload = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, payload, headers, method=method)
-        try:
-            with self.opener.open(request, timeout=self.timeout) as response:
-                status, answered, raw = response.status, dict(response.headers), response.read()
-        except urllib.error.HTTPError as error:
-            status, answered, raw = error.code, dict(error.headers), error.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise Broken(f"{method} {path}: {getattr(error, 'reason', error)}") from error
-        if expect is not None and status != expect:
-            raise Broken(f"{method} {path} answered {status}, not {expect}: {raw[:400].decode(errors='replace')}")
-        try:
-            return status, answered, json.loads(raw) if raw else None
-        except ValueError:
-            return status, answered, raw.decode(errors="replace")
+    key: str
+    title: str
+    act: Callable[[], Evidence]
+    needs: set[str] = set()
 
 
 class Story:
@@ -128,39 +82,45 @@ class Story:
         self.user = {"name": "Verification", "email": f"verify-{nonce}@example.com", "password": secrets.token_urlsafe(18)}
         self.title = f"buy milk {nonce}"
         self.token = self.conversation = self.task = ""
+        self.others: list[str] = []
         self.signed_up = False
 
-    def steps(self) -> list[tuple[str, Callable[[], str]]]:
+    def steps(self) -> list[Step]:
         told = [
-            ("Backend and frontend are healthy", self.health),
-            ("The page loads with all that it refers to", self.page),
-            ("Sign up", self.sign_up),
-            ("Sign in", self.sign_in),
-            ("Get a token", self.get_token),
-            ("Without a token, tasks are refused", self.refused),
-            ("The chat adds a task by an MCP tool", self.chat),
+            Step("health", "Backend and frontend are healthy", self.health),
+            Step("page", "The page loads with all that it refers to", self.page),
+            Step("sign_up", "Sign up", self.sign_up),
+            Step("sign_in", "Sign in", self.sign_in, {"sign_up"}),
+            Step("token", "Get a token", self.get_token, {"sign_in"}),
+            Step("refused", "Without a token, tasks are refused", self.refused),
         ]
+        if self.wanted["chat"]:
+            told.append(Step("chat", "The chat adds a task by an MCP tool", self.chat, {"token"}))
+        else:
+            told.append(Step("chat", "Add a task", self.add, {"token"}))
         if self.wanted["database"]:
-            told.append(("The task is a row in PostgreSQL", self.row))
-        told.append(("The API lists the task", self.listed))
+            told.append(Step("row", "The task is a row in PostgreSQL", self.row, {"chat"}))
+        told.append(Step("listed", "The API lists the task", self.listed, {"chat"}))
+        told += [Step(key, title, act, {"token"} if key not in ("tls", "headers") else set()) for key, title, act in Probes(self).steps()]
         if self.wanted["restart"]:
             told += [
-                ("Restart every container", self.restart),
-                ("The session is still valid", self.get_token),
-                ("The task is still there", self.listed),
+                Step("restart", "Restart every container", self.restart),
+                Step("session_kept", "The session is still valid", self.get_token, {"token"}),
+                Step("task_kept", "The task is still there", self.listed, {"listed"}),
             ]
-        return [*told, ("Remove task, conversation and user", self.clean)]
+        return [*told, Step("clean", "Remove task, conversation and user", self.clean, {"token"})]
 
-    def health(self) -> str:
+    def health(self) -> Evidence:
         backend = self.web("GET", "/health")[2]
         frontend = self.web("GET", "/api/health")[2]
         ready = self.web("GET", "/health/ready")[2]
         for name, answer in (("/health", backend), ("/api/health", frontend), ("/health/ready", ready)):
             if not isinstance(answer, dict) or answer.get("status") != "ok":
                 raise Broken(f'{name} does not say {{"status": "ok"}}: {answer}')
-        return f"version {backend.get('version')}; ready: {', '.join(ready.get('checks', {}))}"
+        checks = ready.get("checks", {})
+        return f"version {backend.get('version')}; ready: {', '.join(checks)}", {"version": backend.get("version"), "checks": checks}
 
-    def page(self) -> str:
+    def page(self) -> Evidence:
         _, headers, html = self.web("GET", "/")
         if "text/html" not in headers.get("Content-Type", headers.get("content-type", "")):
             raise Broken("/ is not an HTML page")
@@ -169,7 +129,7 @@ class Story:
             self.web("GET", asset.replace("&amp;", "&"))
         if not assets:
             raise Broken("/ refers to no script and no style sheet")
-        return f"{len(assets)} assets loaded"
+        return f"{len(assets)} assets loaded", {"assets": len(assets)}
 
     def sign_up(self) -> str:
         self.web("POST", "/api/auth/sign-up/email", self.user)
@@ -196,13 +156,17 @@ class Story:
         self.web("POST", "/api/chat", {"message": "list my tasks"}, expect=401)
         return "401 for tasks and chat"
 
-    def chat(self) -> str:
+    def chat(self) -> Evidence:
         answer = self.web("POST", "/api/chat", {"message": f"add a task: {self.title}"}, self.token)[2]
         self.conversation = answer["conversation_id"]
         calls = [call["name"] for call in answer["tool_calls"]]
         if not any("add" in name or "create" in name for name in calls):
             raise Broken(f"the chat called no tool that adds a task: {calls}; it said: {answer['reply'][:200]}")
-        return f"tool {', '.join(calls)}; reply: {answer['reply'][:120]}"
+        return f"tool {', '.join(calls)}; reply: {answer['reply'][:120]}", {"tools": calls}
+
+    def add(self) -> str:
+        self.web("POST", "/api/tasks", {"title": self.title}, self.token, expect=201)
+        return "201"
 
     def row(self) -> str:
         database = self.wanted["database"]
@@ -221,8 +185,8 @@ class Story:
         self.task = found[0]["id"]
         return f"task {self.task}"
 
-    def restart(self) -> str:
-        names = []
+    def restart(self) -> Evidence:
+        names, started = [], time.monotonic()
         order = {"database": 0, "model": 1, "edge": 3}
         containers = self.engine.listing("containers", self.wanted["labels"])
         for container in sorted(containers, key=lambda c: order.get(c["Labels"].get("berth.service", ""), 2)):
@@ -238,11 +202,14 @@ class Story:
         ready = wait_until(lambda: self.web("GET", "/health/ready", expect=None)[0] == 200, 30, 0.3)
         if not ready:
             raise Broken("/health/ready does not answer 200 after the restart")
-        return f"{len(names)} containers restarted and healthy: {', '.join(names)}"
+        seconds = round(time.monotonic() - started, 2)
+        return f"{len(names)} containers restarted and healthy: {', '.join(names)}", {"containers": len(names), "seconds": seconds}
 
     def clean(self) -> str:
-        self.web("DELETE", f"/api/tasks/{self.task}", token=self.token, expect=204)
-        self.web("DELETE", f"/api/conversations/{self.conversation}", token=self.token, expect=204)
+        if self.task:
+            self.web("DELETE", f"/api/tasks/{self.task}", token=self.token, expect=204)
+        for conversation in filter(None, [self.conversation, *self.others]):
+            self.web("DELETE", f"/api/conversations/{conversation}", token=self.token, expect=204)
         self.web("POST", "/api/auth/delete-user", {"password": self.user["password"]})
         self.signed_up = False
         return "nothing of it is left"
@@ -264,6 +231,13 @@ def main() -> None:
             "labels": {"type": "dict", "required": True},
             "database": {"type": "dict", "default": {}},
             "restart": {"type": "bool", "default": False},
+            "report": {"type": "bool", "default": False},
+            "mcp": {"type": "str", "default": "/mcp"},
+            "chat": {"type": "bool", "default": True},
+            "http_port": {"type": "int", "default": 0},
+            "public_paths": {"type": "list", "elements": "str", "default": ["/health", "/health/ready"]},
+            "burst_requests": {"type": "int", "default": 240},
+            "burst_connections": {"type": "int", "default": 32},
             "timeout": {"type": "int", "default": 30},
         },
         supports_check_mode=True,
@@ -274,15 +248,26 @@ def main() -> None:
         module.fail_json(msg=f"the story needs an https URL, not {module.params['url']}")
     story = Story(module.params, Engine())
     steps: list[dict[str, Any]] = []
-    for name, act in story.steps():
+    ok: set[str] = set()
+    for step in story.steps():
+        told = {"key": step.key, "step": step.title, "outcome": "ok", "evidence": "", "figures": {}, "seconds": 0.0}
+        steps.append(told)
+        if missing := step.needs - ok:
+            told.update(outcome="skipped", evidence=f"not told: it needs {', '.join(sorted(missing))}")
+            continue
         started = time.monotonic()
         try:
-            evidence = act()
-        except (Broken, EngineError, KeyError, TypeError) as error:
-            story.give_up()
-            what = f"{type(error).__name__}: {error}" if isinstance(error, (KeyError, TypeError)) else str(error)
-            module.fail_json(msg=f"{name}: {what}", steps=steps)
-        steps.append({"step": name, "evidence": evidence, "seconds": round(time.monotonic() - started, 2)})
+            evidence = step.act()
+            told["evidence"], told["figures"] = evidence if isinstance(evidence, tuple) else (evidence, {})
+            ok.add(step.key)
+        except (Broken, EngineError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+            what = str(error) if isinstance(error, (Broken, EngineError)) else f"{type(error).__name__}: {error}"
+            told.update(outcome="broken", evidence=what)
+            if not module.params["report"]:
+                story.give_up()
+                module.fail_json(msg=f"{step.title}: {what}", steps=steps)
+        told["seconds"] = round(time.monotonic() - started, 2)
+    story.give_up()
     # What the story made it took away again; only a restart is a change.
     module.exit_json(changed=module.params["restart"], steps=steps)
 

@@ -1,0 +1,159 @@
+"""What is inside an image: read its `docker save` stream layer by layer, so that what a later layer hides is seen too.
+
+Pure functions over a stream; no engine is needed to test them.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import tarfile
+from typing import Any, BinaryIO
+
+# Programs that help an intruder or a builder and nobody else.
+SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "busybox"})
+TOOLS = frozenset(
+    {
+        "apt",
+        "apt-get",
+        "dpkg",
+        "rpm",
+        "apk",
+        "pip",
+        "pip3",
+        "npm",
+        "npx",
+        "yarn",
+        "pnpm",
+        "gcc",
+        "cc",
+        "g++",
+        "make",
+        "git",
+        "curl",
+        "wget",
+        "perl",
+        "ssh",
+        "telnet",
+        "nc",
+        "ncat",
+        "gdb",
+        "strace",
+        "sudo",
+        "su",
+    }
+)
+BIN = ("bin", "sbin", "usr/bin", "usr/sbin", "usr/local/bin", "usr/local/sbin", "opt/venv/bin")
+# Files that hold credentials by their name.
+SECRET_NAMES = re.compile(
+    r"(^|/)(\.env(\.(?!example$|sample$)[\w.-]+)?|id_rsa|id_ed25519|\.netrc|\.pgpass|\.git-credentials|credentials\.json)$"
+)
+# Credentials by their form; each is searched for by its fixed beginning first.
+SECRET_FORMS = {
+    b"PRIVATE KEY-----": re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\s+[A-Za-z0-9+/=\s]{60}"),
+    b"AKIA": re.compile(rb"(?<![A-Za-z0-9+/])AKIA[0-9A-Z]{16}(?![A-Za-z0-9+/])"),
+    b"sk-": re.compile(rb"(?<![A-Za-z0-9_-])sk-(?:proj-|live-)?[A-Za-z0-9]{32,}"),
+    b"ghp_": re.compile(rb"(?<![A-Za-z0-9_])ghp_[A-Za-z0-9]{36}"),
+    b"xox": re.compile(rb"(?<![A-Za-z0-9_])xox[bp]-[0-9A-Za-z-]{20,}"),
+}
+# An environment or argument whose value is a secret, in a Dockerfile's instruction or an image's configuration.
+SECRET_SETTING = re.compile(r"(?i)\b([A-Z0-9_]*(?:SECRET|PASSWORD|PASSWD|TOKEN|API_KEY|PRIVATE_KEY))=(?!\s|$|['\"]?\s*['\"]|/|\$)([^\s]+)")
+# Raised when the scan finds more than before, so that remembered results are not believed.
+SCANNER = "2"
+LARGEST = 64 * 1024 * 1024
+
+
+def hits(data: bytes, canaries: list[bytes]) -> list[str]:
+    """What of `data` is a secret: `a secret of this stack`, or the form that it has."""
+    found = ["a secret of this stack"] if any(canary in data for canary in canaries) else []
+    return found + [name.decode() for name, form in SECRET_FORMS.items() if name in data and form.search(data)]
+
+
+def setting_hits(text: str) -> list[str]:
+    """Names of settings in a history line or an environment that carry a secret's value; NAME_FILE is a path and none."""
+    return sorted({match[1] for match in SECRET_SETTING.finditer(text)})
+
+
+def scan(stream: BinaryIO, canaries: list[bytes]) -> dict[str, Any]:
+    """Read a `docker save` stream; return the findings over all layers, each with its path.
+
+    {secrets: [{path, what}], shells, tools, setuid, writable: [path], owners: {top directory: {uid: files}}, packages: [name],
+    files, bytes, marks: {what was looked for: path}}
+    """
+    found: dict[str, Any] = {"secrets": [], "shells": [], "tools": [], "setuid": [], "writable": [], "packages": [], "marks": {}}
+    owners: dict[str, dict[str, int]] = {}
+    files = size = 0
+    with tarfile.open(fileobj=stream, mode="r|") as archive:
+        for member in archive:
+            if not member.isfile() or member.size < 512:
+                continue
+            content = archive.extractfile(member)
+            if content is None:
+                continue
+            try:
+                layer = tarfile.open(fileobj=content, mode="r|")  # noqa: SIM115 # closed with its content
+            except tarfile.ReadError:
+                continue  # the manifest and the configuration
+            for entry in layer:
+                path = posixpath.normpath(entry.name).lstrip("/")
+                if not (entry.isfile() or entry.issym()):
+                    continue
+                directory, name = posixpath.split(path)
+                if directory in BIN and name in SHELLS:
+                    found["shells"].append(path)
+                if directory in BIN and name in TOOLS:
+                    found["tools"].append(path)
+                _mark(found["marks"], path)
+                if directory == "var/lib/dpkg/status.d" and not name.endswith(".md5sums"):
+                    found["packages"].append(name)
+                if not entry.isfile():
+                    continue
+                files, size = files + 1, size + entry.size
+                if entry.mode & 0o6000:
+                    found["setuid"].append(path)
+                if entry.mode & 0o002:
+                    found["writable"].append(path)
+                top = path.split("/")[0]
+                owners.setdefault(top, {}).setdefault(str(entry.uid), 0)
+                owners[top][str(entry.uid)] += 1
+                if SECRET_NAMES.search(path):
+                    found["secrets"].append({"path": path, "what": "a file of credentials by its name"})
+                data = layer.extractfile(entry)
+                if data is not None and 12 <= entry.size <= LARGEST:
+                    content_hits = hits(data.read(), canaries)
+                    if ".so" in name:
+                        # TLS libraries carry the keys of their own self-tests.
+                        content_hits = [what for what in content_hits if "PRIVATE KEY" not in what]
+                    found["secrets"] += [{"path": path, "what": what} for what in content_hits]
+    return {**found, "owners": owners, "files": files, "bytes": size}
+
+
+MARKS = {
+    "python": re.compile(r"^usr/(?:local/)?lib/python(3\.\d+)/os\.pyc?$"),
+    "next_build": re.compile(r"(?:^|/)\.next/BUILD_ID$"),
+    "next_static": re.compile(r"(?:^|/)\.next/static/.+"),
+    "next_server": re.compile(r"^app/(?:.*/)?server\.js$"),
+    "dumb_init": re.compile(r"(?:^|/)bin/dumb-init$"),
+    "fastapi": re.compile(r"site-packages/fastapi/__init__\.pyc?$"),
+    "uvicorn": re.compile(r"site-packages/uvicorn/__init__\.pyc?$"),
+    "agents": re.compile(r"site-packages/agents/__init__\.pyc?$"),
+    "mcp": re.compile(r"site-packages/mcp/__init__\.pyc?$"),
+    "better_auth": re.compile(r"node_modules/better-auth/package\.json$|better-auth"),
+    "dev_tools": re.compile(
+        r"(?:site-packages/(?:pytest|ruff|mypy|pip)/__init__\.pyc?|node_modules/(?:typescript|eslint|esbuild)/package\.json)$"
+    ),
+    "ca_bundle": re.compile(r"^etc/ssl/certs/ca-certificates\.crt$"),
+    "repository": re.compile(r"(?:^|/)\.git/"),
+}
+
+
+def _mark(marks: dict[str, str], path: str) -> None:
+    for name, form in MARKS.items():
+        if name not in marks and (match := form.search(path)):
+            marks[name] = match[1] if match.groups() and match[1] else path
+
+
+def history_hits(history: list[dict[str, Any]], environment: list[str]) -> list[dict[str, str]]:
+    """Settings with a secret's value in an image's history or environment."""
+    found = [{"path": "history", "what": name} for entry in history for name in setting_hits(entry.get("CreatedBy", ""))]
+    return found + [{"path": "environment", "what": name} for entry in environment for name in setting_hits(entry)]

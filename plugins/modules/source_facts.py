@@ -1,0 +1,224 @@
+#!/usr/bin/python
+"""Gather, on the controller, what the acceptance checks want to know of the project, the application's source and earlier runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.image_scan import SECRET_FORMS, setting_hits
+
+DOCUMENTATION = r"""
+module: source_facts
+short_description: Gather what the acceptance checks want to know of sources, documents and earlier runs
+options:
+  root: {description: Directory of the project., type: path, required: true}
+  backend: {description: Directory of the backend's source., type: path, required: true}
+  frontend: {description: Directory of the frontend's source., type: path, required: true}
+  reports: {description: "Directory of reports; C(latest/advice.json) and C(latest/images.json) are read.", type: path, required: true}
+  records: {description: Directory of what earlier runs of this stack left., type: path, required: true}
+  builds: {description: Directory of build logs., type: path, required: true}
+"""
+
+EXAMPLES = r"""
+- name: Gather facts of the sources
+  source_facts:
+    root: /srv/berth
+    backend: /srv/berth/apps/backend
+    frontend: /srv/berth/apps/frontend
+    reports: /srv/berth/reports
+    records: /srv/berth/.local/records/berth
+    builds: /srv/berth/.local/builds
+"""
+
+RETURN = r"""
+source:
+  description: "C(dockerfiles), C(ignored), C(environment), C(documents), C(compose), C(applications), C(builds), C(records)."
+  type: dict
+  returned: always
+"""
+
+ENVIRONMENT = re.compile(r"lookup\('ansible\.builtin\.env', '([A-Z0-9_]+)'\)")
+WARNING = re.compile(r"(?i)^(?:#\d+ [\d.]+ )?\s*(?:\d+ warnings? found|- \w+:.*\(line \d+\)|warning[: ]|npm warn|deprecat|⚠)")
+FAILED = re.compile(r"(?i)^(?:#\d+ [\d.]+ )?(?:error[: ]|npm err|failed to compile|ERROR: )")
+
+
+def dockerfile(path: Path) -> dict[str, Any]:
+    """Stages and instructions of a Dockerfile; heredocs are part of their instruction."""
+    if not path.is_file():
+        return {"there": False, "stages": [], "instructions": [], "secrets": []}
+    instructions: list[list[str]] = []
+    heredoc, joined = "", ""
+    for line in path.read_text().splitlines():
+        if heredoc:
+            instructions[-1][1] += "\n" + line
+            heredoc = "" if line.strip() == heredoc else heredoc
+            continue
+        if not line.strip() or (line.lstrip().startswith("#")):
+            continue
+        joined += line.rstrip("\\") if line.endswith("\\") else line
+        if line.endswith("\\"):
+            continue
+        name, _, rest = joined.strip().partition(" ")
+        instructions.append([name.upper(), rest.strip()])
+        joined = ""
+        if match := re.search(r"<<-?['\"]?([A-Z]+)['\"]?", rest):
+            heredoc = match[1]
+    stages = []
+    for name, rest in instructions:
+        if name == "FROM":
+            words = [word for word in rest.split() if not word.startswith("--")]
+            stages.append({"from": words[0], "as": words[2] if len(words) > 2 else ""})
+    secrets = [hit for name, rest in instructions if name in ("ENV", "ARG", "RUN", "COPY") for hit in setting_hits(rest)]
+    return {"there": True, "stages": stages, "instructions": [[name, rest[:4000]] for name, rest in instructions], "secrets": secrets}
+
+
+def lines(path: Path) -> list[str]:
+    return [line.strip() for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")] if path.is_file() else []
+
+
+def document(path: Path, root: Path) -> dict[str, Any]:
+    """Headings, words, and links to files that are not there."""
+    if not path.is_file():
+        return {"there": False, "text": "", "headings": [], "broken": []}
+    text = path.read_text()
+    prose = re.sub(r"```.*?```", "", text, flags=re.S)
+    targets = [t.split("#")[0] for t in re.findall(r"\]\(([^)\s]+)\)", prose) if not re.match(r"[a-z]+:|#", t)]
+    return {
+        "there": True,
+        "text": text,
+        "headings": re.findall(r"^#+ (.+)$", prose, flags=re.M),
+        "broken": sorted({t for t in targets if t and not (path.parent / t).exists()}),
+    }
+
+
+def backend(source: Path) -> dict[str, Any]:
+    requirements = source / "requirements.txt"
+    pyproject, lock = source / "pyproject.toml", source / "uv.lock"
+    entries = [line.split(";")[0].split(" --hash")[0].strip(" \\") for line in lines(requirements) if re.match(r"[A-Za-z0-9]", line)]
+    return {
+        "there": source.is_dir(),
+        "declared": next((path.name for path in (lock, requirements, pyproject) if path.is_file()), ""),
+        "requirements": len(entries),
+        "unpinned": [] if lock.is_file() else [entry for entry in entries if "==" not in entry and "@" not in entry],
+        "python_files": sum(1 for path in source.rglob("*.py") if not {".venv", "node_modules"} & set(path.parts)),
+        "fastapi": any("fastapi" in entry.lower() for entry in entries)
+        or (pyproject.is_file() and "fastapi" in pyproject.read_text().lower()),
+    }
+
+
+def frontend(source: Path) -> dict[str, Any]:
+    path = source / "package.json"
+    package = json.loads(path.read_text()) if path.is_file() else {}
+    locks = [name for name in ("package-lock.json", "yarn.lock", "pnpm-lock.yaml") if (source / name).is_file()]
+    declared = {**package.get("dependencies", {}), **package.get("devDependencies", {})}
+    differ = []
+    if "package-lock.json" in locks:
+        root = json.loads((source / "package-lock.json").read_text()).get("packages", {}).get("", {})
+        locked = {**root.get("dependencies", {}), **root.get("devDependencies", {})}
+        differ = sorted(name for name in set(declared) | set(locked) if declared.get(name) != locked.get(name))
+    configuration = next((p for p in source.glob("next.config.*")), None)
+    return {
+        "there": source.is_dir(),
+        "locks": locks,
+        "lock_differs": differ,
+        "dependencies": sorted(package.get("dependencies", {})),
+        "development": sorted(package.get("devDependencies", {})),
+        "scripts": sorted(package.get("scripts", {})),
+        "standalone": bool(configuration) and "standalone" in configuration.read_text(),
+    }
+
+
+def committed(source: Path) -> dict[str, Any]:
+    """Files that git keeps and should not, and secrets by their form in what it keeps."""
+    listed = subprocess.run(["git", "-C", str(source), "ls-files", "-z"], capture_output=True, check=False)
+    if listed.returncode:
+        return {"known": False, "bad_names": [], "secrets": []}
+    names = [name for name in listed.stdout.decode().split("\0") if name]
+    bad = [name for name in names if re.search(r"(^|/)(\.env|id_rsa|id_ed25519|\.netrc|vault\.yml)$", name)]
+    secrets = []
+    for name in names:
+        path = source / name
+        # Tests carry false credentials on purpose, to see that they are not told.
+        if not path.is_file() or path.stat().st_size > 500_000 or re.search(r"(^|/)(tests?|e2e)/|lock", name):
+            continue
+        data = path.read_bytes()
+        secrets += [f"{name}: {key.decode()}" for key, form in SECRET_FORMS.items() if key in data and form.search(data)]
+    return {"known": True, "bad_names": bad, "secrets": secrets}
+
+
+def build_logs(directory: Path) -> dict[str, Any]:
+    """By the content that was built: what the build said of warnings and errors."""
+    told = {}
+    for path in directory.glob("*.json") if directory.is_dir() else []:
+        record = json.loads(path.read_text())
+        output = record.get("output", "").splitlines()
+        told[record["content"]] = {
+            "service": record["service"],
+            "lines": len(output),
+            "cached": sum(line.endswith(" CACHED") for line in output),
+            "seconds": record.get("seconds", 0),
+            "warnings": [line[:300] for line in output if WARNING.search(line)],
+            "errors": [line[:300] for line in output if FAILED.search(line)],
+        }
+    return told
+
+
+def report(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError:
+        return {"error": f"{path} is no JSON"}
+
+
+def main() -> None:
+    names = ("root", "backend", "frontend", "reports", "records", "builds")
+    module = AnsibleModule(argument_spec={name: {"type": "path", "required": True} for name in names}, supports_check_mode=True)
+    places = {name: Path(module.params[name]) for name in names}
+    root = places["root"]
+    roles = {name: root / "roles" / f"{name}_image" / "files" for name in ("backend", "frontend")}
+    texts = [p.read_text() for directory in ("group_vars", "roles", "inventory") for p in sorted((root / directory).rglob("*.yml"))]
+    example = (
+        lines(root / ".env.example") + [line.strip() for line in (root / ".env.example").read_text().splitlines()]
+        if (root / ".env.example").is_file()
+        else []
+    )
+    documents = [
+        "README.md",
+        "docs/deployment.md",
+        "docs/troubleshooting.md",
+        "docs/environment.md",
+        "docs/architecture.md",
+        "docs/security.md",
+        "docs/acceptance.md",
+    ]
+    compose = root / "compose.yaml"
+    source = {
+        "dockerfiles": {name: dockerfile(path / "Dockerfile") for name, path in roles.items()},
+        "ignored": {name: lines(path / "Dockerfile.dockerignore") or lines(places[name] / ".dockerignore") for name, path in roles.items()},
+        "environment": {
+            "example": sorted({m[1] for line in example if (m := re.match(r"#?\s*([A-Z][A-Z0-9_]+)=", line))}),
+            "example_secrets": [hit for line in example for hit in setting_hits(line.split(" #")[0])],
+            "read": sorted({name for text in texts for name in ENVIRONMENT.findall(text)}),
+        },
+        "documents": {name: document(root / name, root) for name in documents},
+        "compose": yaml.safe_load(compose.read_text()) if compose.is_file() else None,
+        "applications": {"backend": backend(places["backend"]), "frontend": frontend(places["frontend"])},
+        "committed": committed(root),
+        "playbooks": sorted(path.stem for path in (root / "playbooks").glob("*.yml")),
+        "gitignore": lines(root / ".gitignore"),
+        "builds": build_logs(places["builds"]),
+        "records": {path.stem: report(path) for path in sorted(places["records"].glob("*.json"))} if places["records"].is_dir() else {},
+        "advice": report(places["reports"] / "latest" / "advice.json"),
+        "image_checks": report(places["reports"] / "latest" / "images.json"),
+    }
+    module.exit_json(changed=False, source=source)
+
+
+if __name__ == "__main__":
+    main()
