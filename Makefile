@@ -10,7 +10,7 @@ PLAYBOOK := $(VENV)/bin/ansible-playbook
 COLLECTIONS := .ansible/collections
 INVENTORY ?= inventory/local.yml
 options = -i $(INVENTORY) $(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
-VERBS := up build deploy verify check-images status logs down destroy
+VERBS := up build deploy verify stress check-images status logs down destroy
 
 .PHONY: help setup setup-test lint test unit apps live molecule $(VERBS)
 
@@ -22,7 +22,8 @@ help: ## List the words
 up: setup ## Build, deploy and verify; installs what is missing, run again it changes nothing
 build: setup ## Build the images of the sources as they are; prints tag, digest and size
 deploy: setup ## Release the sources' version, or VERSION=
-verify: setup ## Check what runs
+verify: setup ## Check the acceptance criteria against what runs: SECTION= ID= (report: reports/latest)
+stress: setup ## Load with faults in the middle of it: STRESS_SECONDS=600 STRESS_RATE=40
 check-images: setup ## Check what is in the images; installs the scanners on first use
 status: setup ## Show what runs (FORMAT=json for machines)
 logs: setup ## Show a service's last log lines: make logs SERVICE=backend

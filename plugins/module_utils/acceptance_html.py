@@ -179,9 +179,8 @@ def _plots(gathered: dict[str, Any]) -> str:
     stress = ((gathered.get("source") or {}).get("records") or {}).get("stress") or {}
     if stress.get("series"):
         faults = stress.get("faults", [])
-        list_of = "".join(
-            f"<li>{n + 1}. {escape(fault['name'])}: back after {_number(fault.get('recovery', 0))} s</li>" for n, fault in enumerate(faults)
-        )
+        back = ["not back" if fault.get("recovery") is None else f"back after {_number(fault['recovery'])} s" for fault in faults]
+        list_of = "".join(f"<li>{n + 1}. {escape(fault['name'])}: {back[n]}</li>" for n, fault in enumerate(faults))
         cards.append(
             (
                 "Answers under load, with faults",

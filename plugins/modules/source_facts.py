@@ -20,7 +20,7 @@ options:
   root: {description: Directory of the project., type: path, required: true}
   backend: {description: Directory of the backend's source., type: path, required: true}
   frontend: {description: Directory of the frontend's source., type: path, required: true}
-  reports: {description: "Directory of reports; C(latest/advice.json) and C(latest/images.json) are read.", type: path, required: true}
+  reports: {description: "Directory of reports; C(latest/advice.json) and C(images.json) are read.", type: path, required: true}
   records: {description: Directory of what earlier runs of this stack left., type: path, required: true}
   builds: {description: Directory of build logs., type: path, required: true}
 """
@@ -215,7 +215,7 @@ def main() -> None:
         "builds": build_logs(places["builds"]),
         "records": {path.stem: report(path) for path in sorted(places["records"].glob("*.json"))} if places["records"].is_dir() else {},
         "advice": report(places["reports"] / "latest" / "advice.json"),
-        "image_checks": report(places["reports"] / "latest" / "images.json"),
+        "image_checks": report(places["reports"] / "images.json"),
     }
     module.exit_json(changed=False, source=source)
 

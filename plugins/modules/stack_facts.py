@@ -186,7 +186,7 @@ class Gatherer:
             "health": health.get("Status", "none"),
             "health_test": (config.get("Healthcheck") or {}).get("Test") or [],
             "health_interval": (config.get("Healthcheck") or {}).get("Interval", 0) / 1e9,
-            "health_log": [entry["ExitCode"] for entry in health.get("Log") or []],
+            "health_log": [e["ExitCode"] for e in health.get("Log") or [] if moment(e["Start"]) >= moment(state["StartedAt"])],
             "started": moment(state["StartedAt"]),
             "logs": self.logs(listed["Id"], state["StartedAt"]),
             **(self.live(listed["Id"], state["Pid"], service, config) if running else {}),

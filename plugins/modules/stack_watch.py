@@ -1,0 +1,105 @@
+#!/usr/bin/python
+"""Watch a stack's memory for a while, and break its containers at given times."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.engine import Engine, EngineError
+
+DOCUMENTATION = r"""
+module: stack_watch
+short_description: Watch a stack's memory for a while, and break its containers at given times
+options:
+  labels: {description: Labels of the stack's containers., type: dict, required: true}
+  seconds: {description: How long to watch., type: int, required: true}
+  every: {description: Seconds between samples., type: float, default: 2}
+  faults:
+    description:
+      - What to do when; C(at) is in seconds. C(kill) ends a service's first process as a crash would, C(restart) restarts its container,
+        C(run) runs a command in it.
+    type: list
+    elements: dict
+    default: []
+"""
+
+EXAMPLES = r"""
+- name: Watch
+  stack_watch: {labels: {berth.stack: berth}, seconds: 60, faults: [{at: 10, act: kill, service: backend}]}
+"""
+
+RETURN = r"""
+samples: {description: "C(time), and by container C(memory), C(service), C(pid).", type: list, elements: dict, returned: always}
+faults: {description: "C(name) and C(time) of what was done.", type: list, elements: dict, returned: always}
+"""
+
+
+def containers(engine: Engine, labels: dict[str, str], service: str = "") -> list[dict[str, Any]]:
+    found = [c for c in engine.listing("containers", labels) if c["State"] == "running"]
+    return [c for c in found if not service or c["Labels"].get("berth.service") == service]
+
+
+def sample(engine: Engine, labels: dict[str, str]) -> dict[str, Any]:
+    told: dict[str, Any] = {"time": time.time(), "memory": {}, "service": {}, "pid": {}}
+    for listed in containers(engine, labels):
+        try:
+            stats = engine.call("GET", f"/containers/{listed['Id']}/stats", {"stream": "false", "one-shot": "true"})["memory_stats"]
+            pid = engine.call("GET", f"/containers/{listed['Id']}/json")["State"]["Pid"]
+        except EngineError:
+            continue  # it is being replaced
+        kept = stats.get("stats") or {}
+        name = listed["Names"][0].lstrip("/")
+        told["memory"][name] = max(0, stats.get("usage", 0) - kept.get("total_inactive_file", kept.get("inactive_file", 0)))
+        told["service"][name] = listed["Labels"].get("berth.service", "")
+        told["pid"][name] = pid
+    return told
+
+
+def act(engine: Engine, labels: dict[str, str], fault: dict[str, Any]) -> dict[str, Any]:
+    """Do one fault; what cannot be done fails the run."""
+    target = next(iter(containers(engine, labels, fault["service"])), None)
+    if target is None:
+        raise EngineError(404, f"no container of {fault['service']} runs")
+    told = {"name": fault.get("name") or f"{fault['act']} {fault['service']}", "time": time.time(), "ok": True}
+    if fault["act"] == "kill":
+        # `docker kill` would mark it as stopped by hand: a crash is a signal that the engine did not send.
+        os.kill(engine.call("GET", f"/containers/{target['Id']}/json")["State"]["Pid"], signal.SIGKILL)
+    elif fault["act"] == "restart":
+        engine.call("POST", f"/containers/{target['Id']}/restart", timeout=120)
+    else:
+        status, output = engine.execute(target["Id"], fault["command"])
+        if status:
+            raise EngineError(status, f"{told['name']}: {output[-300:]}")
+    return told
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "labels": {"type": "dict", "required": True},
+            "seconds": {"type": "int", "required": True},
+            "every": {"type": "float", "default": 2},
+            "faults": {"type": "list", "elements": "dict", "default": []},
+        }
+    )
+    engine, wanted = Engine(), module.params
+    started = time.time()
+    pending = sorted(wanted["faults"], key=lambda fault: float(fault["at"]))
+    samples, done = [], []
+    try:
+        while time.time() < started + wanted["seconds"]:
+            samples.append(sample(engine, wanted["labels"]))
+            while pending and time.time() >= started + float(pending[0]["at"]):
+                done.append(act(engine, wanted["labels"], pending.pop(0)))
+            time.sleep(min(wanted["every"], max(0.05, started + float(pending[0]["at"]) - time.time())) if pending else wanted["every"])
+    except (EngineError, OSError) as error:
+        module.fail_json(msg=str(error), samples=samples, faults=done)
+    module.exit_json(changed=bool(done), samples=samples, faults=done)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Every acceptance check can fail: a mutation of recorded facts makes it, and no unrelated one, fail."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT
+
+sys.path.insert(0, str(ROOT / "tests" / "acceptance"))
+from acceptance import criteria, evaluate_all, problems, summary
+from acceptance_checks import CHECKS, Fail, Unknown, below, describe
+from mutations import MUTATIONS, completed
+
+CATALOGUE = yaml.safe_load((ROOT / "roles/verify/files/criteria.yml").read_text())
+FACTS = completed(json.loads((ROOT / "tests/acceptance/facts.json").read_text()))
+
+
+def outcomes(facts: dict) -> dict[str, str]:
+    """The status of every check of the catalogue."""
+    return {part["check"]: part["status"] for result in evaluate_all(CATALOGUE, facts) for part in result["checks"]}
+
+
+BEFORE = outcomes(FACTS)
+
+
+def test_catalogue_is_whole():
+    assert problems(CATALOGUE) == []
+    entries = criteria(CATALOGUE)
+    assert len(entries) == 144
+    assert len({entry["title"] for entry in entries}) > 120
+    used = {text.split(" ")[0] for entry in entries for text in entry["checks"]}
+    assert used == set(CHECKS), "a check that no criterion uses proves nothing"
+
+
+def test_where_the_reader_learns_more_is_there():
+    missing = {entry["read"] for entry in criteria(CATALOGUE) if not (ROOT / entry["read"]).is_file()}
+    assert missing == set()
+
+
+def test_every_check_passes_on_the_recorded_facts():
+    assert {check: status for check, status in BEFORE.items() if status != "pass"} == {}
+
+
+def test_every_check_has_a_mutation():
+    assert {mutation.check for mutation in MUTATIONS} == set(BEFORE)
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.check)
+def test_mutation_is_caught_and_nothing_else_complains(mutation):
+    after = outcomes(mutation.mutated(FACTS))
+    assert after[mutation.check] == "fail", mutation.act
+    assert {check for check, status in after.items() if status != "pass"} == {mutation.check, *mutation.also}
+
+
+def test_without_facts_nothing_passes():
+    results = evaluate_all(CATALOGUE, {})
+    assert summary(results)["pass"] == 0
+
+
+def test_missing_facts_are_unknown_and_say_why():
+    bare = {**FACTS, "source": {**FACTS["source"], "records": {}, "advice": {}, "image_checks": {}, "builds": {}}}
+    found = {result["id"]: result for result in evaluate_all(CATALOGUE, bare)}
+    for name in ("AI-01", "VPOST-04", "VSTR-05", "VBLD-04", "VAL-04"):
+        assert found[name]["status"] == "unknown"
+        assert found[name]["evidence"]
+
+
+def test_a_record_of_another_version_is_no_evidence():
+    stale = {**FACTS, "source": {**FACTS["source"], "records": {"stress": {**FACTS["source"]["records"]["stress"], "version": "older"}}}}
+    found = {result["id"]: result["status"] for result in evaluate_all(CATALOGUE, stale)}
+    assert found["VSTR-03"] == found["VSTR-05"] == "unknown"
+
+
+def test_parts_that_an_application_has_not_are_declared():
+    found = {result["id"]: result for result in evaluate_all(CATALOGUE, {**FACTS, "absent": {"mcp": "it has no MCP server"}})}
+    assert found["VAL-07"]["status"] == "not applicable"
+    assert found["VAL-07"]["evidence"] == "it has no MCP server"
+    assert found["VAL-01"]["status"] == "pass"
+
+
+def test_selection_by_section_and_id():
+    assert {entry["section"] for entry in criteria(CATALOGUE, section="rollback")} == {"Rollback"}
+    assert [entry["id"] for entry in criteria(CATALOGUE, ids="BE-07,ssec-01")] == ["BE-07", "SSEC-01"]
+    assert len(criteria(CATALOGUE, ids="SSEC")) == 6
+
+
+def test_every_check_says_what_it_looks_at():
+    for name in CHECKS:
+        assert "Passes when" in describe(name, "x"), name
+
+
+def test_a_budget_is_a_limit():
+    assert below("x", 5, 5, "s")[0] == "x"
+    with pytest.raises(Fail, match="the budget is 5 s"):
+        below("x", 5.01, 5, "s")
+    assert not issubclass(Unknown, Fail)
