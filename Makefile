@@ -12,7 +12,7 @@ INVENTORY ?= inventory/local.yml
 options = -i $(INVENTORY) $(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
 VERBS := up build deploy verify stress check-images status logs down destroy
 
-.PHONY: help setup setup-test lint test unit apps live molecule $(VERBS)
+.PHONY: help setup setup-test lint test unit mutate apps live molecule $(VERBS)
 
 help: ## List the words
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ $(COLLECTIONS)/.installed: requirements.yml bin/install-collections | $(VENV)/.i
 
 test: setup-test ## All tests: lint, plugins, the application alone, Molecule, the application behind its edge in a browser
 	@bin/test
+
+mutate: setup-test ## Prove on a running stack that the acceptance criteria can fail; writes the tables of docs/acceptance.md
+	@$(VENV)/bin/python bin/mutate $(M)
 
 lint: setup-test ## ansible-lint (production profile), yamllint, ruff
 	@bin/test lint

@@ -48,7 +48,7 @@ summary::-webkit-details-marker { display: none } summary:hover .title { text-de
 .list { margin: 0; padding: 0; list-style: none } .list.card { padding: .3rem 1.1rem } .list li { padding: .45rem 0; border-bottom: 1px solid var(--line) } .list li:last-child { border: 0 } th.n { text-align: right }
 .legend { display: flex; flex-wrap: wrap; gap: .1rem 1rem; font-size: .84rem; color: var(--soft); margin-top: .4rem } .legend i { display: inline-block; width: .7rem; height: .7rem; border-radius: 2px; margin-right: .35rem }
 footer { max-width: 72rem; margin: 2rem auto 3rem; padding: 0 1.25rem; font-size: .88rem; color: var(--soft) }
-@media (max-width: 40rem) { summary { grid-template-columns: 4.6rem 1fr } summary .title { grid-column: 1 / -1 } .inside { padding-left: 0 } .verdict { grid-template-columns: 1fr } .verdict svg { max-width: 9rem } }
+@media (max-width: 40rem) { .tiles { grid-template-columns: 1fr 1fr } summary { grid-template-columns: 4.6rem 1fr } summary .title { grid-column: 1 / -1 } .inside { padding-left: 0 } .verdict { grid-template-columns: 1fr } .verdict svg { max-width: 9rem } }
 @media print { :root { color-scheme: light; --page: #fff; --card: #fff; --text: #000; --soft: #444; --line: #bbb } body { font-size: 10.5pt } .card { break-inside: avoid; border-color: #bbb }
   details::details-content { content-visibility: visible; display: block } details .inside { display: block } * { print-color-adjust: exact; -webkit-print-color-adjust: exact } }
 """
@@ -201,7 +201,7 @@ def _budgets(report: dict[str, Any]) -> str:
             seen.setdefault(figure["name"], {**figure, "ids": []})["ids"].append(result["id"])
     rows = ""
     for name, figure in seen.items():
-        share = min(100.0, 100 * figure["value"] / figure["budget"]) if figure["budget"] else 100.0
+        share = max(0.0, min(100.0, 100 * figure["value"] / figure["budget"])) if figure["budget"] else 100.0
         ids = ", ".join(f'<a href="#{i}"><code>{i}</code></a>' for i in dict.fromkeys(figure["ids"]))
         rows += (
             f"<tr><td>{escape(name)}</td><td class=n>{_number(figure['value'])}</td><td class=n>{_number(figure['budget'])} {escape(figure['unit'])}</td>"

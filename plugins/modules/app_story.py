@@ -8,6 +8,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable
+from http.client import HTTPException
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -260,7 +261,7 @@ def main() -> None:
             evidence = step.act()
             told["evidence"], told["figures"] = evidence if isinstance(evidence, tuple) else (evidence, {})
             ok.add(step.key)
-        except (Broken, EngineError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        except (Broken, EngineError, OSError, HTTPException, KeyError, TypeError, ValueError, AttributeError) as error:
             what = str(error) if isinstance(error, (Broken, EngineError)) else f"{type(error).__name__}: {error}"
             told.update(outcome="broken", evidence=what)
             if not module.params["report"]:

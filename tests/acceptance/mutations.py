@@ -338,6 +338,8 @@ def completed(facts: Tree) -> Tree:
         image(full, service)["digests"] = [f"registry.example/{service}@{image(full, service)['id']}"]
         content = image(full, service)["labels"]["berth.content"]
         source["builds"][content] = {"service": service, "lines": 40, "seconds": 20, "cached": 3, "warnings": [], "errors": []}
+    for found in stack["containers"]:
+        found["logs"]["bad"] = []
     full["settings"]["registry"] = "registry.example"
     full["browser"].update(there=True, name="Chromium", errors=[], elements=9)
     source["compose"] = {"services": {"backend": {}, "frontend": {}, "database": {}}}
