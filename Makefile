@@ -10,9 +10,9 @@ PLAYBOOK := $(VENV)/bin/ansible-playbook
 COLLECTIONS := .ansible/collections
 INVENTORY ?= inventory/local.yml
 options = -i $(INVENTORY) $(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
-VERBS := up build deploy verify stress check-images status logs down destroy
+VERBS := up build deploy verify stress check-images push pull save load status logs down destroy
 
-.PHONY: help setup setup-test lint test unit mutate apps live molecule $(VERBS)
+.PHONY: help setup setup-test lint test unit mutate apps live molecule sources shell $(VERBS)
 
 help: ## List the words
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,10 @@ deploy: setup ## Release the sources' version, or VERSION=
 verify: setup ## Check the acceptance criteria against what runs: SECTION= ID= (report: reports/latest)
 stress: setup ## Load with faults in the middle of it: STRESS_SECONDS=600 STRESS_RATE=40
 check-images: setup ## Check what is in the images; installs the scanners on first use
+push: setup ## Push the images to REGISTRY=host/path, their digests kept
+pull: setup ## Pull by the digests that push kept
+save: setup ## Write the images to an archive, FILE=
+load: setup ## Load the images of an archive, FILE=
 status: setup ## Show what runs (FORMAT=json for machines)
 logs: setup ## Show a service's last log lines: make logs SERVICE=backend
 down: setup ## Stop and remove what runs; data, secrets and images stay
@@ -35,6 +39,9 @@ status logs: export BERTH_OUTPUT = plain
 
 $(VERBS):
 	@$(PLAYBOOK) $(options) playbooks/$@.yml
+
+shell: ## A debug shell beside a running container: make shell SERVICE=backend
+	@bin/shell "$(SERVICE)" $(COMMAND)
 
 setup: $(VENV)/.installed $(COLLECTIONS)/.installed ## Make the virtual environment with Ansible and its collections
 
@@ -84,3 +91,6 @@ live: setup-test ## A stack of its own: load, faults, OpenAPI, the interface in 
 
 molecule: setup-test ## One Molecule scenario: make molecule S=default
 	@bin/test molecule $(or $(S),default)
+
+sources: setup-test ## Build and serve six pairs of outside sources, or one: make sources S=board
+	@$(VENV)/bin/pytest -q -s tests/sources $(if $(S),-k $(S))

@@ -41,8 +41,22 @@ def build_failure(text: str, lines: int = 25) -> str:
     return tail + (f"\nLikely cause: {cause}." if cause else "")
 
 
+WARNING = re.compile(r"^(?:#\d+ [\d.]+ )?(warning: .+|note: .+ is used, .+|WARN: .+)$", re.IGNORECASE)
+# What package managers warn of in every other build and nobody can act on.
+IDLE_WARNING = re.compile(r"npm warn|deprecated|inflight|unmet peer|peer dep", re.IGNORECASE)
+
+
+def build_summary(text: str, seconds: float) -> dict[str, object]:
+    """Of a build's plain progress: {seconds, steps, cached, warnings}; steps are those that the Dockerfile has and that were needed."""
+    lines = str(text).splitlines()
+    steps = {match[1] for line in lines if (match := re.match(r"(#\d+) \[(?!internal)[^\]]+\] (?!FROM)", line))}
+    cached = {match[1] for line in lines if (match := re.match(r"(#\d+) CACHED$", line))} & steps
+    warnings = [match[1] for line in lines if (match := WARNING.match(line)) and not IDLE_WARNING.search(match[1])]
+    return {"seconds": round(float(seconds), 1), "steps": len(steps), "cached": len(cached), "warnings": list(dict.fromkeys(warnings))}
+
+
 class FilterModule:
     """Filters of the role container."""
 
     def filters(self) -> dict[str, object]:
-        return {"build_failure": build_failure}
+        return {"build_failure": build_failure, "build_summary": build_summary}

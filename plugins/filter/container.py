@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
+
+from ansible.errors import AnsibleFilterError
 
 # What a service says that is not a key of the container: how it is named in labels, which image and secrets it has.
 OWN = ("service", "repository", "tag", "secrets")
@@ -33,17 +36,101 @@ def as_container(service: dict[str, Any], common: dict[str, Any], version: str) 
     return spec
 
 
+# A name that says that its value is nobody else's business.
+SECRET_NAME = re.compile(r"(SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIALS?|SERVICE_?ROLE(_KEY)?)$", re.IGNORECASE)
+# What runs before the program: the images have no shell, but each has its interpreter. The variables are set inside the process, so
+# that neither docker inspect nor the engine's API shows them.
+SETTERS = {
+    "python": (
+        "import os,sys;a=sys.argv[1:];i=a.index('--');"
+        "os.environ.update((n,open('/run/secrets/'+f).read().strip()) for n,f in (p.split('=',1) for p in a[:i]));"
+        "os.execvp(a[i+1],a[i+1:])"
+    ),
+    "node": (
+        "const a=process.argv.slice(1),i=a.indexOf('--'),p=require('path').resolve(a[i+1]);"
+        "for(const s of a.slice(0,i)){const [n,f]=s.split('=');process.env[n]=require('fs').readFileSync('/run/secrets/'+f,'utf8').trim()}"
+        "process.argv=[process.argv[0],p,...a.slice(i+2)];import(require('url').pathToFileURL(p)).catch(e=>{console.error(e);process.exit(1)})"
+    ),
+}
+
+
+def with_secrets(command: list[str], variables: dict[str, str]) -> list[str]:
+    """`command` with the environment `variables` {NAME: file in /run/secrets} set for its process, and for nobody who asks the engine.
+
+    A Node.js program runs in the same process; any other is started by Python, which the backend's image has.
+    """
+    if not variables or not command:
+        return command
+    pairs = [f"{name}={file}" for name, file in sorted(variables.items())]
+    if command[0] == "node":
+        return ["node", "-e", SETTERS["node"], *pairs, "--", *command[1:]]
+    return ["python3", "-IS", "-c", SETTERS["python"], *pairs, "--", *command]
+
+
+def as_sidecar(sidecar: dict[str, Any], service: dict[str, Any], variables: dict[str, str]) -> dict[str, Any]:
+    """The service of a further process of `service`'s image; `sidecar` as backend_image_sidecars describes it."""
+    unknown = sorted(set(sidecar) - {"name", "command", "port", "health_path", "environment", "memory", "aliases"})
+    if unknown or not sidecar.get("name") or not sidecar.get("command"):
+        raise AnsibleFilterError(
+            f"backend_image_sidecars: {sidecar} needs name and command" + (f", and knows no {', '.join(unknown)}" if unknown else "")
+        )
+    name, port, path = sidecar["name"], sidecar.get("port"), sidecar.get("health_path")
+    serves = {"PORT": str(port)} if port else {}
+    made = dict(service) | {
+        "name": service["name"].replace(f"-{service['service']}-", f"-{name}-", 1),
+        "service": name,
+        "entrypoint": with_secrets(list(sidecar["command"]), variables),
+        "command": [],
+        "environment": service["environment"] | serves | ({"HEALTH_PATH": path} if path else {}) | (sidecar.get("environment") or {}),
+        "networks": [
+            {key: value for key, value in network.items() if key != "aliases"}
+            | ({"aliases": sidecar.get("aliases") or [name]} if network.get("aliases") else {})
+            for network in service["networks"]
+        ],
+        "mem_limit": sidecar.get("memory") or service["mem_limit"],
+    }
+    # The image's check asks the backend's port: one for a process that answers no GET would never pass.
+    return made if port and path else made | {"healthcheck": {"test": ["NONE"]}}
+
+
+def build_secrets(files: dict[str, str]) -> list[dict[str, str]]:
+    """BuildKit secrets, from {id: path on the builder}."""
+    return [{"id": name, "type": "file", "src": path} for name, path in sorted(files.items())]
+
+
+def named_secrets(variables: dict[str, Any]) -> list[str]:
+    """The names of `variables` whose values should not be in a build; what is public by its name (..._PUBLIC_KEY) is not among them."""
+    return sorted(name for name in variables if SECRET_NAME.search(name) and not re.search(r"PUBLISHABLE|PUBLIC_KEY$|SITE_KEY$", name))
+
+
+def placeholder(name: str) -> str:
+    """What a build is told that demands the variable `name`: of the right form, and leading nowhere."""
+    if re.search(r"DATABASE|POSTGRES", name):
+        return "postgresql://build:build@127.0.0.1:9/build"
+    return "http://127.0.0.1:9" if re.search(r"UR[IL]$", name) else "placeholder-of-the-build-0123456789abcdef"
+
+
+def repository_digest(image: dict[str, Any], registry: str) -> str:
+    """registry/name@sha256:... of a pushed image, from what the engine says of it."""
+    found = [digest for digest in image.get("RepoDigests") or [] if digest.startswith(registry + "/")]
+    if not found:
+        raise AnsibleFilterError(f"{image.get('RepoTags')} has no digest of {registry}: it was not pushed there")
+    return found[-1]
+
+
 def image_name(image: dict[str, str]) -> str:
     """repository:tag of an image."""
     return f"{image['repository']}:{image['tag']}"
 
 
-def built_line(result: dict[str, Any]) -> str:
-    """One line about an image: name, short digest, size in MB (decimal, as `docker images` counts) and layers."""
+def built_line(result: dict[str, Any], builds: dict[str, Any] | None = None) -> str:
+    """One line about an image: name, short digest, size in MB (decimal, as `docker images` counts), layers, and what building it took."""
+    build = (builds or {}).get(result["item"]["service"])
+    took = f"built in {build['seconds']} s, {build['cached']} of {build['steps']} steps cached" if build else "there already"
     service = result["item"]
     return (
         f"{service['repository']}:{result['invocation']['module_args']['tag']}  {result['id'].removeprefix('sha256:')[:12]}  "
-        f"{result['size'] / 1e6:.1f} MB  {result['layers']} layers"
+        f"{result['size'] / 1e6:.1f} MB  {result['layers']} layers  {took}"
     )
 
 
@@ -56,4 +143,15 @@ class FilterModule:
     """Filters of the role container."""
 
     def filters(self) -> dict[str, object]:
-        return {"image_name": image_name, "as_container": as_container, "built_line": built_line, "story_line": story_line}
+        return {
+            "with_secrets": with_secrets,
+            "repository_digest": repository_digest,
+            "as_sidecar": as_sidecar,
+            "build_secrets": build_secrets,
+            "named_secrets": named_secrets,
+            "placeholder": placeholder,
+            "image_name": image_name,
+            "as_container": as_container,
+            "built_line": built_line,
+            "story_line": story_line,
+        }

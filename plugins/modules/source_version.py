@@ -89,7 +89,13 @@ def main() -> None:
         source, dockerfile = Path(image["source"]), Path(image["dockerfile"])
         if not source.is_dir():
             module.fail_json(msg=f"the source of image {name} is {source}: there is no such directory")
-        ignore_file = dockerfile.with_name(dockerfile.name + ".dockerignore")
+        if not dockerfile.is_file():
+            module.fail_json(
+                msg=f"the Dockerfile of image {name} is {dockerfile}: no such file (set by *_image_dockerfile, relative to the source)"
+            )
+        # BuildKit reads the one beside the Dockerfile, and otherwise the source's.
+        beside = dockerfile.with_name(dockerfile.name + ".dockerignore")
+        ignore_file = beside if beside.is_file() else source / ".dockerignore"
         ignore = Ignore(ignore_file.read_text() if ignore_file.is_file() else "")
         recipe = json.dumps([image.get("args") or {}, image.get("base") or ""], sort_keys=True).encode()
         contents[name] = content_hash(source, ignore, dockerfile.read_bytes(), recipe)
