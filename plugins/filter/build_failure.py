@@ -7,6 +7,20 @@ import re
 # What the last lines of a build betray, and what to do about it. First match wins.
 CAUSES = (
     (
+        r"Failed to fetch .* from Google Fonts|fonts\.g(oogleapis|static)\.com|next/font.*(error|failed)",
+        "the build fetches fonts and cannot reach their host: let the builder reach it, or keep the fonts in the source (next/font/local)",
+    ),
+    (
+        r"Failed to collect page data|Error occurred prerendering",
+        "the build runs the application's own modules, and one of them threw: where it demands a variable, set frontend_image_build_environment "
+        "(public) or frontend_image_build_placeholders (addresses and secrets)",
+    ),
+    (
+        r"\b401\b.*(Unauthorized|Authentication)|E401|ENEEDAUTH|ERR_PNPM_FETCH_401|\b403 Forbidden\b",
+        "the package index wants credentials: give them as build secrets, backend_image_build_secrets (pip_config, netrc) "
+        "or frontend_image_build_secrets (npm_config)",
+    ),
+    (
         r"CERTIFICATE_VERIFY_FAILED|self.signed certificate|unable to get local issuer",
         "the build does not trust the network's certificates: set SSL_CERT_FILE (or container_ca_bundle) to your site's CA bundle",
     ),

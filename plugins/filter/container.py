@@ -98,6 +98,11 @@ def build_secrets(files: dict[str, str]) -> list[dict[str, str]]:
     return [{"id": name, "type": "file", "src": path} for name, path in sorted(files.items())]
 
 
+def build_environment(variables: dict[str, Any]) -> str:
+    """NAME=value, one a line, as the Dockerfile's BUILD_ENV has it. (Ansible doubles a backslash: no template can join by a new line.)"""
+    return "\n".join(f"{name}={value}" for name, value in variables.items())
+
+
 def named_secrets(variables: dict[str, Any]) -> list[str]:
     """The names of `variables` whose values should not be in a build; what is public by its name (..._PUBLIC_KEY) is not among them."""
     return sorted(name for name in variables if SECRET_NAME.search(name) and not re.search(r"PUBLISHABLE|PUBLIC_KEY$|SITE_KEY$", name))
@@ -148,6 +153,7 @@ class FilterModule:
             "repository_digest": repository_digest,
             "as_sidecar": as_sidecar,
             "build_secrets": build_secrets,
+            "build_environment": build_environment,
             "named_secrets": named_secrets,
             "placeholder": placeholder,
             "image_name": image_name,

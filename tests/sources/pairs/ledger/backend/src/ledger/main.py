@@ -1,4 +1,5 @@
 import os
+from warnings import deprecated  # Python 3.13
 
 from fastapi import FastAPI
 from pydantic import BaseModel
@@ -18,6 +19,12 @@ async def health() -> dict[str, str]:
     async with engine.connect() as connection:
         await connection.execute(text("select 1"))
     return {"status": "ok"}
+
+
+@app.get("/api/old", deprecated=True)
+@deprecated("use /api/entries")
+async def old() -> list[str]:
+    return []
 
 
 @app.get("/api/entries")

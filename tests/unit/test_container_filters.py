@@ -1,0 +1,127 @@
+"""What roles turn their settings into: programs with secrets, sidecars, what a build may be told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from ansible.errors import AnsibleFilterError
+from build_failure import build_summary
+from container import (
+    SETTERS,
+    as_container,
+    as_sidecar,
+    build_environment,
+    build_secrets,
+    built_line,
+    named_secrets,
+    placeholder,
+    repository_digest,
+    with_secrets,
+)
+
+SERVICE = {
+    "name": "s-backend-v1", "service": "backend", "repository": "s-backend",
+    "networks": [{"name": "s-app", "aliases": ["backend"]}, {"name": "s-data"}],
+    "secrets": "/var/lib/s/secrets/1/backend", "environment": {"LOG_LEVEL": "INFO"},
+    "mem_limit": "512m", "cpus": 1.5, "user": "65532:65532",
+}  # fmt: skip
+
+
+def test_a_program_without_secrets_stays_what_it_is():
+    assert with_secrets(["python3", "-m", "uvicorn"], {}) == ["python3", "-m", "uvicorn"]
+    assert with_secrets([], {"A": "a"}) == []
+
+
+def test_the_setter_sets_the_variable_and_runs_the_program(tmp_path):
+    (tmp_path / "database_url").write_text("postgresql://x\n")
+    code = SETTERS["python"].replace("/run/secrets/", f"{tmp_path}/")
+    show = [sys.executable, "-c", "import os,sys;print(os.environ['DATABASE_URL'], sys.argv[1:])", "a", "b c"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "DATABASE_URL=database_url", "--", *show], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "postgresql://x ['a', 'b c']\n"
+
+
+def test_a_missing_secret_ends_the_program(tmp_path):
+    code = SETTERS["python"].replace("/run/secrets/", f"{tmp_path}/")
+    done = subprocess.run([sys.executable, "-c", code, "A=absent", "--", "true"], capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "absent" in done.stderr
+
+
+def test_node_runs_in_the_same_process_and_others_by_python():
+    assert with_secrets(["node", "server.js"], {"B": "b", "A": "a"})[3:] == ["A=a", "B=b", "--", "server.js"]
+    assert with_secrets(["python3", "-m", "alembic"], {"A": "a"})[-4:] == ["--", "python3", "-m", "alembic"]
+
+
+def test_a_sidecar_is_hardened_and_named_as_the_backend_is():
+    sidecar = as_sidecar({"name": "mcp", "command": ["python3", "-m", "mcp_server"], "port": 8001, "health_path": "/up"}, SERVICE, {})
+    assert sidecar["name"] == "s-mcp-v1" and sidecar["service"] == "mcp" and sidecar["entrypoint"] == ["python3", "-m", "mcp_server"]
+    assert sidecar["environment"] == {"LOG_LEVEL": "INFO", "PORT": "8001", "HEALTH_PATH": "/up"}
+    assert sidecar["networks"] == [{"name": "s-app", "aliases": ["mcp"]}, {"name": "s-data"}]
+    spec = as_container(sidecar, {"read_only": True, "labels": {"berth.stack": "s"}}, "v1")
+    assert spec["image"] == "s-backend:v1" and spec["read_only"] and spec["labels"]["berth.service"] == "mcp"
+
+
+def test_a_sidecar_that_serves_nothing_is_not_asked_for_its_health():
+    assert as_sidecar({"name": "worker", "command": ["python3", "w.py"]}, SERVICE, {})["healthcheck"] == {"test": ["NONE"]}
+
+
+@pytest.mark.parametrize("wrong", [{"name": "x"}, {"command": ["x"]}, {"name": "x", "command": ["x"], "prot": 1}])
+def test_a_wrong_sidecar_is_refused(wrong):
+    with pytest.raises(AnsibleFilterError, match="backend_image_sidecars"):
+        as_sidecar(wrong, SERVICE, {})
+
+
+def test_variables_of_a_build_are_a_line_each():
+    assert build_environment({"A": "x y", "B": 1}) == "A=x y\nB=1"
+
+
+def test_secrets_are_known_by_their_names():
+    told = {
+        "NEXT_PUBLIC_API_URL": 1, "BETTER_AUTH_SECRET": 1, "NEXT_PUBLIC_OPENAI_API_KEY": 1, "SUPABASE_SERVICE_ROLE_KEY": 1,
+        "NEXT_PUBLIC_CHATKIT_PUBLIC_KEY": 1, "GITHUB_TOKEN": 1, "NEXT_PUBLIC_TITLE": 1,
+    }  # fmt: skip
+    assert named_secrets(told) == ["BETTER_AUTH_SECRET", "GITHUB_TOKEN", "NEXT_PUBLIC_OPENAI_API_KEY", "SUPABASE_SERVICE_ROLE_KEY"]
+
+
+def test_placeholders_have_the_form_that_is_asked_for():
+    assert placeholder("DATABASE_URL").startswith("postgresql://") and placeholder("BACKEND_URL").startswith("http://")
+    assert len(placeholder("BETTER_AUTH_SECRET")) >= 32
+
+
+def test_build_secrets_are_files_by_id():
+    assert build_secrets({"netrc": "/root/.netrc"}) == [{"id": "netrc", "type": "file", "src": "/root/.netrc"}]
+
+
+def test_a_digest_is_that_of_the_registry():
+    image = {"RepoTags": ["r.example/x:1"], "RepoDigests": ["other/x@sha256:aa", "r.example/x@sha256:bb"]}
+    assert repository_digest(image, "r.example") == "r.example/x@sha256:bb"
+    with pytest.raises(AnsibleFilterError, match="not pushed"):
+        repository_digest(image, "s.example")
+
+
+LOG = """#1 [internal] load build definition from Dockerfile
+#5 [base 1/2] FROM docker.io/library/b:1
+#6 [builder 1/3] RUN one
+#6 CACHED
+#7 [builder 2/3] RUN two
+#7 0.412 warning: no lock file for npm in the source: the newest versions
+#7 0.9 npm warn deprecated x@1
+#8 [stage-9 1/1] COPY --from=builder / /
+#8 DONE 0.1s
+"""
+
+
+def test_a_build_is_summed_up():
+    assert build_summary(LOG, 12.34) == {
+        "seconds": 12.3, "steps": 3, "cached": 1, "warnings": ["warning: no lock file for npm in the source: the newest versions"],
+    }  # fmt: skip
+
+
+def test_an_image_that_was_there_says_so():
+    result = {"item": {"service": "backend", "repository": "b"}, "invocation": {"module_args": {"tag": "1"}}, "id": "sha256:" + "a" * 64,
+              "size": 98_800_000, "layers": 4}  # fmt: skip
+    assert built_line(result).endswith("98.8 MB  4 layers  there already")
+    assert built_line(result, {"backend": {"seconds": 2.0, "cached": 3, "steps": 4}}).endswith("built in 2.0 s, 3 of 4 steps cached")
