@@ -12,8 +12,8 @@ CAUSES = (
     ),
     (
         r"Failed to collect page data|Error occurred prerendering",
-        "the build runs the application's own modules, and one of them threw: where it demands a variable, set frontend_image_build_environment "
-        "(public) or frontend_image_build_placeholders (addresses and secrets)",
+        "the build runs the application's own modules, and one of them threw: where it demands a variable, set "
+        "frontend_image_build_environment (public) or frontend_image_build_placeholders (addresses and secrets)",
     ),
     (
         r"\b401\b.*(Unauthorized|Authentication)|E401|ENEEDAUTH|ERR_PNPM_FETCH_401|\b403 Forbidden\b",
