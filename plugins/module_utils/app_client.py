@@ -6,6 +6,7 @@ import http.client
 import http.cookiejar
 import json
 import ssl
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -61,13 +62,19 @@ class Browser:
             headers["Authorization"] = f"Bearer {token}"
         payload = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, payload, headers, method=method)
-        try:
-            with self.opener.open(request, timeout=self.timeout) as response:
-                status, answered, raw = response.status, dict(response.headers), response.read()
-        except urllib.error.HTTPError as error:
-            status, answered, raw = error.code, dict(error.headers), error.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise Broken(f"{method} {path}: {getattr(error, 'reason', error)}") from error
+        for last in (False, False, True):
+            try:
+                with self.opener.open(request, timeout=self.timeout) as response:
+                    status, answered, raw = response.status, dict(response.headers), response.read()
+            except urllib.error.HTTPError as error:
+                status, answered, raw = error.code, dict(error.headers), error.read()
+            except (OSError, http.client.HTTPException) as error:
+                raise Broken(f"{method} {path}: {getattr(error, 'reason', error)}") from error
+            if status != 429 or last or not path.startswith("/api/auth/"):
+                break
+            # Sign-ins are counted by the minute, those of an earlier verification too: the limit is right, and is waited for.
+            wait = next((value for name, value in answered.items() if name.lower() in ("retry-after", "x-retry-after")), "10")
+            time.sleep(min(60.0, float(wait) if wait.isdigit() else 10.0) + 0.5)
         if expect is not None and status != expect:
             raise Broken(f"{method} {path} answered {status}, not {expect}: {raw[:400].decode(errors='replace')}")
         try:

@@ -97,6 +97,8 @@ class Probes:
             self.web.context.wrap_socket(plain, server_hostname=url.hostname) as secure,
         ):
             version, certificate = secure.version(), secure.getpeercert()
+        if not certificate:
+            raise Broken("this client verifies no certificate: what it says of the edge proves nothing")
         if version not in ("TLSv1.2", "TLSv1.3"):
             raise Broken(f"the edge speaks {version}")
         days = (ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()) / 86400
