@@ -738,7 +738,7 @@ def logs_formatted(f: Facts) -> Evidence:
 
 @check("stack")
 def logs_clean(f: Facts, *services: str) -> Evidence:
-    """The last lines of the containers' logs. Passes when none reports an error but those that the checks provoke."""
+    """What containers logged during this verification. Passes when nothing reports an error but what the checks provoke."""
     for container in f.containers(*services):
         bad = [
             line for line in container["logs"].get("bad", []) if not any(text in line for text in f.settings.get("expected_errors") or [])

@@ -29,6 +29,7 @@ options:
   stack: {description: Name of the stack., type: str, required: true}
   directory: {description: State directory of the stack., type: path, required: true}
   database: {description: "C(container) and C(name) of the database; empty: it is not asked.", type: dict, default: {}}
+  errors_since: {description: Seconds since 1970 from when errors in logs count., type: float, default: 0}
   lines: {description: Log lines of each container to look at., type: int, default: 400}
 """
 
@@ -249,6 +250,8 @@ class Gatherer:
             path, since = f"/containers/{identity}/logs", moment(started_at)
             tail = {"stdout": 1, "stderr": 1, "tail": self.wanted["lines"], "since": since}
             lines = _payload(self.engine.call("GET", path, tail)).splitlines()
+            # Errors count from when the verification began: one that a user caused last week does not make a deployment wrong.
+            recent = _payload(self.engine.call("GET", path, {**tail, "since": max(since, self.wanted["errors_since"])})).splitlines()
             first = self.engine.call("GET", path, {"stdout": 1, "stderr": 1, "timestamps": 1, "since": since - 0.01, "until": since + 90})
         except EngineError as error:
             return {"error": str(error)}
@@ -265,7 +268,7 @@ class Gatherer:
             "lines": len(lines),
             "unformatted": [line[:200] for line, kind in zip(lines[banner:], kinds[banner:], strict=True) if not kind][:10],
             "json": kinds.count("json"),
-            "bad": [line[:300] for line in lines if _bad(line)][-10:],
+            "bad": [line[:300] for line in recent if _bad(line)][-10:],
             "secrets": hits("\n".join(lines).encode(), self.canaries),
             "ready_seconds": ready,
         }
@@ -416,6 +419,7 @@ def main() -> None:
             "stack": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
             "database": {"type": "dict", "default": {}},
+            "errors_since": {"type": "float", "default": 0},
             "lines": {"type": "int", "default": 400},
         },
         supports_check_mode=True,
