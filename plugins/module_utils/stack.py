@@ -1,0 +1,198 @@
+"""Bring networks, volumes and containers of a stack to the wanted state: compare, then act, and remember what was done."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ansible.module_utils.container_spec import (
+    UPDATABLE,
+    SpecError,
+    container_body,
+    differences,
+    network_changes,
+)
+from ansible.module_utils.engine import Engine
+
+
+class Unhealthy(Exception):
+    """A container that did not become healthy; the message holds its last lines and its check."""
+
+
+class Stack:
+    """The flow: compare, then act (unless in check mode), and remember what was done."""
+
+    def __init__(self, engine: Engine, labels: dict[str, str], check: bool) -> None:
+        self.engine, self.labels, self.check = engine, labels, check
+        self.actions: list[str] = []
+        self.diff: list[dict[str, str]] = []
+        self.created: set[str] = set()
+
+    def did(self, action: str, header: str = "", before: str = "", after: str = "") -> bool:
+        """Record an action; True when it is to be carried out."""
+        self.actions.append(action)
+        self.diff.append({"before_header": header or action, "after_header": header or action, "before": before, "after": after})
+        return not self.check
+
+    # networks and volumes -------------------------------------------------------------------------------------------
+
+    def network(self, spec: dict[str, Any]) -> None:
+        name = spec["name"]
+        wanted = {
+            "Driver": spec.get("driver", "bridge"),
+            "Internal": bool(spec.get("internal", False)),
+            "Options": {k: str(v) for k, v in (spec.get("options") or {}).items()},
+            "Labels": self.labels | (spec.get("labels") or {}),
+        }
+        actual = self.engine.find(f"/networks/{name}")
+        if actual:
+            changed = {k: (actual.get(k), v) for k, v in wanted.items() if (actual.get(k) or None) != (v or None)}
+            if not changed:
+                return
+            if self.did(f"replace network {name} ({', '.join(changed)} differ)", name, *_pretty(changed)):
+                for container in actual.get("Containers") or {}:
+                    self.engine.call("POST", f"/networks/{name}/disconnect", body={"Container": container, "Force": True})
+                self.engine.call("DELETE", f"/networks/{name}")
+        elif not self.did(f"create network {name}", name, "", "present\n"):
+            return
+        if not self.check:
+            self.engine.call("POST", "/networks/create", body={"Name": name, **wanted})
+
+    def volume(self, spec: dict[str, Any]) -> None:
+        name = spec["name"]
+        if self.engine.find(f"/volumes/{name}") is None and self.did(f"create volume {name}", name, "", "present\n"):
+            self.engine.call("POST", "/volumes/create", body={"Name": name, "Labels": self.labels | (spec.get("labels") or {})})
+
+    # containers -----------------------------------------------------------------------------------------------------
+
+    def container(self, spec: dict[str, Any]) -> None:
+        name = spec["name"]
+        image = self.engine.find(f"/images/{spec['image']}/json")
+        if image is None and not self.check:
+            raise SpecError(f"service {name}: image {spec['image']} is not on this host; build or load it first (make build)")
+        body = container_body(spec | {"labels": self.labels | (spec.get("labels") or {})}, image or {})
+        actual = self.engine.find(f"/containers/{name}/json")
+        if actual is None:
+            if self.did(f"create container {name}", name, "", "running\n"):
+                self._create(name, body)
+            return
+        changed = differences(body, actual)
+        if set(changed) - set(UPDATABLE):
+            if self.did(f"replace container {name} ({', '.join(changed)} differ)", name, *_pretty(changed)):
+                self._remove(name, actual)
+                self._create(name, body)
+            return
+        if changed and self.did(f"update container {name} ({', '.join(changed)})", name, *_pretty(changed)):
+            self.engine.call("POST", f"/containers/{name}/update", body={k: body["HostConfig"][k] for k in UPDATABLE})
+        self._networks(name, body, actual)
+        self._state(name, actual)
+
+    def _create(self, name: str, body: dict[str, Any]) -> None:
+        # One network may be given at creation before API 1.44; joining the others before the start works everywhere.
+        endpoints = body["NetworkingConfig"]["EndpointsConfig"]
+        first = dict(list(endpoints.items())[:1])
+        self.engine.call("POST", "/containers/create", {"name": name}, body | {"NetworkingConfig": {"EndpointsConfig": first}})
+        self.created.add(name)
+        for network, settings in list(endpoints.items())[1:]:
+            self._join(network, name, settings)
+        self.engine.call("POST", f"/containers/{name}/start")
+
+    def _join(self, network: str, name: str, settings: dict[str, Any]) -> None:
+        self.engine.call("POST", f"/networks/{network}/connect", body={"Container": name, "EndpointConfig": settings})
+
+    def _networks(self, name: str, body: dict[str, Any], actual: dict[str, Any]) -> None:
+        join, leave = network_changes(body, actual)
+        if not join and not leave:
+            return
+        if self.did(
+            f"connect container {name} to {', '.join(join) or 'its networks only'}", name, f"leave {leave}\n", f"join {sorted(join)}\n"
+        ):
+            for network in leave:
+                self.engine.call("POST", f"/networks/{network}/disconnect", body={"Container": name, "Force": True})
+            for network, settings in join.items():
+                self._join(network, name, settings)
+
+    def _state(self, name: str, actual: dict[str, Any]) -> None:
+        state = actual["State"]
+        if state["Paused"]:
+            if self.did(f"unpause container {name}", name, "paused\n", "running\n"):
+                self.engine.call("POST", f"/containers/{name}/unpause")
+        elif not state["Running"]:
+            if self.did(f"start container {name}", name, f"{state['Status']}\n", "running\n"):
+                self.engine.call("POST", f"/containers/{name}/start")
+        elif (state.get("Health") or {}).get("Status") == "unhealthy" and self.did(
+            f"restart container {name} (unhealthy)", name, "unhealthy\n", "healthy\n"
+        ):
+            self.engine.call("POST", f"/containers/{name}/restart", timeout=120)
+
+    def _remove(self, name: str, actual: dict[str, Any]) -> None:
+        if actual["State"]["Running"]:
+            self.engine.call("POST", f"/containers/{name}/stop", timeout=120)
+        self.engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
+
+    # absence --------------------------------------------------------------------------------------------------------
+
+    def absent(self, kind: str, names: list[str]) -> None:
+        for name in names:
+            actual = self.engine.find(f"/{kind}/{name}" + ("/json" if kind == "containers" else ""))
+            if actual is None or not self.did(f"remove {kind[:-1]} {name}", name, "present\n", ""):
+                continue
+            if kind == "containers":
+                self._remove(name, actual)
+            else:
+                self.engine.call("DELETE", f"/{kind}/{name}")
+
+    # health ---------------------------------------------------------------------------------------------------------
+
+    def wait(self, names: list[str], seconds: int) -> dict[str, dict[str, Any]]:
+        """Poll until every container is healthy; Unhealthy as soon as one cannot become it."""
+        deadline = time.monotonic() + seconds
+        pending, result = list(names), {}
+        while pending:
+            for name in list(pending):
+                actual = self.engine.call("GET", f"/containers/{name}/json")
+                health = (actual["State"].get("Health") or {}).get("Status", "none")
+                if not seconds or (actual["State"]["Running"] and health in ("healthy", "none") and not actual["State"]["Restarting"]):
+                    pending.remove(name)
+                    result[name] = {
+                        "id": actual["Id"],
+                        "image": actual["Image"],
+                        "health": health,
+                        "started_at": actual["State"]["StartedAt"],
+                        "created": name in self.created,
+                    }
+                elif health == "unhealthy" or _crashed(actual) or time.monotonic() > deadline:
+                    raise Unhealthy(self._why(name, actual, seconds))
+            if pending:
+                time.sleep(0.1)
+        return result
+
+    def _why(self, name: str, actual: dict[str, Any], seconds: int) -> str:
+        state = actual["State"]
+        lines = [f"{name} did not become healthy (limit {seconds} s): it is {state['Status']}"]
+        if not state["Running"] or actual["RestartCount"]:
+            killed = ", killed for using more memory than its limit" if state["OOMKilled"] else ""
+            lines.append(f"exit code {state['ExitCode']}{killed}, restarted {actual['RestartCount']} times. {state['Error']}".strip())
+        health = state.get("Health")
+        if health:
+            lines.append(f"health: {health['Status']}, {health['FailingStreak']} failures in a row")
+            lines += [f"  check said: {entry['Output'].strip()[:500]}" for entry in (health["Log"] or [])[-1:]]
+            lines.append(f"  check is: {actual['Config']['Healthcheck']}")
+        lines += ["last lines of its log:", self.engine.logs(name)]
+        return "\n".join(lines)
+
+    def discard(self) -> None:
+        """Remove what this run created."""
+        for name in self.created:
+            self.engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
+
+
+def _crashed(actual: dict[str, Any]) -> bool:
+    """Whether a container ended by itself: it exited, or the restart policy is starting it over and over."""
+    return actual["RestartCount"] > 1 or actual["State"]["Status"] in ("exited", "dead")
+
+
+def _pretty(changed: dict[str, tuple[Any, Any]]) -> tuple[str, str]:
+    """Before and after, as text for --diff. Secrets are files, so no value here is one."""
+    before = "".join(f"{key}: {was}\n" for key, (was, _) in changed.items())
+    return before, "".join(f"{key}: {wanted}\n" for key, (_, wanted) in changed.items())
