@@ -10,7 +10,7 @@ PLAYBOOK := $(VENV)/bin/ansible-playbook
 COLLECTIONS := .ansible/collections
 INVENTORY ?= inventory/local.yml
 options = -i $(INVENTORY) $(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
-VERBS := up build deploy verify stress check-images push pull save load status logs down destroy
+VERBS := up build deploy rollback releases verify stress check-images push pull save load status logs audit unlock down destroy
 
 .PHONY: help setup setup-test lint test unit mutate apps live molecule sources shell $(VERBS)
 
@@ -22,6 +22,8 @@ help: ## List the words
 up: setup ## Build, deploy and verify; installs what is missing, run again it changes nothing
 build: setup ## Build the images of the sources as they are; prints tag, digest and size
 deploy: setup ## Release the sources' version, or VERSION=
+rollback: setup ## Back to the release before, or to VERSION=: images, configuration, secrets, routes
+releases: setup ## What can be gone back to
 verify: setup ## Check the acceptance criteria against what runs: SECTION= ID= (report: reports/latest)
 stress: setup ## Load with faults in the middle of it: STRESS_SECONDS=600 STRESS_RATE=40
 check-images: setup ## Check what is in the images; installs the scanners on first use
@@ -31,11 +33,13 @@ save: setup ## Write the images to an archive, FILE=
 load: setup ## Load the images of an archive, FILE=
 status: setup ## Show what runs (FORMAT=json for machines)
 logs: setup ## Show a service's last log lines: make logs SERVICE=backend
+audit: setup ## Who did what, when, and what became of it
+unlock: setup ## Take the lock away from a run that is known to be dead
 down: setup ## Stop and remove what runs; data, secrets and images stay
 destroy: setup ## Remove everything of the stack, data too: make destroy CONFIRM=berth
 
 # Verbs that answer a question print the answer and nothing else.
-status logs: export BERTH_OUTPUT = plain
+status logs releases audit unlock: export BERTH_OUTPUT = plain
 
 $(VERBS):
 	@$(PLAYBOOK) $(options) playbooks/$@.yml

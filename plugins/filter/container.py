@@ -8,14 +8,14 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 # What a service says that is not a key of the container: how it is named in labels, which image and secrets it has.
-OWN = ("service", "repository", "tag", "secrets")
+OWN = ("service", "repository", "tag", "release", "secrets")
 
 
 def as_container(service: dict[str, Any], common: dict[str, Any], version: str) -> dict[str, Any]:
     """The container of `service`, hardened as all are.
 
-    `service` has name, service, repository and, optionally, tag (default: version), secrets (a directory on the host,
-    mounted read-only at /run/secrets) and any key of module_utils/container_spec.py, which wins over `common`.
+    `service` has name, service, repository and, optionally, tag (default: version), release (what it is labelled with), secrets (a
+    directory on the host, mounted read-only at /run/secrets) and any key of module_utils/container_spec.py, which wins over `common`.
     """
     spec = {key: value for key, value in common.items()} | {key: value for key, value in service.items() if key not in OWN}
     spec["image"] = f"{service['repository']}:{service.get('tag') or version}"
@@ -24,7 +24,7 @@ def as_container(service: dict[str, Any], common: dict[str, Any], version: str) 
         | service.get("labels", {})
         | {
             "berth.service": service["service"],
-            "berth.version": service.get("tag") or version,
+            "berth.version": service.get("release") or service.get("tag") or version,
         }
     )
     spec["tmpfs"] = list(common.get("tmpfs", [])) + list(service.get("tmpfs", []))
@@ -34,6 +34,14 @@ def as_container(service: dict[str, Any], common: dict[str, Any], version: str) 
     spec["mounts"] = mounts
     spec["healthcheck"] = common.get("healthcheck", {}) | service.get("healthcheck", {})
     return spec
+
+
+def as_migration(migration: dict[str, Any], common: dict[str, Any], version: str) -> dict[str, Any]:
+    """`migration` with the whole description of the container that runs its command once, instead of the service that it is for."""
+    service = dict(migration["container"])
+    container = as_container(service | {"name": f"{service['name']}-migrate"}, common, version)
+    once = {"entrypoint": migration["command"], "command": [], "restart": "no", "healthcheck": {"test": ["NONE"]}}
+    return {key: value for key, value in migration.items() if key != "command"} | {"container": container | once}
 
 
 # A name that says that its value is nobody else's business.
@@ -158,6 +166,7 @@ class FilterModule:
             "placeholder": placeholder,
             "image_name": image_name,
             "as_container": as_container,
+            "as_migration": as_migration,
             "built_line": built_line,
             "story_line": story_line,
         }

@@ -123,13 +123,34 @@ class Engine:
         raw = self.call("GET", f"/containers/{container}/logs", {"stdout": 1, "stderr": 1, "tail": lines})
         return b"".join(_frames(raw)).decode(errors="replace").rstrip()
 
-    def execute(self, container: str, command: list[str], user: str | None = None) -> tuple[int, str]:
+    def archive(self, container: str, path: str, timeout: float | None = None) -> http.client.HTTPResponse:
+        """A tar archive of a path in a container, to be read piece by piece."""
+        response = self._open("GET", f"/containers/{container}/archive", {"path": path}, None, timeout)
+        if response.status >= 400:
+            raise EngineError(response.status, response.read().decode(errors="replace"))
+        return response
+
+    def upload(self, container: str, directory: str, archive: bytes, timeout: float | None = None) -> None:
+        """Unpack a tar archive into a directory of a container (of a volume, where its root is read-only)."""
+        connection = self._connection(timeout)
+        try:
+            target = f"/v{API_VERSION}/containers/{quote(container)}/archive?{urlencode({'path': directory})}"
+            connection.request("PUT", target, archive, {"Content-Type": "application/x-tar"})
+            answer = connection.getresponse()
+            if answer.status >= 400:
+                raise EngineError(answer.status, answer.read().decode(errors="replace"))
+        except OSError as error:
+            raise EngineError(0, f"no Docker Engine answers at {self.host}: {error}") from error
+        finally:
+            connection.close()
+
+    def execute(self, container: str, command: list[str], user: str | None = None, timeout: float | None = None) -> tuple[int, str]:
         """Run a command in a running container; return its exit status and what it wrote."""
         body: dict[str, Any] = {"Cmd": command, "AttachStdout": True, "AttachStderr": True}
         if user:
             body["User"] = user
         started = self.call("POST", f"/containers/{container}/exec", body=body)["Id"]
-        raw = self.call("POST", f"/exec/{started}/start", body={"Detach": False, "Tty": False})
+        raw = self.call("POST", f"/exec/{started}/start", body={"Detach": False, "Tty": False}, timeout=timeout)
         status = self.call("GET", f"/exec/{started}/json")["ExitCode"]
         return status, b"".join(_frames(raw)).decode(errors="replace")
 

@@ -12,7 +12,7 @@ from ansible.module_utils.container_spec import (
     differences,
     network_changes,
 )
-from ansible.module_utils.engine import Engine
+from ansible.module_utils.engine import Engine, EngineError
 
 
 class Unhealthy(Exception):
@@ -196,3 +196,30 @@ def _pretty(changed: dict[str, tuple[Any, Any]]) -> tuple[str, str]:
     """Before and after, as text for --diff. Secrets are files, so no value here is one."""
     before = "".join(f"{key}: {was}\n" for key, (was, _) in changed.items())
     return before, "".join(f"{key}: {wanted}\n" for key, (_, wanted) in changed.items())
+
+
+class Ended(Exception):
+    """A container that was to run to its end and did not, or not well; the message holds its last lines."""
+
+
+def run_to_end(engine: Engine, spec: dict[str, Any], labels: dict[str, str], timeout: float) -> str:
+    """Run the container `spec` once, remove it, and return what it wrote. Raises Ended when its exit status is not 0."""
+    name, spec = spec["name"], spec | {"labels": labels | (spec.get("labels") or {})}
+    if engine.find(f"/containers/{name}/json"):  # one that a killed run left behind
+        engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
+    image = engine.find(f"/images/{spec['image']}/json")
+    if image is None:
+        raise Ended(f"image {spec['image']} is not on this host")
+    engine.call("POST", "/containers/create", {"name": name}, container_body(spec, image))
+    try:
+        engine.call("POST", f"/containers/{name}/start")
+        status = engine.call("POST", f"/containers/{name}/wait", timeout=timeout)["StatusCode"]
+        output = engine.logs(name, 200)
+    except (EngineError, OSError) as error:
+        late = "time" in str(error).lower()
+        raise Ended(f"{name} did not end within {timeout} s; last lines:\n{engine.logs(name)}" if late else f"{name} {error}") from error
+    finally:
+        engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
+    if status:
+        raise Ended(f"{name} ended with exit status {status}; last lines:\n" + "\n".join(output.splitlines()[-25:]))
+    return output

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.container_spec import SpecError, container_body
+from ansible.module_utils.container_spec import SpecError
 from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.stack import Ended, run_to_end
 
 DOCUMENTATION = r"""
 module: container_run
@@ -47,33 +47,10 @@ def main() -> None:
     )
     if module.check_mode:
         module.exit_json(changed=True, output="", msg="not run in check mode")
-    spec: dict[str, Any] = dict(module.params["container"])
-    spec["labels"] = module.params["labels"] | (spec.get("labels") or {})
-    name, timeout = spec["name"], module.params["timeout"]
-    engine = Engine()
     try:
-        # One that a killed run left behind.
-        if engine.find(f"/containers/{name}/json"):
-            engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
-        image = engine.find(f"/images/{spec['image']}/json")
-        if image is None:
-            module.fail_json(msg=f"image {spec['image']} is not on this host")
-        body = container_body(spec, image)
-        engine.call("POST", "/containers/create", {"name": name}, body)
-        try:
-            engine.call("POST", f"/containers/{name}/start")
-            status = engine.call("POST", f"/containers/{name}/wait", timeout=timeout)["StatusCode"]
-            output = engine.logs(name, 200)
-        except EngineError as error:
-            ended = "time" in str(error).lower()
-            message = f"did not end within {timeout} s; last lines:\n{engine.logs(name)}" if ended else str(error)
-            module.fail_json(msg=f"{name} {message}")
-        finally:
-            engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
-    except (EngineError, SpecError) as error:
+        output = run_to_end(Engine(), module.params["container"], module.params["labels"], module.params["timeout"])
+    except (Ended, EngineError, SpecError) as error:
         module.fail_json(msg=str(error))
-    if status:
-        module.fail_json(msg=f"{name} ended with exit status {status}; last lines:\n" + "\n".join(output.splitlines()[-25:]), output=output)
     pattern = module.params["changed_pattern"]
     module.exit_json(changed=not pattern or bool(re.search(pattern, output)), output=output)
 

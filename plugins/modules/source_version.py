@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.build_context import Ignore, content_hash
+from ansible.module_utils.migrations import schema
 
 DOCUMENTATION = r"""
 module: source_version
@@ -33,6 +34,14 @@ options:
     description: A name of the user's own for this content, instead of the derived one.
     type: str
     default: ""
+  length:
+    description: "How long the derived version may be: it is part of host names, whose parts end at 63 characters."
+    type: int
+    default: 60
+  migrations:
+    description: The image whose source has the migrations of the database; what they say is told as C(schema).
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -49,6 +58,7 @@ version: {description: "Git description (marked C(dirty) where the tree is), the
 revision: {description: Full hash of the commit, empty outside git., type: str, returned: always}
 created: {description: "Seconds since 1970 of the commit that last touched each source, by image.", type: dict, returned: always}
 contents: {description: "SHA-256 of each image's content, by image.", type: dict, returned: always}
+schema: {description: "Heads and revisions of the migrations, see module_utils/migrations.py.", type: dict, returned: always}
 dirty: {description: Whether a source has changes that are not committed., type: bool, returned: always}
 """
 
@@ -63,14 +73,15 @@ def git(path: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def describe(paths: list[Path]) -> tuple[str, str, bool]:
+def describe(paths: list[Path], length: int) -> tuple[str, str, bool]:
     """(description, revision, dirty) of the checkout that holds the first of `paths`."""
     revision = git(paths[0], "rev-parse", "HEAD")
     if revision is None:
         return "source", "", False
     dirty = any(git(path, "status", "--porcelain", "--", ".") for path in paths)
     description = git(paths[0], "describe", "--tags", "--always", "--abbrev=7") or revision[:7]
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", description)[-40:].lstrip(".-") + ("-dirty" if dirty else ""), revision, dirty
+    mark = "-dirty" if dirty else ""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", description)[-(length - len(mark)) :].lstrip(".-") + mark, revision, dirty
 
 
 def main() -> None:
@@ -79,6 +90,8 @@ def main() -> None:
             "images": {"type": "dict", "required": True},
             "pair": {"type": "list", "elements": "str", "default": []},
             "version": {"type": "str", "default": ""},
+            "length": {"type": "int", "default": 60},
+            "migrations": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -101,7 +114,7 @@ def main() -> None:
         contents[name] = content_hash(source, ignore, dockerfile.read_bytes(), recipe)
         created[name] = int(git(source, "log", "-1", "--format=%ct", "--", ".") or 0)
     pair = module.params["pair"] or sorted(images)
-    description, revision, dirty = describe([Path(images[name]["source"]) for name in pair])
+    description, revision, dirty = describe([Path(images[name]["source"]) for name in pair], module.params["length"] - 8)
     together = hashlib.sha256("".join(contents[name] for name in pair).encode()).hexdigest()
     module.exit_json(
         changed=False,
@@ -110,6 +123,7 @@ def main() -> None:
         created=created,
         contents=contents,
         dirty=dirty,
+        schema=schema(Path(images[module.params["migrations"]]["source"])) if module.params["migrations"] else {},
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.engine import Engine, EngineError
 from ansible.module_utils.image_scan import SCANNER, history_hits, hits, scan, setting_hits
+from ansible.module_utils.releases import Store
 
 DOCUMENTATION = r"""
 module: stack_facts
@@ -306,10 +307,7 @@ class Gatherer:
         return {"generations": sorted(path.name for path in root.iterdir() if path.is_dir()), "files": files}
 
     def releases(self, labels: dict[str, str]) -> dict[str, Any]:
-        def word(name: str) -> str:
-            path = self.directory / name
-            return path.read_text().strip() if path.is_file() else ""
-
+        store = Store(self.directory)
         there = {image["Id"] for image in self.engine.listing("images", labels)}
         known = []
         for path in sorted((self.directory / "releases").glob("[!.]*.json"), key=lambda p: p.stat().st_mtime, reverse=True):
@@ -332,8 +330,8 @@ class Gatherer:
         )
         configuration = [str(p.relative_to(self.directory)) for p in (self.directory / "edge").rglob("*") if p.is_file()]
         return {
-            "current": word("current"),
-            "previous": word("previous"),
+            "current": store.current,
+            "previous": store.previous,
             "known": known,
             "backups": sorted((p.name for p in backups), reverse=True)[:5],
             "configuration": configuration,

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.releases import Store
 
 DOCUMENTATION = r"""
 module: stack_status
@@ -70,10 +70,7 @@ def main() -> None:
     wanted = module.params
     engine = Engine()
 
-    def word(name: str) -> str:
-        path = Path(wanted["directory"]) / name
-        return path.read_text().strip() if path.is_file() else ""
-
+    store = Store(wanted["directory"])
     try:
         listed = engine.listing("containers", {"berth.stack": wanted["stack"]})
         known = sorted({container["Labels"].get("berth.service", "") for container in listed})
@@ -90,8 +87,8 @@ def main() -> None:
         module.fail_json(msg=str(error))
     status = {
         "stack": wanted["stack"],
-        "version": word("current"),
-        "previous": word("previous"),
+        "version": store.current,
+        "previous": store.previous,
         "url": wanted["url"],
         "services": services,
     }

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import string
 import subprocess
-import time
 from datetime import date
 
 import pytest
@@ -36,13 +35,11 @@ def told(findings, severity):
     return [line(item) for item in findings if item["severity"] == severity]
 
 
-def test_the_reference_application_has_no_finding_and_takes_less_than_a_second():
-    started = time.monotonic()
+def test_the_reference_application_has_no_finding():
     assert source_fastapi.check(ROOT / "apps/backend", source_fastapi.Options(environment={"DATABASE_URL_FILE"})) == []
     assert source_fastapi.check(ROOT / "apps/rehearsal_model", source_fastapi.Options()) == []
     given = {"DATABASE_URL_FILE", "BETTER_AUTH_URL", "BETTER_AUTH_SECRET_FILE", "BACKEND_URL"}
     assert source_nextjs.check(ROOT / "apps/frontend", source_nextjs.Options(environment=given)) == []
-    assert time.monotonic() - started < 1
 
 
 def test_a_sound_source_has_no_error(tmp_path):

@@ -1,0 +1,57 @@
+"""What a host remembers of its releases, for a person or for a program."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+RELEASES = ("release", "state", "released", "by", "image_version", "secrets_generation", "schema")
+AUDIT = ("when", "who", "verb", "from", "to", "outcome", "seconds")
+
+
+def _table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> list[str]:
+    cells = [columns, *(tuple(str(row.get(column, "")) for column in columns) for row in rows)]
+    widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def releases_text(known: dict[str, Any], stack: str, form: str = "") -> str:
+    """A table of the releases that a host keeps, or with `form` json one document."""
+    if form == "json":
+        return json.dumps({"stack": stack, "current": known["current"], "pending": known["pending"], "releases": known["told"]}, indent=2)
+    if not known["told"]:
+        return f"{stack}: no release was made on this host yet; make up makes one"
+    lines = _table(RELEASES, known["told"])
+    if known["pending"]:
+        pending = known["pending"]
+        what = f"{pending['verb']} from {pending['from']} to {pending['to']}"
+        lines.append(f"Unfinished since {pending['since']}: {what}; run it again, or make rollback")
+    elif any(row["state"] == "default of rollback" for row in known["told"]):
+        lines.append("Go back: make rollback, or make rollback VERSION=<release>")
+    return "\n".join(lines)
+
+
+def audit_text(lines: list[dict[str, Any]], form: str = "") -> str:
+    """The audit as a table, what was done below each line; with `form` json as it is written, one document a line."""
+    if form == "json":
+        return "\n".join(json.dumps(line) for line in lines)
+    if not lines:
+        return "nothing was done on this host yet"
+    head, *rows = _table(AUDIT, lines)
+    told = [f"{row}\n    {line['what']}" if line.get("what") else row for row, line in zip(rows, lines, strict=True)]
+    return "\n".join([head, *told])
+
+
+def applied_line(applied: dict[str, Any], stack: str, url: str) -> str:
+    """One line about a switch."""
+    if not applied.get("changed"):
+        return f"{stack} {applied['release']} serves already at {url}: nothing to do"
+    before = f" (before: {applied['before']})" if applied["before"] and applied["before"] != applied["release"] else ""
+    return f"{stack} {applied['release']} serves at {url}{before}"
+
+
+class FilterModule:
+    """Filters of the verbs releases, audit, rollback."""
+
+    def filters(self) -> dict[str, object]:
+        return {"releases_text": releases_text, "audit_text": audit_text, "applied_line": applied_line}

@@ -1,0 +1,122 @@
+"""Dumps of a stack's PostgreSQL: made, put back, and held against what they were made of, over the Engine API alone.
+
+The database's container has a read-only root, so files pass through a directory of its volume, and are gone from there afterwards.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.engine import Engine
+
+# Beside the cluster, in the volume.
+EXCHANGE = "/var/lib/postgresql/data"
+SLOW = 3600
+# Rows and a checksum over their text, for each table that belongs to the application.
+CONTENT = """
+SELECT coalesce(json_object_agg(name, content), '{}') FROM (
+  SELECT format('%I.%I', n.nspname, c.relname) AS name,
+    (xpath('/row/c/text()', query_to_xml(format(
+      'SELECT count(*) || '' '' || coalesce(sum((''x'' || substr(md5(t::text), 1, 12))::bit(48)::bigint), 0) AS c FROM %I.%I t',
+      n.nspname, c.relname), false, true, '')))[1]::text AS content
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' ORDER BY 1) AS tables
+"""
+
+
+class DumpError(Exception):
+    """A dump that could not be made or put back; the message holds what PostgreSQL said."""
+
+
+class Database:
+    """One database of the stack's own server."""
+
+    def __init__(self, engine: Engine, container: str, name: str) -> None:
+        self.engine, self.container, self.name = engine, container, name
+
+    def run(self, *command: str, timeout: float = SLOW) -> str:
+        status, output = self.engine.execute(self.container, list(command), timeout=timeout)
+        if status:
+            raise DumpError(f"{command[0]} ended with status {status}: {output.strip()[-800:]}")
+        return output
+
+    def sql(self, text: str, database: str | None = None) -> str:
+        return self.run("psql", "-qtAX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database or self.name, "-c", text).strip()
+
+    def content(self, database: str | None = None) -> str:
+        """JSON: by table, rows and checksum."""
+        return self.sql(CONTENT, database)
+
+    def dump(self, to: Path) -> int:
+        """Write a dump in PostgreSQL's custom format; returns its bytes."""
+        inside = f"{EXCHANGE}/.dump-{os.getpid()}"
+        try:
+            self.run("pg_dump", "-U", "postgres", "-Fc", "-f", inside, self.name)
+            with self.engine.archive(self.container, inside, timeout=SLOW) as answer, tarfile.open(fileobj=answer, mode="r|") as archive:
+                for member in archive:
+                    content: Any = archive.extractfile(member)
+                    with os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                        while block := content.read(1 << 20):
+                            file.write(block)
+            return to.stat().st_size
+        finally:
+            self.engine.execute(self.container, ["rm", "-f", inside])
+
+    def restore(self, dump: Path, into: str) -> None:
+        """Put a dump into a database that is there and empty."""
+        inside = f".restore-{os.getpid()}"
+        owner = self._uid()
+        envelope = io.BytesIO()
+        with tarfile.open(fileobj=envelope, mode="w") as archive:
+            member = tarfile.TarInfo(inside)
+            member.size, member.mode, member.uid, member.gid = dump.stat().st_size, 0o400, owner, owner
+            with dump.open("rb") as file:
+                archive.addfile(member, file)
+        try:
+            self.engine.upload(self.container, EXCHANGE, envelope.getvalue(), timeout=SLOW)
+            self.run("pg_restore", "-U", "postgres", "--exit-on-error", "-d", into, f"{EXCHANGE}/{inside}")
+        finally:
+            self.engine.execute(self.container, ["rm", "-f", f"{EXCHANGE}/{inside}"])
+
+    def _uid(self) -> int:
+        user = self.engine.call("GET", f"/containers/{self.container}/json")["Config"]["User"]
+        return int(user.partition(":")[0] or 0)
+
+    def create(self, name: str) -> None:
+        self.sql(f'CREATE DATABASE "{name}" TEMPLATE template0', "postgres")
+
+    def drop(self, name: str) -> None:
+        self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', "postgres")
+
+    def replace(self, dump: Path) -> None:
+        """Put a dump into place: restored beside first, and renamed when it is whole. Settings of the old one are kept."""
+        beside, aside = f"{self.name}_new", f"{self.name}_old"
+        self.drop(beside)
+        self.drop(aside)
+        self.create(beside)
+        try:
+            self.restore(dump, beside)
+            rights = self.sql(
+                "SELECT string_agg(format('GRANT %s ON DATABASE %I TO %s', a.privilege_type, '" + beside + "',"
+                " CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(a.grantee::regrole::text) END), '; ')"
+                " FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = '" + self.name + "'",
+                "postgres",
+            )
+            if rights:
+                self.sql(f'REVOKE ALL ON DATABASE "{beside}" FROM PUBLIC; {rights}', "postgres")
+        except DumpError:
+            self.drop(beside)
+            raise
+        # Pools connect again at once: nobody but a superuser is let in until the new one has the name.
+        self.sql(f'ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS false', "postgres")
+        try:
+            self.sql(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{self.name}'", "postgres")
+            self.sql(f'ALTER DATABASE "{self.name}" RENAME TO "{aside}"; ALTER DATABASE "{beside}" RENAME TO "{self.name}"', "postgres")
+        except DumpError:
+            self.sql(f'ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS true', "postgres")
+            raise
+        self.drop(aside)

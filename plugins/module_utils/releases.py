@@ -1,0 +1,237 @@
+"""What a host remembers of its releases: manifests, which one serves, what is under way, who works on it, who did what.
+
+Everything lies below one state directory (`/var/lib/<stack>`):
+
+- `releases/<release>.json`: the manifest, all that is needed to run the release again
+- `current`: the name of the release that serves
+- `pending.json`: what an unfinished verb was about to do; the next run takes it up
+- `schema.json`: the revision that the database is at
+- `lock`: who works on the stack, and until when
+- `audit.jsonl`: one line for each verb that changed something
+
+Files are replaced whole, never written in place.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# Stands for the release's name in a manifest that has none yet: the name follows from the content.
+PLACEHOLDER = "@release@"
+# What does not make a release another one: when and by whom it was made, and what it was made after.
+VOLATILE = ("version", "released", "by", "previous", "fingerprint")
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def write(path: Path, text: str, mode: int) -> None:
+    """Replace a file whole, on disk before it gets its name."""
+    scratch = path.with_name(f".{path.name}.new")
+    with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.chmod(scratch, mode)
+    scratch.rename(path)
+
+
+def fingerprint(manifest: dict[str, Any]) -> str:
+    """Hash over what makes a release what it is."""
+    lasting = {key: value for key, value in manifest.items() if key not in VOLATILE}
+    return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
+
+
+def named(manifest: dict[str, Any], name: str) -> dict[str, Any]:
+    """The manifest with its name in all places that wait for it."""
+    return json.loads(json.dumps(manifest).replace(PLACEHOLDER, name))
+
+
+class Store:
+    """The state directory of one stack on this host."""
+
+    def __init__(self, directory: str | Path) -> None:
+        self.root = Path(directory)
+        self.folder = self.root / "releases"
+
+    def prepare(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.chmod(self.root, 0o711)
+
+    # what serves ------------------------------------------------------------------------------------------------------
+
+    @property
+    def current(self) -> str:
+        path = self.root / "current"
+        return path.read_text().strip() if path.is_file() else ""
+
+    def manifest(self, release: str) -> dict[str, Any]:
+        """A release's manifest; empty where there is none."""
+        path = self.folder / f"{release}.json"
+        return json.loads(path.read_text()) if release and path.is_file() else {}
+
+    def releases(self) -> list[dict[str, Any]]:
+        """All manifests, the last released first."""
+        # A release's bills of materials lie beside its manifest.
+        paths = [path for path in self.folder.glob("[!.]*.json") if not path.name.endswith(".cdx.json")]
+        return sorted((json.loads(path.read_text()) for path in paths), key=lambda m: (m.get("released", ""), m["version"]), reverse=True)
+
+    @property
+    def previous(self) -> str:
+        """The release to go back to: the one that served before the current one was deployed."""
+        return self.manifest(self.current).get("previous", "")
+
+    def name(self, manifest: dict[str, Any]) -> str:
+        """The name of a release with this content: that of the images' version; where it is taken, with -r2, -r3, ..."""
+        base, wanted, number = manifest["image_version"], fingerprint(manifest), 1
+        while True:
+            candidate = base if number == 1 else f"{base}-r{number}"
+            there = self.manifest(candidate)
+            if not there or there.get("fingerprint") == wanted:
+                return candidate
+            number += 1
+
+    def record(self, manifest: dict[str, Any]) -> None:
+        """Keep a manifest and let its release be the current one."""
+        self.prepare()
+        write(self.folder / f"{manifest['version']}.json", json.dumps(manifest, indent=2) + "\n", 0o600)
+        write(self.root / "current", manifest["version"] + "\n", 0o644)
+
+    def forget(self, release: str) -> None:
+        """Remove a manifest and what lies beside it."""
+        for path in [self.folder / f"{release}.json", *self.folder.glob(f"{release}.*.cdx.json")]:
+            path.unlink(missing_ok=True)
+
+    # what is under way, and where the database is ---------------------------------------------------------------------
+
+    def _note(self, name: str) -> dict[str, Any]:
+        path = self.root / name
+        return json.loads(path.read_text()) if path.is_file() else {}
+
+    @property
+    def pending(self) -> dict[str, Any]:
+        """{verb, from, to, since} of a verb that did not come to its end."""
+        return self._note("pending.json")
+
+    def begin(self, verb: str, before: str, after: str) -> None:
+        self.prepare()
+        write(self.root / "pending.json", json.dumps({"verb": verb, "from": before, "to": after, "since": now()}) + "\n", 0o644)
+
+    def end(self) -> None:
+        (self.root / "pending.json").unlink(missing_ok=True)
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """What the database was brought to: {migrated: {service: image id}, and, for the backend, heads and revisions}."""
+        return self._note("schema.json")
+
+    def migrated(self, schema: dict[str, Any]) -> None:
+        self.prepare()
+        write(self.root / "schema.json", json.dumps(schema, indent=2) + "\n", 0o644)
+
+    # who did what -----------------------------------------------------------------------------------------------------
+
+    def audit(self, **line: Any) -> None:
+        self.prepare()
+        path = self.root / "audit.jsonl"
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640), "w") as file:
+            file.write(json.dumps({"when": now(), **line}) + "\n")
+
+    def audited(self, lines: int = 50) -> list[dict[str, Any]]:
+        path = self.root / "audit.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()[-lines:]] if path.is_file() else []
+
+
+class Locked(Exception):
+    """Somebody else works on the stack; `holder` says who."""
+
+    def __init__(self, holder: dict[str, Any]) -> None:
+        self.holder = holder
+        super().__init__(
+            f"{holder['owner']} on {holder['host']} (process {holder['pid']}) has held the lock since {holder['since']}, "
+            f"for {holder['verb']}{': ' + holder['reason'] if holder.get('reason') else ''}; it expires at {holder['expires']}. "
+            "Wait for it (LOCK_WAIT=300 makes a run wait), or, if you know that it is dead: make unlock"
+        )
+
+
+class Lock:
+    """One worker at a time. `who` is {owner, host, pid, started}: a run of a playbook, on its controller.
+
+    Who holds it is told by the file `lock`, which outlives a module's run and expires. That a module works right now is told by
+    the kernel (flock on `.working`): where a run was killed, its last module goes on to its end, and the next run waits for that.
+    """
+
+    def __init__(self, store: Store, who: dict[str, Any]) -> None:
+        self.store, self.who = store, who
+        self.path = store.root / "lock"
+
+    def holder(self) -> dict[str, Any]:
+        """Who holds it now; empty where nobody does or the time is over."""
+        held = self.store._note("lock")
+        return held if held and held["expires"] > now() else {}
+
+    def mine(self, held: dict[str, Any]) -> bool:
+        return all(held.get(key) == self.who[key] for key in ("host", "pid", "started"))
+
+    def take(self, verb: str, reason: str = "", seconds: int = 3600, wait: float = 0, dead: str = "") -> str:
+        """Hold the lock; a holder whose token is `dead` has gone. Returns whose lock was taken over, empty for nobody's."""
+        deadline = time.monotonic() + wait
+        self.store.prepare()
+        while True:
+            with self.working():
+                held, over = self.holder(), self.store._note("lock")
+                own = bool(held) and self.mine(held)
+                if not held or own or held["token"] == dead:
+                    note = self.who | {
+                        "verb": verb,
+                        "reason": reason,
+                        "since": held["since"] if own else now(),
+                        "began": held["began"] if own else time.time(),
+                        "expires": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds)),
+                        "token": held["token"] if own else secrets.token_hex(8),
+                    }
+                    write(self.path, json.dumps(note) + "\n", 0o644)
+                    return f"{over['owner']} on {over['host']} ({over['verb']} since {over['since']})" if over and not own else ""
+            if time.monotonic() > deadline:
+                raise Locked(held)
+            time.sleep(0.5)
+
+    def free(self) -> float:
+        """Give it back if it is ours; the seconds that it was held."""
+        held = self.store._note("lock")
+        if not held or not self.mine(held):
+            return 0.0
+        self.path.unlink(missing_ok=True)
+        return round(time.time() - held["began"], 1)
+
+    def break_(self) -> dict[str, Any]:
+        """Take it away from whoever holds it; who that was."""
+        held = self.store._note("lock")
+        self.path.unlink(missing_ok=True)
+        return held
+
+    @contextmanager
+    def working(self, patience: float = 300) -> Iterator[None]:
+        """While a module works on the stack; waits for the module of a run that was killed."""
+        self.store.prepare()
+        with open(self.store.root / ".working", "w") as file:
+            deadline = time.monotonic() + patience
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise Locked(self.store._note("lock") or self.who | {"since": "?", "verb": "?", "expires": "?"}) from None
+                    time.sleep(0.1)
+            yield

@@ -1,0 +1,345 @@
+#!/usr/bin/python
+"""Let a release serve on this host: a new one (deploy) or one that it remembers (rollback)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible.module_utils.backups import Backups
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.container_spec import SpecError
+from ansible.module_utils.dumps import Database, DumpError
+from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.migrations import judge
+from ansible.module_utils.releases import Lock, Locked, Store, fingerprint, named, now
+from ansible.module_utils.stack import Ended, run_to_end
+from ansible.module_utils.switch import SETTLE, Drain, Failed, Switch, retire
+
+DOCUMENTATION = r"""
+module: release_apply
+short_description: Let a release serve on this host, without a lost request
+description:
+  - Brings the database to the release, starts its containers beside those that serve, waits for their health, asks them by their own
+    address, points the edge to them in one reload, watches them, records the release, and lets the old containers finish what they do.
+  - Where the release serves already, what differs from it is mended and nothing else is touched.
+  - A release that fails is removed, its last lines are told, and what served before serves on.
+  - Runs under the stack's lock. An action of the same name adds who runs the playbook, and takes the lock of a run that is gone.
+options:
+  directory: {description: State directory of the stack., type: path, required: true}
+  labels: {description: Labels that every object of the stack carries., type: dict, required: true}
+  verb: {description: What the audit calls it., type: str, required: true}
+  manifest:
+    description:
+      - "The release to make: C(image_version), C(images) (name by service), C(containers) (module_utils/container_spec.py), C(networks),
+        C(edge)
+         (C(caddyfile), C(upstreams) by service), C(migrations), C(schema), and whatever else it is to remember."
+      - "C(around) is what a rollback has to know too: C(services) (those replaced with each release), C(database) (C(container) and
+        C(name); empty for an external one), C(edge) (C(container), C(directory) of its configuration, C(reload), a command), and
+        C(smoke), the checks of the new containers, each C(service), C(port), C(path) and C(status), a list; without it anything below
+        500 will do."
+      - C(@release@) in it stands for its name, which is the images' version, with C(-r2) and so on where only the configuration differs.
+    type: dict
+  release: {description: "Without O(manifest), the one to go back to; empty for the one before the current one.", type: str, default: ""}
+  schema:
+    description: What to do where the database is newer than the release can live with.
+    type: str
+    choices: ["", downgrade, restore]
+    default: ""
+  edge_service: {description: "For a deploy, the edge's own container: C(spec) and C(volumes).", type: dict, default: {}}
+  smoke_wait: {description: Seconds that the smoke checks have to pass., type: float, default: 5}
+  wait: {description: Seconds until the new containers must be healthy., type: int, default: 60}
+  migrate_timeout: {description: Seconds that a migration may take., type: int, default: 120}
+  observe: {description: Seconds to watch the release after the switch., type: float, default: 0}
+  warm: {description: Seconds to keep the previous release running without traffic., type: float, default: 0}
+  drain_wait: {description: Seconds to wait for the old containers to be gone; they go on draining after that., type: float, default: 0}
+  keep: {description: How many releases to keep., type: int, default: 5}
+  backup: {description: Dump the database before migrations change it., type: bool, default: true}
+  who: {description: "Who runs the playbook: C(owner), C(host), C(pid), C(started). Added by the action.", type: dict, required: true}
+  dead: {description: Token of a lock whose holder is gone. Added by the action., type: str, default: ""}
+  lock_wait: {description: Seconds to wait for somebody else's lock., type: float, default: 0}
+"""
+
+EXAMPLES = r"""
+- name: Go back
+  release_apply:
+    directory: /var/lib/berth
+    labels: {berth.stack: berth}
+    verb: rollback
+"""
+
+RETURN = r"""
+release: {description: Name of the release that serves., type: str, returned: success}
+before: {description: The one that served before., type: str, returned: success}
+actions: {description: "What was done, or in check mode would be, one sentence each.", type: list, elements: str, returned: always}
+seconds: {description: "By phase, how long it took.", type: dict, returned: success}
+"""
+
+
+class Act:
+    """One run: find the release, bring the database to it, switch, record."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.wanted, self.check = module.params, module.check_mode
+        self.engine = Engine()
+        self.store = Store(self.wanted["directory"])
+        self.before = self.store.current
+        self.lock = Lock(self.store, self.wanted["who"])
+        self.switch = Switch(self.engine, self.store, self.wanted, self.check)
+        self.backups = Backups(self.store)
+        self.database: Database | None = None
+
+    # which one --------------------------------------------------------------------------------------------------------
+
+    def target(self) -> dict[str, Any]:
+        """The manifest to let serve: the one given, with a name, or one that is remembered."""
+        if self.wanted["manifest"]:
+            manifest = self.identified(self.wanted["manifest"])
+            name = self.store.name(manifest)
+            made = named(manifest, name) | {"version": name, "fingerprint": fingerprint(manifest)}
+            there = self.store.manifest(name)
+            if name == self.store.current and not self.store.pending:
+                return made | {key: there[key] for key in ("previous", "released", "by", "edge_fallback") if key in there}
+            before = self.store.current
+            return made | {"previous": before if before != name else there.get("previous", ""), "released": now(), "by": self.who}
+        release = self.wanted["release"] or self.store.pending.get("from") or self.store.previous
+        found = self.store.manifest(release)
+        if not found:
+            said = f"There is no release {release}" if release else f"There is none before {self.store.current or 'the first one'}"
+            raise Failed(f"{said} to go back to. Nothing was changed.\n{self.listing()}")
+        gone = [service for service, image in found["images"].items() if self.engine.find(f"/images/{image}/json") is None]
+        if gone:
+            raise Failed(f"The images of {' and '.join(gone)} of {release} are gone from this host. Nothing was changed.\n{self.listing()}")
+        return found
+
+    def identified(self, manifest: dict[str, Any]) -> dict[str, Any]:
+        """The manifest with its images by id: a tag may be moved, and a release means what it was made of."""
+        found = {name: self.engine.find(f"/images/{name}/json") for name in manifest["images"].values()}
+        missing = [name for name, image in found.items() if image is None]
+        if missing and not self.check:
+            raise Failed(f"These images are not on this host: {', '.join(missing)}. Build them first: make build. Nothing was changed.")
+        ids = {name: image["Id"] if image else name for name, image in found.items()}
+
+        def own(spec: dict[str, Any]) -> dict[str, Any]:
+            return spec | {"image": ids.get(spec["image"], spec["image"])}
+
+        return manifest | {
+            "images": {service: ids[name] for service, name in manifest["images"].items()},
+            "references": manifest["images"],
+            "containers": [own(spec) for spec in manifest["containers"]],
+            "migrations": [one | {"container": own(one["container"])} for one in manifest.get("migrations") or []],
+        }
+
+    @property
+    def who(self) -> str:
+        return f"{self.wanted['who']['owner']}@{self.wanted['who']['host']}"
+
+    def listing(self) -> str:
+        rows = []
+        for manifest in self.store.releases():
+            there = all(self.engine.find(f"/images/{image}/json") for image in manifest["images"].values())
+            note = "serves now" if manifest["version"] == self.store.current else "" if there else "images gone"
+            rows.append(f"  {manifest['version']:<40} released {manifest.get('released', '?')}  {note}".rstrip())
+        return "\n".join(["Releases on this host (make rollback VERSION=...):", *rows]) if rows else "No release was made on this host yet."
+
+    def around(self, target: dict[str, Any]) -> None:
+        """Take what stands around the pair from the manifest."""
+        if "around" not in target:
+            raise Failed(
+                f"The manifest of {target['version']} is an older Berth's; deploy it anew: make deploy VERSION={target['version']}"
+            )
+        self.wanted.update(target["around"])
+        base = self.wanted["database"]
+        self.database = Database(self.engine, base["container"], base["name"]) if base else None
+
+    # the database -----------------------------------------------------------------------------------------------------
+
+    def migrate(self, target: dict[str, Any]) -> None:
+        """Bring the database to the release, after a dump, where it is behind."""
+        schema = self.store.schema
+        due = [one for one in target.get("migrations") or [] if self._due(one, target, schema)]
+        if not due:
+            return
+        if self.wanted["backup"] and self.database and schema.get("migrated") and self.switch.did("back the database up"):
+            self.backups.make(f"before-{target['version']}", self.database, check=False)
+        outputs = [one["changed"] for one in due]  # in check mode each of them is taken to change something
+        if not self.check:
+            with ThreadPoolExecutor(max_workers=4) as pool:
+                outputs = list(pool.map(self._migration, due))
+        for one, output in zip(due, outputs, strict=True):
+            if one["changed"] in output:
+                self.switch.did(f"migrate the database for {one['service']}")
+        if not self.check:
+            migrated = (schema.get("migrated") or {}) | {one["service"]: target["images"][one["service"]] for one in due}
+            self.store.migrated({**schema, **(target.get("schema") or {}), "migrated": migrated})
+
+    @staticmethod
+    def _due(one: dict[str, Any], target: dict[str, Any], schema: dict[str, Any]) -> bool:
+        service = one["service"]
+        if service not in (schema.get("migrated") or {}):
+            return True
+        facts = (target.get("schema") or {}) if one.get("alembic") else {}
+        if facts:
+            return judge(schema, facts)[0] == "behind" or (schema.get("heads") != facts["heads"] and judge(schema, facts)[0] == "same")
+        return schema["migrated"][service] != target["images"][service]
+
+    def _migration(self, one: dict[str, Any]) -> str:
+        return run_to_end(self.engine, one["container"], self.wanted["labels"], self.wanted["migrate_timeout"])
+
+    def compatible(self, target: dict[str, Any]) -> Callable[[], None] | None:
+        """What has to be done to the database before the switch; Failed where the release cannot live with it."""
+        state, breaking = judge(self.store.schema, target.get("schema") or {})
+        if state != "breaks":
+            return None
+        if not self.wanted["schema"]:
+            told = "\n".join(f"  {name}: {'; '.join(words)}" for name, words in breaking.items())
+            raise Failed(
+                f"{target['version']} cannot live with the database as it is: migrations since then take away what it needs.\n{told}\n"
+                "Nothing was changed. Choose what to do with the database:\n"
+                "  make rollback ... SCHEMA=downgrade   run these migrations backwards; what was written since stays where they keep it\n"
+                "  make rollback ... SCHEMA=restore     put the backup back that was made before them; what was written since is lost"
+            )
+        return lambda: self._downgrade(target) if self.wanted["schema"] == "downgrade" else self._restore(target)
+
+    def _downgrade(self, target: dict[str, Any]) -> None:
+        heads = target["schema"]["heads"]
+        newest = self.store.manifest(self.store.current)
+        one = next((m for m in newest.get("migrations") or [] if m.get("downgrade")), None)
+        if one is None:
+            raise Failed("the release that serves has no command that takes migrations back (backend_image_downgrade_command)")
+        command = [word.replace("{revision}", heads[0]) for word in one["downgrade"]]
+        if self.switch.did(f"take the database back to {', '.join(heads)}"):
+            self._backup_first(target)
+            run_to_end(self.engine, one["container"] | {"entrypoint": command}, self.wanted["labels"], self.wanted["migrate_timeout"])
+            self.store.migrated(self.store.schema | target["schema"])
+
+    def _restore(self, target: dict[str, Any]) -> None:
+        known = set(target["schema"]["revisions"])
+        fitting = [note for note in self.backups.all() if note["bytes"] and set(note["schema"].get("heads") or ["?"]) <= known]
+        if not fitting or self.database is None:
+            raise Failed(f"there is no backup that {target['version']} could live with (make backup shows them)")
+        if self.switch.did(f"put the backup {fitting[0]['name']} back"):
+            self._backup_first(target)
+            self.backups.restore(fitting[0]["name"], self.database)
+
+    def _backup_first(self, target: dict[str, Any]) -> None:
+        if self.wanted["backup"] and self.database:
+            self.backups.make(f"before-rollback-to-{target['version']}", self.database, check=False)
+
+    # all of it --------------------------------------------------------------------------------------------------------
+
+    def run(self) -> dict[str, Any]:
+        began = time.monotonic()
+        before, target = self.before, self.target()
+        self.around(target)
+        rollback = not self.wanted["manifest"]
+        prepared = self.compatible(target) if rollback else None
+        try:
+            changed = self.switch.to(target, lambda: prepared or self.migrate(target), prepared)
+        except (Ended, DumpError, EngineError) as error:
+            if before and before != target["version"]:
+                self.switch._give_up(target, self.store.manifest(before), "")
+            raise Failed(f"release {target['version']} did not get traffic: {error}") from error
+        fresh = target["version"] != before or bool(self.store.pending)
+        if not self.check:
+            if fresh or self.store.manifest(target["version"]) != target:
+                self.store.record(target)
+            self.store.end()
+        gone: list[str] = []
+        if fresh and not self.check:
+            protected = {target["version"], target.get("previous", ""), before}
+            gone = retire(self.engine, self.store, self.wanted["keep"], protected)
+            gone += [f"backup {name}" for name in self.backups.prune(self.wanted["keep"])]
+        return {
+            "changed": changed or fresh,
+            "release": target["version"],
+            "before": before,
+            "retired": gone,
+            "manifest_seconds": round(time.monotonic() - began, 2),
+        }
+
+    def drain(self, outcome: dict[str, Any]) -> None:
+        """Let go what does not serve: at once, or, the release before, when its warm time is over."""
+        drain = Drain(self.engine, self.store, self.lock)
+        if not outcome["changed"] and drain.busy():
+            return
+        left = drain.leftovers(self.wanted["labels"], self.wanted["services"], outcome["release"])
+        warm = [name for name in left if outcome["before"] and name.endswith(f"-{outcome['before']}")] if self.wanted["warm"] else []
+        rest = [name for name in left if name not in warm]
+        if rest and self.switch.did(f"drain and remove {', '.join(rest)}"):
+            gone = drain.start(rest, SETTLE, self.wanted["drain_wait"])
+            if not gone:
+                self.switch.stack.actions[-1] += " (finishing in the background)"
+        if (
+            warm
+            and outcome["before"] != outcome["release"]
+            and self.switch.did(f"keep {', '.join(warm)} warm for {self.wanted['warm']:.0f} s")
+        ):
+            drain.start(warm, self.wanted["warm"], 0)
+        outcome["changed"] = outcome["changed"] or bool(rest)
+
+    def done(self, outcome: str, what: str, to: str = "") -> None:
+        """Give the lock back, and write down what became of it."""
+        if not self.check:
+            asked = self.wanted["manifest"]["image_version"] if self.wanted["manifest"] else self.wanted["release"]
+            line = {"who": self.who, "verb": self.wanted["verb"], "what": what, "from": self.before, "to": to or asked, "outcome": outcome}
+            self.store.audit(**line, seconds=self.lock.free())
+
+
+def main() -> None:
+    options: dict[str, Any] = {
+        "directory": {"type": "path", "required": True},
+        "labels": {"type": "dict", "required": True},
+        "verb": {"type": "str", "required": True},
+        "manifest": {"type": "dict"},
+        "release": {"type": "str", "default": ""},
+        "schema": {"type": "str", "choices": ["", "downgrade", "restore"], "default": ""},
+        "edge_service": {"type": "dict", "default": {}},
+        "smoke_wait": {"type": "float", "default": 5},
+        "wait": {"type": "int", "default": 60},
+        "migrate_timeout": {"type": "int", "default": 120},
+        "observe": {"type": "float", "default": 0},
+        "warm": {"type": "float", "default": 0},
+        "drain_wait": {"type": "float", "default": 0},
+        "keep": {"type": "int", "default": 5},
+        "backup": {"type": "bool", "default": True},
+        "who": {"type": "dict", "required": True},
+        "dead": {"type": "str", "default": ""},
+        "lock_wait": {"type": "float", "default": 0},
+    }
+    module = AnsibleModule(argument_spec=options, supports_check_mode=True)
+    wanted = module.params
+    act = Act(module)
+    warnings: list[str] = []
+    try:
+        if module.check_mode:
+            holder = act.lock.holder()
+            if holder and not act.lock.mine(holder):
+                warnings.append(str(Locked(holder)))
+        else:
+            over = act.lock.take(wanted["verb"], wait=wanted["lock_wait"], dead=wanted["dead"])
+            if over:
+                warnings.append(f"took over the lock of {over}, whose run is gone")
+    except Locked as error:
+        module.fail_json(msg=str(error), holder=error.holder)
+    try:
+        if module.check_mode:
+            outcome = act.run()
+            act.drain(outcome)
+        else:
+            with act.lock.working():
+                outcome = act.run()
+            act.drain(outcome)
+    except (Failed, SpecError, EngineError, DumpError, Ended, Locked) as error:
+        act.done("failed", " ".join(str(error).splitlines()[:2]))
+        module.fail_json(msg=str(error), actions=act.switch.stack.actions)
+    if outcome["changed"]:
+        act.done("ok", "; ".join(act.switch.stack.actions), outcome["release"])
+    act.lock.free()
+    module.exit_json(actions=act.switch.stack.actions, diff=act.switch.stack.diff, warnings=warnings, **outcome)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+"""What a host remembers of its releases; the lock; what migrations say; the routes of a switch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.migrations import judge, revision, schema
+from ansible.module_utils.releases import Lock, Locked, Store, fingerprint, named
+from ansible.module_utils.switch import routes
+
+ME = {"owner": "ann", "host": "here", "pid": 1, "started": "10"}
+OTHER = {"owner": "bob", "host": "there", "pid": 2, "started": "20"}
+
+
+def manifest(**other: Any) -> dict[str, Any]:
+    return {"image_version": "v1", "images": {"backend": "sha256:1"}, "containers": [{"name": "s-backend-@release@"}], **other}
+
+
+def kept(store: Store, made: dict[str, Any], **other: Any) -> str:
+    name = store.name(made)
+    store.record(named(made, name) | {"version": name, "fingerprint": fingerprint(made), "previous": store.current, **other})
+    return name
+
+
+def test_a_release_has_the_name_of_its_images_and_a_number_where_only_the_rest_differs(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert kept(store, manifest()) == "v1"
+    assert kept(store, manifest(secrets_generation="2")) == "v1-r2"
+    assert kept(store, manifest(secrets_generation="3")) == "v1-r3"
+    # The same content again is the same release.
+    assert store.name(manifest(secrets_generation="2")) == "v1-r2"
+    assert store.name(manifest()) == "v1"
+    assert store.manifest("v1-r2")["containers"] == [{"name": "s-backend-v1-r2"}]
+    assert (store.current, store.previous) == ("v1-r3", "v1-r2")
+
+
+def test_who_released_it_and_when_do_not_make_another_release() -> None:
+    assert fingerprint(manifest(by="ann", released="2026", previous="v0")) == fingerprint(manifest())
+    assert fingerprint(manifest(url="https://other")) != fingerprint(manifest())
+
+
+def test_state_is_readable_by_root_alone_but_for_the_names(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state")
+    kept(store, manifest())
+    store.audit(who="ann@here", verb="deploy", outcome="ok", seconds=1)
+    assert oct((tmp_path / "state").stat().st_mode & 0o777) == "0o711"
+    assert oct((tmp_path / "state/releases/v1.json").stat().st_mode & 0o777) == "0o600"
+    assert store.audited()[0]["verb"] == "deploy"
+
+
+def test_forgetting_a_release_takes_its_bills_of_materials_along(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    kept(store, manifest())
+    (store.folder / "v1.backend.cdx.json").write_text("{}")
+    assert [m["version"] for m in store.releases()] == ["v1"]
+    store.forget("v1")
+    assert list(store.folder.iterdir()) == []
+
+
+def test_one_works_at_a_time_and_the_other_is_told_who(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    mine, theirs = Lock(store, ME), Lock(store, OTHER)
+    assert mine.take("deploy", "the new search") == ""
+    assert mine.take("deploy") == ""  # our own run, again
+    with pytest.raises(Locked, match=r"ann on here \(process 1\).*deploy") as refused:
+        theirs.take("rollback")
+    assert refused.value.holder["pid"] == 1
+    assert theirs.free() == 0.0 and mine.holder()
+    assert mine.free() >= 0
+    assert theirs.take("rollback") == ""
+
+
+def test_a_lock_that_expired_or_whose_run_is_gone_is_taken_over(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    mine, theirs = Lock(store, ME), Lock(store, OTHER)
+    theirs.take("deploy", seconds=-1)
+    assert "bob on there" in mine.take("deploy")
+    mine.free()
+    theirs.take("deploy")
+    token = theirs.holder()["token"]
+    with pytest.raises(Locked):
+        mine.take("deploy", dead="another")
+    assert "bob on there" in mine.take("deploy", dead=token)
+
+
+def test_a_process_that_started_at_another_time_is_another_one(tmp_path: Path) -> None:
+    lock = Lock(Store(tmp_path), ME)
+    lock.take("deploy")
+    assert not Lock(lock.store, ME | {"started": "11"}).mine(lock.holder())
+
+
+def test_waiting_for_a_lock_ends(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    Lock(store, OTHER).take("deploy")
+    with pytest.raises(Locked):
+        Lock(store, ME).take("deploy", wait=0.1)
+
+
+def test_while_a_module_works_the_next_one_waits(tmp_path: Path) -> None:
+    lock = Lock(Store(tmp_path), ME)
+    lock.take("deploy")
+    with lock.working(), pytest.raises(Locked), Lock(lock.store, OTHER).working(patience=0.2):
+        pass
+    with Lock(lock.store, OTHER).working(patience=0):
+        assert (tmp_path / ".working").exists()
+
+
+# --- migrations ----------------------------------------------------------------------------------------------------------
+
+HEAD = 'revision = "{0}"\ndown_revision = {1!r}\n\ndef upgrade():\n    {2}\n\ndef downgrade():\n    op.drop_table("x")\n'
+
+
+@pytest.mark.parametrize(
+    ("body", "breaks"),
+    [
+        ('op.create_table("t", sa.Column("id", sa.Integer()))', False),
+        ('op.add_column("t", sa.Column("c", sa.Text()))', False),
+        ('op.add_column("t", sa.Column("c", sa.Text(), nullable=False, server_default=""))', False),
+        ('op.add_column("t", sa.Column("c", sa.Text(), nullable=False))', True),
+        ('op.drop_column("t", "c")', True),
+        ('op.drop_table("t")', True),
+        ('op.rename_table("t", "u")', True),
+        ('op.alter_column("t", "c", nullable=False)', True),
+        ('op.alter_column("t", "c", nullable=True)', False),
+        ('op.alter_column("t", "c", new_column_name="d")', True),
+        ('op.execute("ALTER TABLE t DROP COLUMN c")', True),
+        ('op.execute(sa.text("UPDATE t SET c = 1"))', False),
+        ('op.drop_column("t", "c")  # berth: compatible', False),
+        ('op.execute("SELECT f()")  # berth: breaking', True),
+    ],
+)
+def test_what_an_older_release_cannot_live_with_is_found(body: str, breaks: bool) -> None:
+    found = revision(HEAD.format("2", "1", body))
+    assert found and bool(found["breaking"]) is breaks
+
+
+def test_the_chain_of_a_source(tmp_path: Path) -> None:
+    folder = tmp_path / "migrations/versions"
+    folder.mkdir(parents=True)
+    (folder / "1.py").write_text(HEAD.format("1", None, "pass"))
+    (folder / "2.py").write_text(HEAD.format("2", "1", 'op.drop_column("t", "c")'))
+    (folder / "note.py").write_text("def f(:")
+    assert schema(tmp_path) == {
+        "heads": ["2"],
+        "revisions": {"1": {"down": [], "breaking": []}, "2": {"down": ["1"], "breaking": ["drop_column, line 5"]}},
+    }
+    assert schema(tmp_path / "migrations/versions/none") == {}
+
+
+def test_how_a_release_stands_to_the_database() -> None:
+    one = {"heads": ["1"], "revisions": {"1": {"down": [], "breaking": []}}}
+    lives = {"heads": ["2"], "revisions": {**one["revisions"], "2": {"down": ["1"], "breaking": []}}}
+    breaks = {"heads": ["3"], "revisions": {**lives["revisions"], "3": {"down": ["2"], "breaking": ["drop_table, line 5"]}}}
+    assert judge(one, one)[0] == "same" and judge({}, one)[0] == "same"
+    assert judge(one, lives)[0] == "behind"
+    assert judge(lives, one)[0] == "lives"
+    assert judge(breaks, lives) == ("breaks", {"3": ["drop_table, line 5"]})
+
+
+# --- routes --------------------------------------------------------------------------------------------------------------
+
+
+def test_the_release_before_is_tried_where_the_new_one_refuses() -> None:
+    edge = {"caddyfile": "reverse_proxy s-backend-v2:8000 {\n}\nreverse_proxy s-frontend-v2:3000 {\n}\n"}
+    edge["upstreams"] = {"backend": "s-backend-v2:8000", "frontend": "s-frontend-v2:3000"}  # type: ignore[assignment]
+    text = routes(edge, {"backend": "s-backend-v1:8000", "frontend": "s-frontend-v1:3000"})
+    assert "reverse_proxy s-backend-v2:8000 s-backend-v1:8000 {" in text
+    assert "reverse_proxy s-frontend-v2:3000 s-frontend-v1:3000 {" in text
+    assert routes(edge, None) == edge["caddyfile"] == routes(edge, edge["upstreams"])  # type: ignore[arg-type]
+
+
+def test_a_manifest_survives_its_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    kept(store, manifest(note=["ü"]))
+    assert json.loads((store.folder / "v1.json").read_text())["note"] == ["ü"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["current", "releases", "v1.json"]
