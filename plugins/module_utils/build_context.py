@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,3 +95,24 @@ def content_hash(root: Path, ignore: Ignore, *recipe: bytes) -> str:
         digest.update(b"recipe %d\0" % len(part))
         digest.update(part)
     return digest.hexdigest()
+
+
+def git(path: Path, *arguments: str) -> str | None:
+    """What git says, or None outside a checkout or without git."""
+    try:
+        # The playbook may run as root over a user's checkout: that is no reason for git to refuse to read it.
+        done = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(path), *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def describe(paths: list[Path], length: int) -> tuple[str, str, bool]:
+    """(description, revision, dirty) of the checkout that holds the first of `paths`."""
+    revision = git(paths[0], "rev-parse", "HEAD")
+    if revision is None:
+        return "source", "", False
+    dirty = any(git(path, "status", "--porcelain", "--", ".") for path in paths)
+    description = git(paths[0], "describe", "--tags", "--always", "--abbrev=7") or revision[:7]
+    mark = "-dirty" if dirty else ""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", description)[-(length - len(mark)) :].lstrip(".-") + mark, revision, dirty

@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.build_context import Ignore, content_hash
+from ansible.module_utils.build_context import Ignore, content_hash, describe, git
 from ansible.module_utils.migrations import schema
 
 DOCUMENTATION = r"""
@@ -61,27 +59,6 @@ contents: {description: "SHA-256 of each image's content, by image.", type: dict
 schema: {description: "Heads and revisions of the migrations, see module_utils/migrations.py.", type: dict, returned: always}
 dirty: {description: Whether a source has changes that are not committed., type: bool, returned: always}
 """
-
-
-def git(path: Path, *arguments: str) -> str | None:
-    """What git says, or None outside a checkout or without git."""
-    try:
-        # The playbook may run as root over a user's checkout: that is no reason for git to refuse to read it.
-        done = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(path), *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def describe(paths: list[Path], length: int) -> tuple[str, str, bool]:
-    """(description, revision, dirty) of the checkout that holds the first of `paths`."""
-    revision = git(paths[0], "rev-parse", "HEAD")
-    if revision is None:
-        return "source", "", False
-    dirty = any(git(path, "status", "--porcelain", "--", ".") for path in paths)
-    description = git(paths[0], "describe", "--tags", "--always", "--abbrev=7") or revision[:7]
-    mark = "-dirty" if dirty else ""
-    return re.sub(r"[^A-Za-z0-9_.-]", "-", description)[-(length - len(mark)) :].lstrip(".-") + mark, revision, dirty
 
 
 def main() -> None:

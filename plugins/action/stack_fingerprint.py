@@ -1,0 +1,86 @@
+"""Name all that a run is made from (sources, settings, the project itself), and let the module of this name compare it with the last run's.
+
+Hashing what a run starts from takes 50 ms; evaluating it, which is what a run does, takes seconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import module_utils_loader
+
+# What of the project decides what a run does.
+PROJECT = ("roles", "plugins", "playbooks", "group_vars")
+# What Ansible itself puts among a host's variables, which says nothing about what is wanted; the connection does.
+MAGIC = re.compile(
+    r"ansible_(?!host$|port$|user$|connection$|become).*|role_.*|hostvars|groups|group_names|vars|omit|environment|play_hosts|__.*"
+)
+ENVIRONMENT = re.compile(r"""lookup\(\s*['"]ansible\.builtin\.env['"]\s*,\s*['"](\w+)['"]""")
+
+
+def _context() -> ModuleType:
+    """module_utils/build_context.py, which only modules find by its name."""
+    spec = importlib.util.spec_from_file_location("berth_build_context", module_utils_loader.find_plugin("build_context"))
+    if spec is None or spec.loader is None:
+        raise ImportError("plugins/module_utils/build_context.py is not where ansible.cfg says (module_utils)")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def asked_of_environment(project: Path) -> list[str]:
+    """Names of the environment's variables that roles and group_vars look at."""
+    found: set[str] = {"DOCKER_HOST"}
+    for folder in ("roles", "group_vars"):
+        for path in (project / folder).rglob("*.yml"):
+            found.update(ENVIRONMENT.findall(path.read_text()))
+    return sorted(found)
+
+
+def settings(variables: dict[str, Any]) -> dict[str, Any]:
+    """The variables of a host as they are written, unevaluated, without what Ansible adds."""
+    return {name: value for name, value in variables.items() if not MAGIC.fullmatch(name)}
+
+
+def parts(project: Path, sources: list[Path], variables: dict[str, Any], copies: list[Path]) -> Iterator[tuple[str, str]]:
+    """(what, hash of it): the project, each source with its commit, the settings, the environment, the controller's own copies."""
+    context = _context()
+    for folder in PROJECT:
+        yield folder, context.content_hash(project / folder, context.Ignore("**/__pycache__"))
+    for source in sources:
+        rules = source / ".dockerignore"
+        yield f"source {source}", context.content_hash(source, context.Ignore(rules.read_text() if rules.is_file() else ""))
+        yield f"commit of {source}", repr(context.describe([source], 200))
+    yield "settings", hashlib.sha256(json.dumps(settings(variables), sort_keys=True, default=str).encode()).hexdigest()
+    values = {name: os.environ.get(name) for name in asked_of_environment(project)}
+    yield "environment", hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    for copy in copies:
+        yield f"copy {copy}", hashlib.sha256(copy.read_bytes()).hexdigest() if copy.is_file() else "missing"
+
+
+class ActionModule(ActionBase):
+    """The action; arguments are the module's, and, to look: C(project), C(sources) and C(copies), paths on the controller."""
+
+    _supports_check_mode = True
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        project, sources, copies = (arguments.pop(name, None) for name in ("project", "sources", "copies"))
+        if "wanted" not in arguments:
+            folders = [Path(source) for source in sources or []]
+            missing = [folder for folder in folders if not folder.is_dir()]
+            if missing:  # preflight says so, in more words
+                return {"changed": False, "same": False, "differs": [], "wanted": {}}
+            arguments["wanted"] = dict(parts(Path(project), folders, task_vars or {}, [Path(copy) for copy in copies or []]))
+        result = self._execute_module(module_name="stack_fingerprint", module_args=arguments, task_vars=task_vars)
+        return result | {"wanted": arguments["wanted"]}

@@ -1,0 +1,146 @@
+"""What tells that nothing changed: it sees what somebody did, and overlooks what changes by itself."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import os
+import sys
+from pathlib import Path
+
+import pytest
+import stack_fingerprint as module
+from conftest import ROOT
+
+# The action of the same name as the module.
+spec = importlib.util.spec_from_file_location("stack_fingerprint_action", ROOT / "plugins/action/stack_fingerprint.py")
+action = importlib.util.module_from_spec(spec)
+sys.modules[spec.name] = action
+spec.loader.exec_module(action)
+
+OWN = "0123456789ab"
+CONTAINER = {
+    "Id": "0123456789abcdef",
+    "Name": "/berth-backend",
+    "Image": "sha256:1",
+    "Config": {"Env": ["A=1"], "User": "65532", "Hostname": "0123456789ab", "Labels": {"berth.stack": "berth"}},
+    "HostConfig": {"Memory": 512, "Mounts": []},
+    "NetworkSettings": {"Networks": {"app": {"NetworkID": "n1", "EndpointID": "e1", "IPAddress": "10.0.0.2", "Aliases": ["backend", OWN]}}},
+    "State": {"Status": "running", "Health": {"Status": "healthy", "Log": [1]}, "Pid": 7, "StartedAt": "now"},
+}  # fmt: skip
+
+
+def changed(**paths):
+    actual = copy.deepcopy(CONTAINER)
+    for path, value in paths.items():
+        *folders, last = path.split("__")
+        place = actual
+        for folder in folders:
+            place = place[folder]
+        place[last] = value
+    return actual
+
+
+@pytest.mark.parametrize(
+    "by_hand",
+    [
+        changed(Image="sha256:2"),
+        changed(Config__Env=["A=2"]),
+        changed(Config__Labels={}),
+        changed(HostConfig__Memory=1024),
+        changed(NetworkSettings__Networks={}),
+        changed(NetworkSettings__Networks__app__NetworkID="n2"),
+        changed(NetworkSettings__Networks__app__EndpointID=""),
+        changed(NetworkSettings__Networks__app__Aliases=["other"]),
+        changed(State__Status="paused"),
+        changed(State__Health__Status="unhealthy"),
+    ],
+)
+def test_what_was_done_to_a_container_differs(by_hand):
+    assert module.digest(module.container(by_hand)) != module.digest(module.container(CONTAINER))
+
+
+def test_what_changes_by_itself_does_not_differ():
+    later = changed(State__Pid=8, State__StartedAt="later", State__Health__Log=[2], NetworkSettings__Networks__app__IPAddress="10.0.0.9")
+    assert module.container(later) == module.container(CONTAINER)
+
+
+@pytest.mark.parametrize(
+    ("state", "well"),
+    [
+        ({"Status": "running"}, True),
+        ({"Status": "running", "Health": {"Status": "healthy"}}, True),
+        ({"Status": "running", "Health": {"Status": "starting"}}, False),
+        ({"Status": "paused", "Health": {"Status": "healthy"}}, False),
+        ({"Status": "exited"}, False),
+    ],
+)
+def test_only_what_runs_and_is_healthy_is_well(state, well):
+    assert module.well({"State": state}) is well
+
+
+def test_files_differ_by_content_mode_and_number(tmp_path):
+    secret = tmp_path / "secrets" / "key"
+    secret.parent.mkdir()
+    secret.write_text("one")
+    secret.chmod(0o400)
+    before = dict(module.tree(secret.parent))
+    assert module.compare(before, dict(module.tree(secret.parent))) == []
+    secret.chmod(0o440)
+    assert module.compare(before, dict(module.tree(secret.parent))) == [f"file {secret} differs"]
+    secret.chmod(0o600)
+    secret.write_text("two")
+    secret.chmod(0o400)
+    assert module.compare(before, dict(module.tree(secret.parent))) == [f"file {secret} differs"]
+    secret.rename(secret.with_name("other"))
+    assert module.compare(before, dict(module.tree(secret.parent))) == [
+        f"file {secret} is gone",
+        f"file {secret.with_name('other')} is new",
+    ]
+
+
+def test_no_secret_is_in_a_hash_that_is_told(tmp_path):
+    (tmp_path / "key").write_text("canary-value")
+    assert "canary-value" not in repr(dict(module.tree(tmp_path)))
+
+
+@pytest.fixture
+def project(tmp_path):
+    for name in action.PROJECT:
+        (tmp_path / name).mkdir()
+    (tmp_path / "group_vars" / "main.yml").write_text("""level: "{{ lookup('ansible.builtin.env', 'LOG_LEVEL') }}"\n""")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "main.py").write_text("pass\n")
+    (tmp_path / "copy").write_text("certificate")
+    return tmp_path
+
+
+def wanted(project: Path, **variables):
+    return dict(action.parts(project, [project / "source"], variables, [project / "copy"]))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda project: (project / "source" / "main.py").write_text("print()\n"),
+        lambda project: (project / "roles" / "main.yml").write_text("[]\n"),
+        lambda project: (project / "copy").unlink(),
+        lambda project: os.environ.update(LOG_LEVEL="debug"),
+    ],
+)
+def test_what_a_run_is_made_from_differs(project, monkeypatch, change):
+    monkeypatch.setattr(action.module_utils_loader, "find_plugin", lambda name: str(ROOT / f"plugins/module_utils/{name}.py"))
+    monkeypatch.delenv("LOG_LEVEL", raising=False)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    before = wanted(project)
+    assert wanted(project) == before
+    change(project)
+    assert len(module.compare(before, wanted(project))) == 1
+
+
+def test_settings_differ_and_what_ansible_adds_does_not(project, monkeypatch):
+    monkeypatch.setattr(action.module_utils_loader, "find_plugin", lambda name: str(ROOT / f"plugins/module_utils/{name}.py"))
+    before = wanted(project, level="info", ansible_host="10.0.0.1")
+    assert wanted(project, level="info", ansible_host="10.0.0.1", ansible_version={"full": "2"}, __registered=1, hostvars={}) == before
+    assert wanted(project, level="debug", ansible_host="10.0.0.1")["settings"] != before["settings"]
+    assert wanted(project, level="info", ansible_host="10.0.0.2")["settings"] != before["settings"]
