@@ -9,10 +9,10 @@ VENV := .venv
 PLAYBOOK := $(VENV)/bin/ansible-playbook
 COLLECTIONS := .ansible/collections
 INVENTORY ?= inventory/local.yml
-options = -i $(INVENTORY) $(if $(LIMIT),--limit $(LIMIT)) $(ARGS)
+options = -i $(INVENTORY) $(if $(LIMIT),--limit '$(LIMIT):builders') $(ARGS)
 VERBS := up build deploy rollback releases verify stress check-images push pull save load status logs audit unlock down destroy
 
-.PHONY: help setup setup-test lint test unit mutate apps live molecule sources shell $(VERBS)
+.PHONY: help setup setup-test lint test unit mutate apps live molecule rig rig-destroy sources shell $(VERBS)
 
 help: ## List the words
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,12 @@ live: setup-test ## A stack of its own: load, faults, OpenAPI, the interface in 
 
 molecule: setup-test ## One Molecule scenario: make molecule S=default
 	@bin/test molecule $(or $(S),default)
+
+rig: setup ## Hosts on this machine, with engines and sshd of their own: make rig RIG_HOSTS=3; make up INVENTORY=.local/rig/hosts.yml
+	@$(PLAYBOOK) molecule/shared/rig/create.yml
+
+rig-destroy: setup ## Remove them
+	@$(PLAYBOOK) molecule/shared/rig/destroy.yml
 
 sources: setup-test ## Build and serve six pairs of outside sources, or one: make sources S=board
 	@$(VENV)/bin/pytest -q -s tests/sources $(if $(S),-k $(S))

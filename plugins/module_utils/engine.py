@@ -63,11 +63,12 @@ class Engine:
 
     def _open(self, method: str, path: str, query: dict[str, Any] | None, body: Any, timeout: float | None) -> http.client.HTTPResponse:
         encoded = {
-            key: json.dumps(value) if isinstance(value, (dict, list)) else str(value)
+            key: value if isinstance(value, tuple) else json.dumps(value) if isinstance(value, (dict, list)) else str(value)
             for key, value in (query or {}).items()
             if value is not None
         }
-        target = f"/v{API_VERSION}{quote(path)}" + (f"?{urlencode(encoded)}" if encoded else "")
+        # A tuple is a parameter that is given several times.
+        target = f"/v{API_VERSION}{quote(path)}" + (f"?{urlencode(encoded, doseq=True)}" if encoded else "")
         connection = self._connection(timeout)
         try:
             if body is None:
@@ -92,9 +93,9 @@ class Engine:
             return json.loads(payload)
         return payload
 
-    def stream(self, path: str, timeout: float | None = None) -> http.client.HTTPResponse:
+    def stream(self, path: str, query: dict[str, Any] | None = None, timeout: float | None = None) -> http.client.HTTPResponse:
         """GET something large, to be read piece by piece."""
-        response = self._open("GET", path, None, None, timeout or 300)
+        response = self._open("GET", path, query, None, timeout or 300)
         if response.status >= 400:
             raise EngineError(response.status, response.read().decode(errors="replace"))
         return response

@@ -16,9 +16,8 @@ description:
     gets the wanted one, and nothing has to be built.
   - A tag names one content; a tag that is there with another content is an error.
 options:
-  repository: {description: Name of the image., type: str}
-  tag: {description: Tag of the image., type: str}
-  names: {description: "Instead of one image, several by repository:tag, only to be looked for.", type: list, elements: str}
+  repository: {description: Name of the image., type: str, required: true}
+  tag: {description: Tag of the image., type: str, required: true}
   content: {description: "Wanted value of the label C(berth.content); empty takes what the tag names.", type: str, default: ""}
   required: {description: Fail when the image is not there., type: bool, default: false}
 """
@@ -30,7 +29,6 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-missing: {description: Those of O(names) that are not on the host., type: list, elements: str, returned: with names}
 present: {description: Whether the image is there., type: bool, returned: always}
 id: {description: The image's id., type: str, returned: when present}
 size: {description: Its size in bytes., type: int, returned: when present}
@@ -43,22 +41,13 @@ layers_id: {description: "Hash over the digests of its layers: the same files gi
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "repository": {"type": "str"},
-            "tag": {"type": "str"},
-            "names": {"type": "list", "elements": "str"},
+            "repository": {"type": "str", "required": True},
+            "tag": {"type": "str", "required": True},
             "content": {"type": "str", "default": ""},
             "required": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
-        required_together=[("repository", "tag")],
-        required_one_of=[("repository", "names")],
     )
-    if module.params["names"]:
-        try:
-            engine = Engine()
-            module.exit_json(changed=False, missing=[n for n in module.params["names"] if engine.find(f"/images/{n}/json") is None])
-        except EngineError as error:
-            module.fail_json(msg=str(error))
     repository, tag, content = (module.params[key] for key in ("repository", "tag", "content"))
     reference = f"{repository}:{tag}"
     engine = Engine()

@@ -1,0 +1,78 @@
+#!/usr/bin/python
+"""Write images to a compressed archive, without the layers that its receiver holds."""
+
+from __future__ import annotations
+
+import fcntl
+import gzip
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.image_layers import repack, spared
+
+DOCUMENTATION = r"""
+module: image_pack
+short_description: Write images to a compressed archive, without the layers that its receiver holds
+description:
+  - The archive is for C(docker load) on an engine that keeps layers by their chain (all storage drivers, not the containerd image store,
+    for which I(held) must be empty).
+  - Receivers that lack the same layers get the same archive, packed once.
+options:
+  names: {description: Names of the images., type: list, elements: str, required: true}
+  held: {description: "Chains that the receiver holds, from images_held.", type: list, elements: str, default: []}
+  directory: {description: Where to put the archive., type: path, required: true}
+"""
+
+EXAMPLES = r"""
+- name: Pack what the host lacks
+  image_pack: {names: ["berth-backend:v1"], held: "{{ __held.chains }}", directory: /var/tmp/berth}
+"""
+
+RETURN = r"""
+path: {description: The archive., type: str, returned: success}
+bytes: {description: Its size., type: int, returned: success}
+layer_bytes: {description: "Size of the layers in it, before compression.", type: int, returned: success}
+spared_bytes: {description: Size of the layers that were left out., type: int, returned: success}
+"""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "names": {"type": "list", "elements": "str", "required": True},
+            "held": {"type": "list", "elements": "str", "default": []},
+            "directory": {"type": "path", "required": True},
+        }
+    )
+    names, directory = module.params["names"], Path(module.params["directory"])
+    engine = Engine(timeout=600)
+    try:
+        images = [engine.call("GET", f"/images/{name}/json") for name in names]
+        without = spared(images, set(module.params["held"]))
+        identity = json.dumps([sorted(names), [image["Id"] for image in images], sorted(without)])
+        path = directory / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.tar.gz"
+        facts = path.with_suffix(".json")
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(directory / ".lock", "w") as lock:
+            # Hosts ask side by side: the first packs, the others find it.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not facts.is_file():
+                scratch = path.with_suffix(".new")
+                with (
+                    engine.stream("/images/get", {"names": tuple(names)}, 600) as source,
+                    gzip.open(scratch, "wb", compresslevel=1) as target,
+                ):
+                    sent, left_out = repack(source, target, without)
+                os.replace(scratch, path)
+                facts.write_text(json.dumps({"layer_bytes": sent, "spared_bytes": left_out}))
+    except EngineError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=True, path=str(path), bytes=path.stat().st_size, **json.loads(facts.read_text()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,58 @@
+"""Which layers an archive may leave out, and that it does."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+
+from image_layers import chains, content, repack, spared
+
+
+def image(*layers: str) -> dict:
+    return {"RootFS": {"Layers": list(layers)}, "Config": {"Env": ["A=1"]}, "Os": "linux", "Architecture": "amd64"}
+
+
+def archive(blobs: dict[str, bytes]) -> io.BytesIO:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as tar:
+        for name, data in blobs.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    file.seek(0)
+    return file
+
+
+def test_a_chain_is_the_layer_and_all_below_it():
+    lowest, upper = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+    assert chains([lowest, upper]) == [lowest, "sha256:" + hashlib.sha256(f"{lowest} {upper}".encode()).hexdigest()]
+    assert chains([]) == []
+    assert chains([lowest, upper])[1] != chains([upper, lowest])[1]
+
+
+def test_what_the_host_holds_is_spared():
+    held = set(chains(["sha256:a", "sha256:b"]))
+    assert spared([image("sha256:a", "sha256:b", "sha256:c")], held) == {"sha256:a", "sha256:b"}
+    assert spared([image("sha256:a")], set()) == set()
+
+
+def test_a_layer_that_lies_on_others_elsewhere_is_sent():
+    held = set(chains(["sha256:a", "sha256:b"]))
+    # b is there on a, and is needed on x too, where the host lacks it.
+    assert spared([image("sha256:a", "sha256:b"), image("sha256:x", "sha256:b")], held) == {"sha256:a"}
+
+
+def test_content_is_layers_and_configuration_and_not_the_name():
+    assert content(image("sha256:a") | {"Id": "1", "RepoTags": ["a:1"]}) == content(image("sha256:a"))
+    assert content(image("sha256:a")) != content(image("sha256:b"))
+
+
+def test_repack_leaves_out_what_is_spared_and_nothing_else():
+    source = archive({"blobs/sha256/aa": b"x" * 1000, "blobs/sha256/bb": b"y" * 10, "manifest.json": b"[]"})
+    target = io.BytesIO()
+    assert repack(source, target, {"sha256:aa"}) == (10, 1000)
+    target.seek(0)
+    with tarfile.open(fileobj=target) as packed:
+        assert packed.getnames() == ["blobs/sha256/bb", "manifest.json"]
+        assert packed.extractfile("blobs/sha256/bb").read() == b"y" * 10

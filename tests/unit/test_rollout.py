@@ -1,0 +1,32 @@
+"""Who goes back when a host fails, and what is said of it."""
+
+from __future__ import annotations
+
+from rollout import hosts_ahead, rollout_text
+
+DONE = {"changed": True, "before": "v1", "release": "v2"}
+
+
+def test_only_those_that_got_another_release_are_ahead():
+    variables = {
+        "a": {"release_applied": DONE},
+        "b": {"release_applied": DONE | {"failed": True}},
+        "c": {},
+        "d": {"release_applied": DONE | {"before": "v2"}},
+        "e": {"release_applied": DONE | {"changed": False}},
+    }
+    assert hosts_ahead(list(variables), variables) == [{"host": "a", "before": "v1", "release": "v2"}]
+
+
+def test_each_host_is_accounted_for():
+    ahead = [{"host": "a", "before": "v1", "release": "v2"}, {"host": "b", "before": "", "release": "v2"}]
+    assert rollout_text(ahead, "c", "Switch", ["a", "b", "c", "d"]).splitlines() == [
+        "The roll-out stopped at c: Switch",
+        "a went back to v1",
+        "b had none before and serves v2",
+        "d: not released",
+    ]
+
+
+def test_one_host_needs_no_roll_call():
+    assert rollout_text([], "a", "Switch", ["a"]) == "The release stopped at: Switch"
