@@ -7,7 +7,7 @@ import os
 import shutil
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.engine import Engine, EngineError, wait_until
+from ansible.module_utils.engine import DEFAULT_HOST, Engine, EngineError, wait_until
 
 DOCUMENTATION = r"""
 module: engine_info
@@ -34,6 +34,8 @@ running: {description: Whether an engine answers., type: bool, returned: always}
 version: {description: The engine's version., type: str, returned: when running, sample: 26.1.5}
 api_version: {description: Highest API version that it speaks., type: str, returned: when running}
 error: {description: Why it does not answer., type: str, returned: when not running}
+address: {description: Where it was asked., type: str, returned: always, sample: unix:///var/run/docker.sock}
+elsewhere: {description: Whether that is not where an engine that is installed here would listen., type: bool, returned: always}
 cli: {description: Path of the docker CLI, empty where there is none., type: str, returned: always}
 daemon: {description: Path of dockerd, empty where there is none., type: str, returned: always}
 buildx: {description: Whether the docker CLI has its buildx plugin., type: bool, returned: always}
@@ -63,7 +65,8 @@ def main() -> None:
             return None
 
     found = wait_until(version, module.params["wait"], interval=0.25)
-    tools = {"cli": shutil.which("docker") or "", "daemon": shutil.which("dockerd") or "", "buildx": _buildx()}
+    address = {"address": engine.host, "elsewhere": engine.host.replace("///run/", "///var/run/") != DEFAULT_HOST}
+    tools = {"cli": shutil.which("docker") or "", "daemon": shutil.which("dockerd") or "", "buildx": _buildx(), **address}
     if found:
         module.exit_json(running=True, version=found["Version"], api_version=found["ApiVersion"], **tools)
     module.exit_json(running=False, error=last["error"], **tools)
