@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import subprocess
 import time
 from collections import Counter, defaultdict
@@ -43,6 +44,24 @@ def test_200_concurrent_chats_of_20_users(users: Callable[[int], list[User]]) ->
     for number, page in enumerate(pages):
         assert sorted(item["title"] for item in page.json()["items"]) == sorted(expected[number])
     assert len({answer.json()["conversation_id"] for answer in answers}) == CHATS
+
+
+def test_posts_after_the_servers_keep_alive_time() -> None:
+    """uvicorn and Node.js give a connection up after 5 s without a request: none that the edge sends then is lost."""
+    told: Counter[tuple[str, int]] = Counter()
+
+    async def run() -> None:
+        async with client(connections=100) as http:
+
+            async def seldom(path: str) -> None:
+                for _ in range(4):
+                    told[path, (await http.post(path, json={})).status_code] += 1
+                    await asyncio.sleep(random.uniform(4.995, 5.01))
+
+            await asyncio.gather(*(seldom(path) for path in ["/api/chat", "/api/auth/no-such"] * 50))
+
+    asyncio.run(run())
+    assert told == {("/api/chat", 401): 200, ("/api/auth/no-such", 404): 200}
 
 
 def containers() -> dict[str, tuple[str, int]]:
