@@ -1033,17 +1033,19 @@ def restart_keeps(f: Facts) -> Evidence:
 
 @check("stack")
 def previous_kept(f: Facts) -> Evidence:
-    """The release before the current one. Passes when manifest, images and secrets of it are still there."""
+    """The release before the current one. Passes when its images and secrets are still there, and its manifest says how to run it again."""
     found = f.part("releases")
     if len(found["known"]) < 2 or not found["previous"]:
         raise Unknown("there was only one release so far: nothing older could be kept")
     release = next((r for r in found["known"] if r["version"] == found["previous"]), None)
     require(release, f"there is no manifest of {found['previous']}")
     require(release["images_there"], f"images of {release['version']} are gone")
+    require(release["replayable"], f"the manifest of {release['version']} does not say how to run it again: it is an older Berth's")
     require(
         release["secrets"] in f.part("secrets")["generations"], f"secrets generation {release['secrets']} of {release['version']} is gone"
     )
-    return f"{release['version']}: manifest, both images, secrets generation {release['secrets']}"
+    ready = sum(r["images_there"] and r["replayable"] for r in found["known"]) - 1
+    return f"{release['version']}: manifest, both images, secrets generation {release['secrets']}; {ready} in all can be gone back to"
 
 
 @check("stack")
@@ -1062,8 +1064,23 @@ def manifests(f: Facts) -> Evidence:
     require(release["secrets"] in f.part("secrets")["generations"], f"secrets generation {release['secrets']} is gone")
     require(found["configuration"], "the edge's configuration is not kept")
     return (
-        f"{len(found['known'])} manifests; {release['version']}: images by digest, configuration, secrets generation {release['secrets']}"
+        f"{len(found['known'])} manifests, {len(found['backups'])} backups; {release['version']}: images by digest, configuration, "
+        f"secrets generation {release['secrets']}"
     )
+
+
+@check("stack")
+def audit(f: Facts) -> Evidence:
+    """The audit of the stack. Passes when it tells how the current release came to serve and who did that, and nothing was left half-way."""
+    found = f.part("releases")
+    pending = found["pending"]
+    require(not pending, f"{pending.get('verb')} to {pending.get('to')} did not come to its end; the next make deploy takes it up")
+    ended = [line for line in found["audit"] if line["outcome"] == "ok"]
+    done = [line for line in ended if line["to"] == found["current"]]
+    require(done, f"nothing tells how {found['current'] or 'what runs'} came to serve")
+    told = "{when}: {who}, {verb}, {seconds} s".format(**done[-1])
+    back = [line for line in ended if line["verb"] == "rollback"]
+    return told + ("; last rollback {when} to {to}, {seconds} s".format(**back[-1]) if back else "; no rollback so far")
 
 
 @check("record")

@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.backups import Backups
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.engine import Engine, EngineError
 from ansible.module_utils.image_scan import SCANNER, history_hits, hits, scan, setting_hits
@@ -309,31 +310,28 @@ class Gatherer:
     def releases(self, labels: dict[str, str]) -> dict[str, Any]:
         store = Store(self.directory)
         there = {image["Id"] for image in self.engine.listing("images", labels)}
-        known = []
-        for path in sorted((self.directory / "releases").glob("[!.]*.json"), key=lambda p: p.stat().st_mtime, reverse=True):
-            manifest = json.loads(path.read_text())
-            images = manifest.get("images") or {}
-            known.append(
-                {
-                    "version": manifest.get("version", path.stem),
-                    "images": images,
-                    "images_there": bool(images) and all(identity in there for identity in images.values()),
-                    "configuration": bool(manifest.get("containers")),
-                    "secrets": str(manifest.get("secrets_generation", "")),
-                    "secret_hits": hits(path.read_bytes(), self.canaries),
-                }
-            )
-        backups = (
-            [p for p in (self.directory / "backups").glob("*") if not p.name.startswith(".")]
-            if (self.directory / "backups").is_dir()
-            else []
-        )
+        known = [
+            {
+                "version": manifest["version"],
+                "released": manifest.get("released", ""),
+                "images": manifest.get("images") or {},
+                "images_there": bool(manifest.get("images")) and set(manifest["images"].values()) <= there,
+                "configuration": bool(manifest.get("containers")),
+                # An older Berth's manifests do not say how to run them again.
+                "replayable": "around" in manifest and bool(manifest.get("edge")),
+                "secrets": str(manifest.get("secrets_generation", "")),
+                "secret_hits": hits(json.dumps(manifest).encode(), self.canaries),
+            }
+            for manifest in store.releases()
+        ]
         configuration = [str(p.relative_to(self.directory)) for p in (self.directory / "edge").rglob("*") if p.is_file()]
         return {
             "current": store.current,
             "previous": store.previous,
             "known": known,
-            "backups": sorted((p.name for p in backups), reverse=True)[:5],
+            "pending": store.pending,
+            "audit": store.audited(50),
+            "backups": [{key: note.get(key) for key in ("name", "when", "release", "bytes")} for note in Backups(store).all()],
             "configuration": configuration,
         }
 

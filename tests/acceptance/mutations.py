@@ -282,6 +282,8 @@ MUTATIONS: list[Mutation] = [
       for s in (BACKEND, FRONTEND)),
     Mutation("package_lock", "package-lock.json is stale", lambda f: f["source"]["applications"][FRONTEND]["lock_differs"].append("next")),
     Mutation("previous_kept", "an image of the release before was removed", set_in("release:previous/images_there", False)),
+    Mutation("audit", "a deploy was killed half-way",
+             set_in("stack/releases/pending", {"verb": "deploy", "from": "older", "to": "newer", "since": "2026-11-25T02:00:00Z"})),
     Mutation("production_only frontend", "TypeScript is in the image",
              lambda f: image(f, FRONTEND)["scan"]["marks"].update(dev_tools="node_modules/typescript/package.json")),
     Mutation("published", "the database is published", set_in("container:database/ports", [{"address": "", "port": "5432", "target": "5432/tcp"}])),
@@ -318,7 +320,7 @@ MUTATIONS: list[Mutation] = [
     Mutation("tool_used", "the chat called a tool that the MCP server does not list", lambda f: step(f, "chat")["figures"].update(tools=["add_note"])),
     *(Mutation(f"user {s}", f"the {s}'s image names no user", set_in(f"image:{s}/user", "")) for s in (BACKEND, FRONTEND)),
     Mutation("users", "the edge has the capability NET_ADMIN", set_in("container:edge/cap_add", ["NET_ADMIN"])),
-    Mutation("verb rollback", "playbooks/rollback.yml is deleted", lambda f: f["source"]["playbooks"].remove("rollback")),
+    *(Mutation(f"verb {v}", f"playbooks/{v}.yml is deleted", lambda f, v=v: f["source"]["playbooks"].remove(v)) for v in ("releases", "rollback")),
     Mutation("version_served", "/health tells another version", lambda f: step(f, "health")["figures"].update(version="other")),
     Mutation("volumes", "the database's data is in no volume", set_in("container:database/mounts", [])),
     Mutation("vulnerabilities", "a Debian package of the backend has an update outstanding",
@@ -343,7 +345,7 @@ def completed(facts: Tree) -> Tree:
     full["settings"]["registry"] = "registry.example"
     full["browser"].update(there=True, name="Chromium", errors=[], elements=9)
     source["compose"] = {"services": {"backend": {}, "frontend": {}, "database": {}}}
-    source["playbooks"] = sorted({*source["playbooks"], "rollback"})
+    source["playbooks"] = sorted({*source["playbooks"], "releases", "rollback"})
     for name, found in source["documents"].items():
         found["broken"] = []
         found["text"] += " rollback" if name == "docs/deployment.md" else ""
