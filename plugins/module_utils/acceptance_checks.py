@@ -1071,7 +1071,7 @@ def manifests(f: Facts) -> Evidence:
 
 @check("stack")
 def audit(f: Facts) -> Evidence:
-    """The audit of the stack. Passes when it tells how the current release came to serve and who did that, and nothing was left half-way."""
+    """The audit of the stack. Passes when it tells how the current release came to serve, by whom, and nothing was left half-way."""
     found = f.part("releases")
     pending = found["pending"]
     require(not pending, f"{pending.get('verb')} to {pending.get('to')} did not come to its end; the next make deploy takes it up")
