@@ -57,12 +57,10 @@ def ask(engine: Engine, container: str, port: int, path: str) -> tuple[int, str]
         connection.close()
 
 
-def wait_until_none(problem: Callable[[], str], seconds: float) -> str:
-    """The last thing that `problem` finds: empty as soon as it finds nothing, otherwise what it finds when the time is over."""
-    deadline = time.monotonic() + seconds
-    while (found := problem()) and time.monotonic() < deadline:
-        time.sleep(0.3)
-    return found
+class Problem(str):
+    """What is wrong, in words that begin with the container; empty when nothing is. `later`: it asked for time (503, no answer yet)."""
+
+    later = False
 
 
 class Switch:
@@ -126,13 +124,15 @@ class Switch:
         """Ask the new containers themselves what users will ask; only where something of them is new."""
         if self.check or not (other or self.stack.created):
             return
-        # What a new process asks its neighbours for the first time may need a moment; what is broken stays so.
-        problem = wait_until_none(lambda: self._asked(target), self.wanted["smoke_wait"])
+        began = time.monotonic()
+        # What asks for time has as much as a container has to become healthy; what is broken stays so.
+        while (problem := self._asked(target)) and time.monotonic() - began < self.wanted["wait" if problem.later else "smoke_wait"]:
+            time.sleep(0.2)
         if problem:
             raise Failed(self._give_up(target, other, f"{problem}\n{self._last_lines(problem.split(' ')[0])}"))
 
-    def _asked(self, target: dict[str, Any]) -> str:
-        """The first smoke check that fails, in words that begin with the container; empty when all pass."""
+    def _asked(self, target: dict[str, Any]) -> Problem:
+        """The first smoke check that fails."""
         by_service = {spec["labels"]["berth.service"]: spec["name"] for spec in target["containers"]}
         asked = [(by_service[one["service"]], one) for one in self.wanted["smoke"] if one["service"] in by_service]
         with ThreadPoolExecutor(max_workers=8) as pool:
@@ -142,8 +142,10 @@ class Switch:
             if not fine:
                 wanted = ", ".join(map(str, one["status"])) if one.get("status") else "an answer below 500"
                 said = f"{status or 'no answer'} {said.strip()[:300]}".strip()
-                return f"{name} failed its smoke check GET {one['path']} on port {one['port']}: {said}; {wanted} was wanted"
-        return ""
+                problem = Problem(f"{name} failed its smoke check GET {one['path']} on port {one['port']}: {said}; {wanted} was wanted")
+                problem.later = status in (0, 503)
+                return problem
+        return Problem()
 
     def _last_lines(self, name: str) -> str:
         return f"last lines of its log:\n{self.engine.logs(name, 20)}" if self.engine.find(f"/containers/{name}/json") else ""

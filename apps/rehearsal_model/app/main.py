@@ -55,6 +55,8 @@ def api_key_from(environ: dict[str, str]) -> str | None:
         return Path(path).read_text(encoding="utf-8").strip() or None
     return environ.get("REHEARSAL_API_KEY") or None
 
+SLOWLY_SECONDS = 0.3
+
 
 def create_app(api_key: str | None, delay: float = 0, version: str = "development") -> FastAPI:
     """The endpoint. `delay`: seconds to wait before each answer."""
@@ -112,6 +114,9 @@ class Answer:
     def __init__(self, move: Move, messages: list[dict[str, Any]]) -> None:
         self.head = {"id": f"chatcmpl-{uuid4().hex}", "created": int(time.time()), "model": MODEL}
         self.text = move.text
+        # "..., slowly": a stream that takes its time, to see what becomes of one that is open while something happens.
+        asked = next((str(m.get("content") or "") for m in reversed(messages) if m.get("role") == "user"), "")
+        self.pause = SLOWLY_SECONDS if asked.rstrip(" .!").lower().endswith("slowly") else 0.0
         self.calls: list[dict[str, Any]] = [
             {
                 "id": f"call_{uuid4().hex[:24]}",
@@ -140,6 +145,8 @@ class Answer:
         yield self._chunk({"role": "assistant", "content": "" if self.text else None})
         for index, word in enumerate(self.text.split(" ") if self.text else []):
             yield self._chunk({"content": word if index == 0 else f" {word}"})
+            if self.pause:
+                await asyncio.sleep(self.pause)
         for index, call in enumerate(self.calls):
             function = call["function"]
             opened = {**call, "index": index, "function": {"name": function["name"], "arguments": ""}}

@@ -1,0 +1,136 @@
+"""Deploy and rollback under traffic: no request is lost, no open stream is cut, every acknowledged write is there."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import User, client
+from traffic import Outcome, Traffic
+
+ROOT = Path(__file__).resolve().parents[2]
+STACK = os.environ.get("STACK_NAME", "berth")
+STATE = Path("/var/lib") / STACK
+PEOPLE, RATE = 20, 60
+
+
+def verb(name: str, variables: dict[str, Any] | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What `make NAME` runs."""
+    command = [str(ROOT / ".venv/bin/ansible-playbook"), f"playbooks/{name}.yml", "-e", json.dumps(variables or {})]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=300)
+
+
+def done(name: str, variables: dict[str, Any] | None = None, **environment: str) -> str:
+    run = verb(name, variables, **environment)
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]
+    return run.stdout
+
+
+def refused(name: str, variables: dict[str, Any] | None = None, **environment: str) -> str:
+    run = verb(name, variables, **environment)
+    assert run.returncode != 0, run.stdout[-3000:]
+    return run.stdout + run.stderr
+
+
+def current() -> str:
+    return (STATE / "current").read_text().strip()
+
+
+def pair() -> dict[str, dict[str, str]]:
+    """The containers of the pair that run and do not drain: environment by service."""
+    names = subprocess.run(
+        ["docker", "ps", "--filter", f"label=berth.stack={STACK}", "--format", "{{.Names}}"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    found = json.loads(subprocess.run(["docker", "inspect", *names], capture_output=True, check=True).stdout)
+    return {
+        c["Name"][1:]: dict(entry.split("=", 1) for entry in c["Config"]["Env"])
+        for c in found
+        if c["Config"]["Labels"]["berth.service"] in ("backend", "frontend") and "-draining-" not in c["Name"]
+    }
+
+
+def nothing_lost(outcome: Outcome, people: list[User]) -> None:
+    assert outcome.failed == [], f"{len(outcome.failed)} of {outcome.sent}: {outcome.failed[:10]}"
+    assert outcome.sent > RATE and outcome.streams > 0
+    wanted = defaultdict(set)
+    for who, title in outcome.written:
+        wanted[who].add(title)
+
+    async def read() -> None:
+        async with client() as http:
+            for who, titles in wanted.items():
+                there, page = [], 0
+                while True:
+                    items = (await http.get(f"/api/tasks?limit=100&offset={page * 100}", headers=people[who].headers)).json()["items"]
+                    there += [item["title"] for item in items]
+                    page += 1
+                    if len(items) < 100:
+                        break
+                assert titles <= set(there), titles - set(there)
+                assert len(there) == len(set(there)), "a write is there twice"
+
+    asyncio.run(read())
+
+
+@pytest.fixture(scope="module")
+def first() -> str:
+    """The release that serves when these tests begin; it serves again when they end."""
+    return current()
+
+
+def test_deploy_rollback_and_deploy_again_lose_nothing(first: str, users: Callable[[int], list[User]]) -> None:
+    done("build", VERSION="test-v2")
+    people = users(PEOPLE)
+    with Traffic(people, RATE).flowing() as outcome:
+        done("deploy", {"backend_image_extra_environment": {"MARK": "two"}, "release_observe": 2}, VERSION="test-v2")
+        assert current() == "test-v2"
+        assert {env.get("MARK") for name, env in pair().items() if "-backend-" in name} == {"two"}
+        done("rollback")
+        assert current() == first
+        # The old configuration is back with the old release.
+        assert {env.get("MARK") for env in pair().values()} == {None}
+        done("rollback", VERSION="test-v2")
+        assert current() == "test-v2"
+        assert {env.get("MARK") for name, env in pair().items() if "-backend-" in name} == {"two"}
+    nothing_lost(outcome, people)
+    done("rollback", VERSION=first)
+
+
+BROKEN: dict[str, tuple[dict[str, Any], str]] = {
+    "crashes at start": ({"backend_image_extra_environment": {"PUBLIC_URL": "no address"}}, "exit code"),
+    "never gets healthy": ({"backend_image_extra_environment": {"HEALTH_PATH": "/nowhere"}}, "did not become healthy"),
+    "fails its smoke check": (
+        {"release_smoke": [{"service": "backend", "port": 8000, "path": "/nowhere", "status": [200]}]},
+        "failed its smoke check",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_release_that_is_broken_gets_no_traffic(how: str, first: str, users: Callable[[int], list[User]]) -> None:
+    variables, word = BROKEN[how]
+    people = users(5)
+    before = pair()
+    with Traffic(people, 30).flowing() as outcome:
+        said = refused("deploy", variables | {"release_wait": 12}, VERSION="test-v2")
+    nothing_lost(outcome, people)
+    assert word in said and f"{first} serves on" in said and "last lines of its log" in said
+    assert current() == first and pair() == before
+    line = json.loads((STATE / "audit.jsonl").read_text().splitlines()[-1])
+    assert (line["verb"], line["outcome"], line["from"]) == ("deploy", "failed", first)
+
+
+def test_a_release_that_is_not_there_is_refused_with_the_list_of_those_that_are(first: str) -> None:
+    before = pair()
+    said = refused("rollback", VERSION="nope")
+    assert "There is no release nope" in said and first in said
+    said = refused("deploy", VERSION="nope")
+    assert "There is no version nope to deploy" in said and "test-v2" in said
+    assert current() == first and pair() == before
