@@ -10,7 +10,7 @@ PLAYBOOK := $(VENV)/bin/ansible-playbook
 COLLECTIONS := .ansible/collections
 INVENTORY ?= inventory/local.yml
 options = -i $(INVENTORY) $(if $(LIMIT),--limit '$(LIMIT):builders') $(ARGS)
-VERBS := up build deploy rollback releases verify stress check-images push pull save load status logs audit unlock down destroy
+VERBS := up build deploy rollback maintenance releases backup backups restore verify stress check-images push pull save load status logs audit unlock down destroy
 
 .PHONY: help setup setup-test lint test unit mutate apps live molecule rig rig-destroy sources shell $(VERBS)
 
@@ -23,7 +23,11 @@ up: setup ## Build, deploy and verify; installs what is missing, run again it ch
 build: setup ## Build the images of the sources as they are; prints tag, digest and size
 deploy: setup ## Release the sources' version, or VERSION=
 rollback: setup ## Back to the release before, or to VERSION=: images, configuration, secrets, routes
+maintenance: setup ## The edge shows a page instead: ON=true, ON=false
 releases: setup ## What can be gone back to
+backup: setup ## Database, manifests, routes, encrypted secrets; checked by restoring it beside
+backups: setup ## What can be restored
+restore: setup ## Put a backup back: BACKUP=name, the newest by default; INTO=database puts it beside
 verify: setup ## Check the acceptance criteria against what runs: SECTION= ID= (report: reports/latest)
 stress: setup ## Load with faults in the middle of it: STRESS_SECONDS=600 STRESS_RATE=40
 check-images: setup ## Check what is in the images; installs the scanners on first use
@@ -39,7 +43,7 @@ down: setup ## Stop and remove what runs; data, secrets and images stay
 destroy: setup ## Remove everything of the stack, data too: make destroy CONFIRM=berth
 
 # Verbs that answer a question print the answer and nothing else.
-status logs releases audit unlock: export BERTH_OUTPUT = plain
+status logs releases audit unlock backups: export BERTH_OUTPUT = plain
 
 $(VERBS):
 	@$(PLAYBOOK) $(options) playbooks/$@.yml

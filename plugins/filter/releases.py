@@ -50,8 +50,56 @@ def applied_line(applied: dict[str, Any], stack: str, url: str) -> str:
     return f"{stack} {applied['release']} serves at {url}{before}"
 
 
+BACKUPS = ("name", "when", "why", "release", "schema", "MB", "checked")
+
+
+def backups_text(backups: list[dict[str, Any]], stack: str, form: str = "") -> str:
+    """A table of the backups that a host keeps, or with `form` json one document."""
+    if form == "json":
+        return json.dumps({"stack": stack, "backups": backups}, indent=2)
+    if not backups:
+        return f"{stack}: no backup was made on this host yet; make backup makes one"
+    rows = [
+        one
+        | {
+            "schema": ", ".join(one["schema"].get("heads") or []),
+            "MB": f"{one['bytes'] / 1e6:.1f}",
+            "checked": f"{len(one['content'])} tables" if "content" in one else "no",
+        }
+        for one in backups
+    ]
+    return "\n".join(
+        [*_table(BACKUPS, rows), "Put one back: make restore BACKUP=<name>, or beside: make restore BACKUP=<name> INTO=<new database>"]
+    )
+
+
+def _rows(content: dict[str, str]) -> str:
+    return f"{sum(int(text.split()[0]) for text in content.values())} rows in {len(content)} tables"
+
+
+def backup_line(made: dict[str, Any], stack: str) -> str:
+    """One line about a backup that was made."""
+    note = made["backup"]
+    checked = f"restored beside and compared: {_rows(note['content'])}" if "content" in note else "not checked"
+    return f"{stack}: {made['path']} ({note['bytes'] / 1e6:.1f} MB; {checked})"
+
+
+def restored_line(restored: dict[str, Any], stack: str, into: str = "") -> str:
+    """One line about a backup that was put back."""
+    there = f"{sum(restored['rows'].values())} rows in {len(restored['rows'])} tables"
+    then = f"in the database {into}, beside the one in use" if into else "in place; make deploy runs migrations that are newer than it"
+    return f"{stack}: {restored['backup']['name']} is {then} ({there})"
+
+
 class FilterModule:
-    """Filters of the verbs releases, audit, rollback."""
+    """Filters of the verbs releases, audit, rollback, backup, restore."""
 
     def filters(self) -> dict[str, object]:
-        return {"releases_text": releases_text, "audit_text": audit_text, "applied_line": applied_line}
+        return {
+            "releases_text": releases_text,
+            "audit_text": audit_text,
+            "applied_line": applied_line,
+            "backups_text": backups_text,
+            "backup_line": backup_line,
+            "restored_line": restored_line,
+        }

@@ -18,6 +18,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -78,7 +79,8 @@ class Store:
     def manifest(self, release: str) -> dict[str, Any]:
         """A release's manifest; empty where there is none."""
         path = self.folder / f"{release}.json"
-        return json.loads(path.read_text()) if release and path.is_file() else {}
+        known = re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", release) and path.is_file()
+        return json.loads(path.read_text()) if known else {}
 
     def releases(self) -> list[dict[str, Any]]:
         """All manifests, the last released first."""
