@@ -138,13 +138,10 @@ def image_name(image: dict[str, str]) -> str:
 
 def built_line(result: dict[str, Any], builds: dict[str, Any] | None = None) -> str:
     """One line about an image: name, short digest, size in MB (decimal, as `docker images` counts), layers, and what building it took."""
-    build = (builds or {}).get(result["item"]["service"])
+    build = (builds or {}).get(result["service"])
     took = f"built in {build['seconds']} s, {build['cached']} of {build['steps']} steps cached" if build else "there already"
-    service = result["item"]
-    return (
-        f"{service['repository']}:{result['invocation']['module_args']['tag']}  {result['id'].removeprefix('sha256:')[:12]}  "
-        f"{result['size'] / 1e6:.1f} MB  {result['layers']} layers  {took}"
-    )
+    identity, size = result["id"].removeprefix("sha256:")[:12], result["size"] / 1e6
+    return f"{result['reference']}  {identity}  {size:.1f} MB  {result['layers']} layers  {took}"
 
 
 def story_line(step: dict[str, Any]) -> str:

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
+from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.engine import DEFAULT_HOST, Engine, EngineError, wait_until
@@ -21,6 +24,14 @@ options:
     description: Seconds to wait for an engine that is starting.
     type: int
     default: 0
+  marker:
+    description: File that says that the engine's configuration is ours.
+    type: path
+    default: /etc/docker/managed-by-berth
+  configuration:
+    description: The engine's configuration file.
+    type: path
+    default: /etc/docker/daemon.json
 """
 
 EXAMPLES = r"""
@@ -38,6 +49,8 @@ address: {description: Where it was asked., type: str, returned: always, sample:
 elsewhere: {description: Whether that is not where an engine that is installed here would listen., type: bool, returned: always}
 cli: {description: Path of the docker CLI, empty where there is none., type: str, returned: always}
 daemon: {description: Path of dockerd, empty where there is none., type: str, returned: always}
+managed: {description: Whether the file O(marker) is there., type: bool, returned: always}
+configuration: {description: What the engine's configuration file says; empty where none can be read., type: dict, returned: always}
 buildx: {description: Whether the docker CLI has its buildx plugin., type: bool, returned: always}
 """
 
@@ -52,8 +65,23 @@ def _buildx() -> bool:
     )
 
 
+def _configuration(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+
+
 def main() -> None:
-    module = AnsibleModule(argument_spec={"docker_host": {"type": "str"}, "wait": {"type": "int", "default": 0}}, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec={
+            "docker_host": {"type": "str"},
+            "wait": {"type": "int", "default": 0},
+            "marker": {"type": "path", "default": "/etc/docker/managed-by-berth"},
+            "configuration": {"type": "path", "default": "/etc/docker/daemon.json"},
+        },
+        supports_check_mode=True,
+    )
     engine = Engine(module.params["docker_host"], timeout=10)
     last: dict[str, str] = {}
 
@@ -67,6 +95,7 @@ def main() -> None:
     found = wait_until(version, module.params["wait"], interval=0.25)
     address = {"address": engine.host, "elsewhere": engine.host.replace("///run/", "///var/run/") != DEFAULT_HOST}
     tools = {"cli": shutil.which("docker") or "", "daemon": shutil.which("dockerd") or "", "buildx": _buildx(), **address}
+    tools |= {"managed": os.path.exists(module.params["marker"]), "configuration": _configuration(Path(module.params["configuration"]))}
     if found:
         module.exit_json(running=True, version=found["Version"], api_version=found["ApiVersion"], **tools)
     module.exit_json(running=False, error=last["error"], **tools)

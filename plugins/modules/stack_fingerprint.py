@@ -20,15 +20,17 @@ short_description: Tell whether a host is as the last run left it, and whether t
 description:
   - Reads every container, network and volume of a stack, images by name, files and the answers of commands, in one run, and compares
     a hash of each with those that the last run remembered. Nothing that is wanted is evaluated, so it takes a fraction of a run.
-  - What is not well is never the same, and what was changed by hand differs. After O(hours) a record is not believed: certificates end.
+  - What is not well is never the same, and what was changed by hand differs. A record is believed for O(hours), because certificates end.
 options:
   record: {description: File of the record on the host., type: path, required: true}
   stack: {description: Name of the stack., type: str, required: true}
   wanted: {description: "What the run is made from: a hash by name. Added by the action.", type: dict, required: true}
+  objects: {description: "Whether containers, networks and volumes count, or images and files alone.", type: bool, default: true}
   images: {description: "To remember: names of images whose content counts.", type: list, elements: str, default: []}
   files: {description: "Files and directories whose content, owner and mode count.", type: list, elements: path, default: []}
   probes: {description: "Commands whose answer counts, each C(container) and C(command).", type: list, elements: dict, default: []}
   hours: {description: For how long a record is believed., type: int, default: 24}
+  keep: {description: "To remember: what is given back as long as nothing differs.", type: dict, default: {}}
   remember: {description: Remember instead of comparing., type: bool, default: false}
 """
 
@@ -49,6 +51,7 @@ known: {description: Whether there was a record to compare with., type: bool, re
 differs: {description: What differs., type: list, elements: str, returned: always}
 compared: {description: How many objects were compared., type: int, returned: always}
 release: {description: Name of the release that serves., type: str, returned: always}
+kept: {description: What was to be kept., type: dict, returned: always}
 wanted: {description: As it was given., type: dict, returned: always}
 """
 
@@ -104,9 +107,10 @@ class Look:
             yield f"image {name}", (self.engine.find(f"/images/{name}/json") or {}).get("Id", "missing")
         for path in self.wanted["files"]:
             yield from tree(Path(path))
-        yield "current release", self.store.current
-        yield "manifest of the current release", digest(self.store.manifest(self.store.current))
-        yield from self._objects()
+        if self.wanted["objects"]:
+            yield "current release", self.store.current
+            yield "manifest of the current release", digest(self.store.manifest(self.store.current))
+            yield from self._objects()
         for probe in self.wanted["probes"]:
             yield f"answer of {probe['command'][0]} in {probe['container']}", digest(self._answer(probe))
 
@@ -152,7 +156,9 @@ def main() -> None:
             "record": {"type": "path", "required": True},
             "stack": {"type": "str", "required": True},
             "wanted": {"type": "dict", "required": True},
+            "objects": {"type": "bool", "default": True},
             "images": {"type": "list", "elements": "str", "default": []},
+            "keep": {"type": "dict", "default": {}},
             "files": {"type": "list", "elements": "path", "default": []},
             "probes": {"type": "list", "elements": "dict", "default": []},
             "hours": {"type": "int", "default": 24},
@@ -162,7 +168,7 @@ def main() -> None:
     )
     given, path = module.params, Path(module.params["record"])
     before: dict[str, Any] = {} if given["remember"] or not path.is_file() else json.loads(path.read_text())
-    answer = {"changed": False, "known": bool(before), "wanted": given["wanted"]}
+    answer = {"changed": False, "known": bool(before), "wanted": given["wanted"], "kept": before.get("kept", {})}
     try:
         if not before and not given["remember"]:
             module.exit_json(same=False, differs=[], compared=0, release="", **answer)
@@ -173,7 +179,7 @@ def main() -> None:
     if given["remember"]:
         if not module.check_mode and not look.ill:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
-            kept = {"wanted": given["wanted"], "seen": look.seen, "images": given["images"], "time": time.time()}
+            kept = {"wanted": given["wanted"], "seen": look.seen, "images": given["images"], "kept": given["keep"], "time": time.time()}
             write(path, json.dumps(kept, indent=1) + "\n", 0o600)
         module.exit_json(same=False, differs=[], **found, **answer)
     differs = compare(before["wanted"], given["wanted"]) + compare(before["seen"], look.seen)

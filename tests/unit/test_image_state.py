@@ -1,0 +1,59 @@
+"""Which image a tag gets: its content decides, and a name that a user gave is not moved."""
+
+from __future__ import annotations
+
+import pytest
+from image_state import Refused, find
+
+
+class Engine:
+    """An engine that has `images` {name: content}."""
+
+    def __init__(self, **images: str) -> None:
+        self.images = {name.replace("_", ":"): content for name, content in images.items()}
+
+    def find(self, path: str):
+        name = path.removeprefix("/images/").removesuffix("/json")
+        content = self.images.get(name) or (name if name in self.images.values() else None)
+        return content and {"Id": content, "Config": {"Labels": {"berth.content": content}}}
+
+    def listing(self, kind: str, labels: dict[str, str]):
+        wanted = labels["berth.content"]
+        names = [name for name, content in self.images.items() if content == wanted]
+        return [{"Id": wanted, "RepoTags": names}] if names else []
+
+
+def wanted(**more):
+    return {"repository": "app", "tag": "v2", "content": "new"} | more
+
+
+def test_what_is_there_stays():
+    image, other = find(Engine(app_v2="new"), wanted())
+    assert (image["Id"], other) == ("new", "")
+
+
+def test_content_that_is_there_under_another_tag_gets_this_one():
+    image, other = find(Engine(app_v1="new"), wanted())
+    assert (image["Id"], other) == ("new", "new")
+
+
+def test_another_repository_does_not_lend_its_image():
+    assert find(Engine(other_v1="new"), wanted()) == (None, "")
+
+
+def test_a_tag_that_was_moved_by_hand_is_put_back():
+    image, other = find(Engine(app_v2="old", app_v1="new"), wanted())
+    assert (image["Id"], other) == ("new", "new")
+
+
+def test_a_moved_tag_whose_image_is_gone_is_built_again():
+    assert find(Engine(app_v2="old"), wanted()) == (None, "")
+
+
+def test_a_name_that_a_user_gave_is_not_moved():
+    with pytest.raises(Refused, match="choose another VERSION="):
+        find(Engine(app_v2="old", app_v1="new"), wanted(named=True))
+
+
+def test_without_a_content_the_tag_decides():
+    assert find(Engine(app_v2="old"), wanted(content=""))[0]["Id"] == "old"
