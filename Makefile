@@ -11,6 +11,7 @@ COLLECTIONS := .ansible/collections
 INVENTORY ?= inventory/local.yml
 options = -i $(INVENTORY) $(if $(LIMIT),--limit '$(LIMIT):builders') $(ARGS)
 VERBS := up build deploy rollback maintenance releases backup backups restore verify stress check-images push pull save load status logs audit unlock down destroy
+VERBS += compose advise
 
 .PHONY: help setup setup-test lint test unit mutate apps live molecule rig rig-destroy sources shell $(VERBS)
 
@@ -21,6 +22,7 @@ help: ## List the words
 
 up: setup ## Build, deploy and verify; installs what is missing, run again it changes nothing
 build: setup ## Build the images of the sources as they are; prints tag, digest and size
+compose: setup ## Get ready for docker compose up: compose.yaml, images, secrets, the database's roles
 deploy: setup ## Release the sources' version, or VERSION=
 rollback: setup ## Back to the release before, or to VERSION=: images, configuration, secrets, routes
 maintenance: setup ## The edge shows a page instead: ON=true, ON=false
@@ -31,6 +33,7 @@ restore: setup ## Put a backup back: BACKUP=name, the newest by default; INTO=da
 verify: setup ## Check the acceptance criteria against what runs: SECTION= ID= (report: reports/latest)
 stress: setup ## Load with faults in the middle of it: STRESS_SECONDS=600 STRESS_RATE=40
 check-images: setup ## Check what is in the images; installs the scanners on first use
+advise: setup ## How the images could be better; APPLY=true (or A1,A2) does what a variable can, and measures again
 push: setup ## Push the images to REGISTRY=host/path, their digests kept
 pull: setup ## Pull by the digests that push kept
 save: setup ## Write the images to an archive, FILE=

@@ -1,0 +1,157 @@
+"""From the roles' descriptions of their containers to a Compose file: the same containers, by another program.
+
+The words are Compose's already (module_utils/container_spec.py); what differs is how a few of their values are written.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import yaml
+
+GROUPS = ("before", "migrations", "pair", "after")
+# How a service reads; what is not named here follows, and is handed on as the roles wrote it.
+ORDER = ("image", "entrypoint", "command", "user", "environment", "depends_on", "networks", "ports", "volumes", "tmpfs", "healthcheck")
+WRITTEN_OTHERWISE = {"name", "healthcheck", "networks", "mounts", "stop_grace_period", "memswap_limit", "ports", "restart"}
+# Every dollar but those of variables that the file itself names.
+DOLLAR = re.compile(r"\$(?!\{[A-Z_]+:-[^}]*\})")
+
+
+def _seconds(value: Any) -> str:
+    """5 -> 5s, 0.5 -> 500ms."""
+    number = float(value)
+    return f"{int(number)}s" if number == int(number) else f"{int(number * 1000)}ms"
+
+
+def _short(name: str, stack: str) -> str:
+    """The name of a network or volume inside its project, which puts its own name before it."""
+    return name.removeprefix(f"{stack}-")
+
+
+def _map(value: Any, change: Any) -> Any:
+    """`value` with every string in it changed."""
+    if isinstance(value, dict):
+        return {key: _map(item, change) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_map(item, change) for item in value]
+    return change(value) if isinstance(value, str) else value
+
+
+def _by_service(value: Any, names: dict[str, str]) -> Any:
+    """`value` with other containers called by their service: http://berth-frontend-v1:3000 -> http://frontend:3000."""
+
+    def change(text: str) -> str:
+        for container, service in names.items():
+            text = re.sub(rf"(?<![\w-]){re.escape(container)}(?![\w-])", service, text)
+        return text
+
+    return _map(value, change)
+
+
+def _mount(mount: dict[str, Any], stack: str) -> dict[str, Any]:
+    if mount.get("type", "bind") == "bind":
+        # A source that is not there is an error, not an empty directory of root's.
+        return mount | {"bind": {"create_host_path": False}}
+    return mount | {"source": _short(mount["source"], stack)}
+
+
+def _healthcheck(check: dict[str, Any]) -> dict[str, Any]:
+    if check.get("test") == ["NONE"]:
+        return {"disable": True}
+    return {key: value if key in ("test", "retries") else _seconds(value) for key, value in check.items()}
+
+
+def as_compose_service(name: str, spec: dict[str, Any], stack: str, names: dict[str, str]) -> dict[str, Any]:
+    """The Compose service `name` of a container's whole description; `names` has the service of each container."""
+    service = {key: value for key, value in spec.items() if key not in WRITTEN_OTHERWISE and value not in (None, [], {}, "")}
+    service |= {key: _by_service(service[key], names) for key in ("environment", "command", "entrypoint") if key in service}
+    service |= {
+        "pull_policy": "never",
+        "restart": spec.get("restart", "no"),
+        # As for the roles' containers: no swap.
+        "memswap_limit": spec.get("memswap_limit", spec.get("mem_limit", 0)),
+        "healthcheck": _healthcheck(spec.get("healthcheck") or {}),
+        "networks": {},
+    }
+    for network in spec.get("networks") or []:
+        aliases = [alias for alias in network.get("aliases") or [] if alias != name]
+        service["networks"][_short(network["name"], stack)] = {"aliases": aliases} if aliases else {}
+    if spec.get("stop_grace_period") is not None:
+        service["stop_grace_period"] = _seconds(spec["stop_grace_period"])
+    if spec.get("mounts"):
+        service["volumes"] = [_mount(mount, stack) for mount in spec["mounts"]]
+    if spec.get("ports"):
+        service["ports"] = [port | {"published": str(port["published"])} for port in spec["ports"]]
+    return _map(service, lambda text: DOLLAR.sub("$$", text))
+
+
+def _owned(spec: dict[str, Any], stack: str, tag: str) -> dict[str, Any]:
+    """The container with the labels of the local stack, and its image by the name that is the same for every content."""
+    labels = spec["labels"] | {"berth.stack": f"{stack}-compose", "berth.version": tag}
+    return spec | {"image": f"{spec['image'].rpartition(':')[0]}:{tag}", "labels": labels}
+
+
+def _once(spec: dict[str, Any]) -> dict[str, Any]:
+    """A migration's container: it answers to nobody, so it takes no alias from the service that it is for."""
+    return spec | {"networks": [{"name": network["name"]} for network in spec["networks"]]}
+
+
+def _waits(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """What each service waits for: {service: depends_on}."""
+    healthy, done = {"condition": "service_healthy"}, {"condition": "service_completed_successfully"}
+    needs = dict.fromkeys(groups["before"], healthy)
+    waits = dict.fromkeys(groups["migrations"], needs)
+    for name, spec in groups["pair"].items():
+        # A further process of an image waits for the migration of the service whose image it runs.
+        own = [migration for migration, other in groups["migrations"].items() if other["image"] == spec["image"]]
+        waits[name] = needs | dict.fromkeys(own, done)
+    return waits | dict.fromkeys(groups["after"], dict.fromkeys(groups["pair"], healthy))
+
+
+def as_compose(given: dict[str, Any]) -> dict[str, Any]:
+    """The Compose document of a stack.
+
+    `given`: stack (its name), tag (of every image), networks (network_networks), and whole descriptions of containers (filters
+    as_container and as_migration): before (what the pair needs), migrations, pair (a release's), after (what stands before them).
+    """
+    stack, tag = given["stack"], given["tag"]
+    groups = {group: {spec["labels"]["berth.service"]: _owned(spec, stack, tag) for spec in given[group]} for group in GROUPS}
+    names = {spec["name"]: name for group in ("before", "pair", "after") for name, spec in groups[group].items()}
+    groups["migrations"] = {f"{name}-migration": _once(spec) for name, spec in groups["migrations"].items()}
+    waits = _waits(groups)
+    services = {}
+    for name, spec in (item for group in GROUPS for item in groups[group].items()):
+        service = as_compose_service(name, spec, stack, names) | ({"depends_on": waits[name]} if waits.get(name) else {})
+        services[name] = {key: service[key] for key in (*ORDER, *service) if key in service}
+    volumes = {mount["source"] for service in services.values() for mount in service.get("volumes", []) if mount["type"] == "volume"}
+    return {
+        "name": f"{stack}-compose",
+        "services": services,
+        "networks": {_short(network["name"], stack): {"internal": bool(network.get("internal"))} for network in given["networks"]},
+        "volumes": {name: {} for name in sorted(volumes)},
+    }
+
+
+def compose_yaml(document: dict[str, Any]) -> str:
+    """A Compose document as text: what all services have alike stands once, under an anchor."""
+    # Ansible's strings carry where they come from; a file has no use for that.
+    document = json.loads(json.dumps(document))
+    services = document["services"]
+    first = next(iter(services.values()))
+    alike = {key: value for key, value in first.items() if all(s.get(key) == value for s in services.values())}
+    written = {
+        "x-all": alike,
+        **document,
+        "services": {name: {"<<": "all"} | {k: v for k, v in service.items() if k not in alike} for name, service in services.items()},
+    }
+    text = yaml.safe_dump(written, sort_keys=False, width=150, allow_unicode=True)
+    return re.sub(r"^x-all:$", "x-all: &all", text, flags=re.M).replace("'<<': all", "<<: *all")
+
+
+class FilterModule:
+    """Filters of the role compose."""
+
+    def filters(self) -> dict[str, object]:
+        return {"as_compose": as_compose, "compose_yaml": compose_yaml}
