@@ -226,7 +226,7 @@ def check(root: str, options: Options) -> list[dict[str, Any]]:
                 application.parsed(path)
                 if path in application.problems:
                     out.append(application.parse_finding(path, application.problems[path], False))
-        out += _health(application)
+        out += _health(application, reachable)
         out += _localhost(application, reachable)
     out += credentials(tree)
     sources = [path for path in tree.files if path.endswith(".py") and not TESTS.search(path)]
@@ -529,7 +529,7 @@ def _strings(application: Application) -> Iterator[tuple[str, int, str]]:
                     yield path, node.lineno, node.value
 
 
-def _health(application: Application) -> Iterator[dict[str, Any]]:
+def _health(application: Application, reachable: set[str]) -> Iterator[dict[str, Any]]:
     options = application.options
     wanted = "/" + options.health_path.split("?")[0].strip("/")
     if wanted in BUILT_IN_PATHS or wanted == "/":
@@ -543,7 +543,9 @@ def _health(application: Application) -> Iterator[dict[str, Any]]:
         if HEALTHY.match(text):
             others.setdefault(text, f"{path}:{line}")
     dependencies, _ = declared(application.tree, options)
-    if any("health" in name for name in dependencies.names) or catch_all or application.problems:
+    # What is started and cannot be read may hold it.
+    unread = reachable & application.problems.keys()
+    if any("health" in name for name in dependencies.names) or catch_all or unread:
         return
     advice = (
         f"set {options.role}_health_path: {next(iter(others))}"

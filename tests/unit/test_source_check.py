@@ -117,6 +117,11 @@ BROKEN_BACKENDS = {
         {},
         "the health path /health is nowhere in the source; there is /livez (app/main.py:6) -> set backend_image_health_path: /livez",
     ),
+    "another health path, beside a script that nothing starts and no Python parses": (
+        {"app/main.py": BACKEND["app/main.py"].replace("/health", "/livez"), "old/script.py": "print 'two'\n"},
+        {},
+        "the health path /health is nowhere in the source; there is /livez (app/main.py:6) -> set backend_image_health_path: /livez",
+    ),
     "a development dependency": (
         {
             "requirements.txt": None,
