@@ -17,6 +17,7 @@ from ansible.module_utils import image_judgement as judge
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.findings import accept, open_findings, unusable
 from ansible.module_utils.image_archive import ImageArchive
+from ansible.module_utils.image_weight import weigh
 
 DOCUMENTATION = r"""
 module: image_checks
@@ -49,8 +50,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 report:
-  description: "C(service), C(image), C(size), C(wasted), C(layers) (each name and size), C(criteria) (each id, title, status, evidence,
-    seconds), C(findings)."
+  description: "C(service), C(image), C(size), C(wasted), C(weight) (parts, packages, prunable), C(layers) (each name and
+    size), C(criteria) (each id, title, status, evidence, seconds), C(findings)."
   type: dict
   returned: always
 """
@@ -222,6 +223,7 @@ class Checker:
             "image": self.wanted["reference"],
             "size": sum(layer.size for layer in self.archive.layers),
             "wasted": sum(self.archive.wasted().values()),
+            "weight": weigh(self.archive.visible()),
             "layers": [{"name": layer.name, "size": layer.size} for layer in self.archive.layers],
             "criteria": [judge.verdict(name, findings, self.evidence.get(name, ""), self.seconds[name]) for name in order],
             "findings": findings,
