@@ -15,6 +15,11 @@ def status_text(status: dict[str, Any], form: str = "") -> str:
     head = f"{status['stack']} {status['version'] or '(no release)'} at {status['url']}"
     if status["previous"]:
         head += f"   (before: {status['previous']})"
+    if status.get("pending"):
+        left = status["pending"]
+        head += f"\nunfinished since {left['since']}: {left['verb']} from {left['from']} to {left['to']}"
+    if status.get("locked"):
+        head += f"\nlocked by {status['locked']} (make audit, make unlock)"
     rows = [COLUMNS] + [
         (
             service["service"],

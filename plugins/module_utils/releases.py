@@ -116,14 +116,15 @@ class Store:
 
     # what is under way, and where the database is ---------------------------------------------------------------------
 
-    def _note(self, name: str) -> dict[str, Any]:
+    def note(self, name: str) -> dict[str, Any]:
+        """What a file of notes says; empty where there is none."""
         path = self.root / name
         return json.loads(path.read_text()) if path.is_file() else {}
 
     @property
     def pending(self) -> dict[str, Any]:
         """{verb, from, to, since} of a verb that did not come to its end."""
-        return self._note("pending.json")
+        return self.note("pending.json")
 
     def begin(self, verb: str, before: str, after: str) -> None:
         self.prepare()
@@ -135,7 +136,7 @@ class Store:
     @property
     def schema(self) -> dict[str, Any]:
         """What the database was brought to: {migrated: {service: image id}, and, for the backend, heads and revisions}."""
-        return self._note("schema.json")
+        return self.note("schema.json")
 
     def migrated(self, schema: dict[str, Any]) -> None:
         self.prepare()
@@ -179,7 +180,7 @@ class Lock:
 
     def holder(self) -> dict[str, Any]:
         """Who holds it now; empty where nobody does or the time is over."""
-        held = self.store._note("lock")
+        held = self.store.note("lock")
         return held if held and held["expires"] > now() else {}
 
     def mine(self, held: dict[str, Any]) -> bool:
@@ -191,7 +192,7 @@ class Lock:
         self.store.prepare()
         while True:
             with self.working():
-                held, over = self.holder(), self.store._note("lock")
+                held, over = self.holder(), self.store.note("lock")
                 own = bool(held) and self.mine(held)
                 if not held or own or held["token"] == dead:
                     note = self.who | {
@@ -210,7 +211,7 @@ class Lock:
 
     def free(self) -> float:
         """Give it back if it is ours; the seconds that it was held."""
-        held = self.store._note("lock")
+        held = self.store.note("lock")
         if not held or not self.mine(held):
             return 0.0
         self.path.unlink(missing_ok=True)
@@ -218,7 +219,7 @@ class Lock:
 
     def break_(self) -> dict[str, Any]:
         """Take it away from whoever holds it; who that was."""
-        held = self.store._note("lock")
+        held = self.store.note("lock")
         self.path.unlink(missing_ok=True)
         return held
 
@@ -234,6 +235,6 @@ class Lock:
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        raise Locked(self.store._note("lock") or self.who | {"since": "?", "verb": "?", "expires": "?"}) from None
+                        raise Locked(self.store.note("lock") or self.who | {"since": "?", "verb": "?", "expires": "?"}) from None
                     time.sleep(0.1)
             yield

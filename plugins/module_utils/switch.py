@@ -299,6 +299,8 @@ class Drain:
     def _drain(self, names: list[str], after: float) -> None:
         time.sleep(after)
         for name in names:
+            if not self.store.root.is_dir():
+                return  # the stack was destroyed meanwhile
             try:
                 # While nobody switches: a release that goes back to this container meanwhile keeps it.
                 with self.lock.working():

@@ -158,8 +158,8 @@ class Act:
 
     def migrate(self, target: dict[str, Any]) -> None:
         """Bring the database to the release, after a dump, where it is behind."""
-        schema = self.store.schema
-        due = [one for one in target.get("migrations") or [] if self._due(one, target, schema)]
+        schema, back = self.store.schema, not self.wanted["manifest"]
+        due = [one for one in target.get("migrations") or [] if self._due(one, target, schema, back)]
         if not due:
             return
         if self.wanted["backup"] and self.database and schema.get("migrated") and self.switch.did("back the database up"):
@@ -176,14 +176,15 @@ class Act:
             self.store.migrated({**schema, **(target.get("schema") or {}), "migrated": migrated})
 
     @staticmethod
-    def _due(one: dict[str, Any], target: dict[str, Any], schema: dict[str, Any]) -> bool:
+    def _due(one: dict[str, Any], target: dict[str, Any], schema: dict[str, Any], back: bool) -> bool:
+        """Whether a migration is to be run. Of those whose steps are unknown: with each new image, and never when going back."""
         service = one["service"]
         if service not in (schema.get("migrated") or {}):
             return True
         facts = (target.get("schema") or {}) if one.get("alembic") else {}
         if facts:
             return judge(schema, facts)[0] == "behind" or (schema.get("heads") != facts["heads"] and judge(schema, facts)[0] == "same")
-        return schema["migrated"][service] != target["images"][service]
+        return not back and schema["migrated"][service] != target["images"][service]
 
     def _migration(self, one: dict[str, Any]) -> str:
         return run_to_end(self.engine, one["container"], self.wanted["labels"], self.wanted["migrate_timeout"])

@@ -28,8 +28,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 status:
-  description: "C(stack), C(version), C(previous), C(url) and C(services), each C(service), C(container), C(version), C(image), C(health),
-    C(started_at), C(restarts), C(memory_bytes)."
+  description: "C(stack), C(version), C(previous), C(url), C(pending) (an unfinished verb), C(locked) (by whom) and C(services), each
+    C(service), C(container), C(version), C(image), C(health), C(started_at), C(restarts), C(memory_bytes)."
   type: dict
   returned: always
 logs: {description: By container, its last lines., type: dict, returned: always}
@@ -44,12 +44,13 @@ def describe(engine: Engine, listed: dict[str, Any]) -> dict[str, Any]:
         stats = engine.call("GET", f"/containers/{listed['Id']}/stats", {"stream": "false", "one-shot": "true"})["memory_stats"]
         kept = stats.get("stats") or {}
         memory = max(0, stats.get("usage", 0) - kept.get("total_inactive_file", kept.get("inactive_file", 0)))
+    health = (actual["State"].get("Health") or {}).get("Status", actual["State"]["Status"])
     return {
         "service": listed["Labels"].get("berth.service", ""),
         "container": actual["Name"].lstrip("/"),
         "version": listed["Labels"].get("berth.version", ""),
         "image": actual["Image"],
-        "health": (actual["State"].get("Health") or {}).get("Status", actual["State"]["Status"]),
+        "health": "draining" if "-draining-" in actual["Name"] else health,
         "started_at": actual["State"]["StartedAt"],
         "restarts": actual["RestartCount"],
         "memory_bytes": memory,
@@ -91,6 +92,8 @@ def main() -> None:
         "previous": store.previous,
         "url": wanted["url"],
         "services": services,
+        "pending": store.pending,
+        "locked": (store.note("lock") or {}).get("owner", ""),
     }
     module.exit_json(changed=False, status=status, logs=logs)
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import random
+import signal
 import subprocess
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -134,3 +138,81 @@ def test_a_release_that_is_not_there_is_refused_with_the_list_of_those_that_are(
     said = refused("deploy", VERSION="nope")
     assert "There is no version nope to deploy" in said and "test-v2" in said
     assert current() == first and pair() == before
+
+
+def start(name: str, variables: dict[str, Any], **environment: str) -> subprocess.Popen[str]:
+    """A verb, left to itself."""
+    command = [str(ROOT / ".venv/bin/ansible-playbook"), f"playbooks/{name}.yml", "-e", json.dumps(variables)]
+    return subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def test_a_release_that_dies_after_the_switch_is_switched_back(first: str, users: Callable[[int], list[User]]) -> None:
+    people = users(5)
+    routes = STATE / "edge/config/Caddyfile"
+    with Traffic(people, 30).flowing() as outcome:
+        run = start("deploy", {"release_observe": 15}, VERSION="test-v2")
+        deadline = time.monotonic() + 240
+        while f"reverse_proxy {STACK}-backend-test-v2:" not in routes.read_text():
+            assert run.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        time.sleep(2)
+        backend = subprocess.run(
+            ["docker", "inspect", f"{STACK}-backend-test-v2", "--format", "{{.State.Pid}}"], capture_output=True, text=True, check=True
+        ).stdout
+        os.kill(int(backend), signal.SIGKILL)  # as a crash: the engine did not ask for it
+        said, _ = run.communicate(timeout=120)
+    assert run.returncode != 0 and f"{first} serves again" in said and "test-v2 ended (exit code 137" in said, said
+    # What the one that died held at that moment is lost, and nothing else.
+    assert len(outcome.failed) <= 10 and all("502" in line or "stream" in line for line in outcome.failed), outcome.failed
+    assert current() == first and all("test-v2" not in name for name in pair())
+
+
+def test_whoever_kills_a_deploy_leaves_one_release_whole(first: str, users: Callable[[int], list[User]]) -> None:
+    """At moments all over it. What serves is one pair, nothing is lost, and the next run ends where it should."""
+    people, moments = users(5), int(os.environ.get("KILLS", "4"))
+    with Traffic(people, 20).flowing() as outcome:
+        for number in range(moments):
+            run = start("deploy", {"release_observe": 1}, VERSION="test-v2")
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                run.wait(1 + number * 9 / moments + random.random())
+            run.kill()
+            run.communicate()
+            versions = {json.loads(edge(path))["version"] for path in ("/health", "/api/health")}
+            assert versions <= {first, "test-v2"} and len(versions) == 1
+            done("rollback", VERSION=first)
+            assert current() == first
+        done("deploy", {"release_observe": 1}, VERSION="test-v2")
+        assert current() == "test-v2" and not (STATE / "pending.json").exists() and not (STATE / "lock").exists()
+        done("rollback", VERSION=first)
+    nothing_lost(outcome, people)
+
+
+def edge(path: str) -> str:
+    """What users get now."""
+
+    async def get() -> str:
+        async with client() as http:
+            return (await http.get(path)).raise_for_status().text
+
+    return asyncio.run(get())
+
+
+def test_of_two_at_once_one_is_told_who_works(first: str) -> None:
+    run = start("deploy", {"release_observe": 10}, VERSION="test-v2")
+    deadline = time.monotonic() + 60
+    while not (STATE / "lock").exists():
+        assert run.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+    said = refused("rollback")
+    assert "has held the lock since" in said and f"process {run.pid}" in said
+    run.communicate(timeout=120)
+    assert run.returncode == 0 and current() == "test-v2"
+    done("rollback", VERSION=first)
