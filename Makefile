@@ -10,7 +10,7 @@ PLAYBOOK := $(VENV)/bin/ansible-playbook
 COLLECTIONS := .ansible/collections
 INVENTORY ?= inventory/local.yml
 options = -i $(INVENTORY) $(if $(LIMIT),--limit '$(LIMIT):builders') $(ARGS)
-VERBS := up build deploy rollback maintenance releases backup backups restore verify stress check-images push pull save load status logs audit unlock down destroy
+VERBS := up build deploy rollback scale maintenance releases backup backups restore verify stress check-images push pull save load status logs audit unlock down destroy
 VERBS += compose advise
 
 .PHONY: help setup setup-test lint test unit mutate apps live molecule rig rig-destroy sources shell $(VERBS)
@@ -26,6 +26,7 @@ compose: setup ## Get ready for docker compose up: compose.yaml, images, secrets
 deploy: setup ## Release the sources' version, or VERSION=
 rollback: setup ## Back to the release before, or to VERSION=: images, configuration, secrets, routes
 maintenance: setup ## The edge shows a page instead: ON=true, ON=false
+scale: setup ## More tasks of a Swarm's services, or fewer: REPLICAS=4 SERVICE=backend
 releases: setup ## What can be gone back to
 backup: setup ## Database, manifests, routes, encrypted secrets; checked by restoring it beside
 backups: setup ## What can be restored

@@ -119,9 +119,9 @@ class Engine:
         answer = self.call("GET", f"/{kind}", {"filters": filters, **query})
         return (answer["Volumes"] or []) if kind == "volumes" else answer
 
-    def logs(self, container: str, lines: int = 20) -> str:
-        """The last `lines` lines that a container wrote to stdout and stderr."""
-        raw = self.call("GET", f"/containers/{container}/logs", {"stdout": 1, "stderr": 1, "tail": lines})
+    def logs(self, container: str, lines: int = 20, kind: str = "containers") -> str:
+        """The last `lines` lines that a container (or with `kind` tasks, a task on any node of a Swarm) wrote to stdout and stderr."""
+        raw = self.call("GET", f"/{kind}/{container}/logs", {"stdout": 1, "stderr": 1, "tail": lines})
         return b"".join(_frames(raw)).decode(errors="replace").rstrip()
 
     def archive(self, container: str, path: str, timeout: float | None = None) -> http.client.HTTPResponse:

@@ -93,9 +93,16 @@ class Store:
         """The release to go back to: the one that served before the current one was deployed."""
         return self.manifest(self.current).get("previous", "")
 
-    def name(self, manifest: dict[str, Any]) -> str:
-        """The name of a release with this content: that of the images' version; where it is taken, with -r2, -r3, ..."""
+    def name(self, manifest: dict[str, Any], elsewhere: str = "") -> str:
+        """The name of a release with this content: that of the images' version; where it is taken, with -r2, -r3, ...
+
+        `elsewhere` is its name on another host; where it is free here, or names the same, it is taken.
+        """
         base, wanted, number = manifest["image_version"], fingerprint(manifest), 1
+        if self.manifest(self.current).get("fingerprint") == wanted:
+            return self.current
+        if elsewhere and self.manifest(elsewhere).get("fingerprint", wanted) == wanted:
+            return elsewhere
         while True:
             candidate = base if number == 1 else f"{base}-r{number}"
             there = self.manifest(candidate)

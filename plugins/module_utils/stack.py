@@ -41,11 +41,14 @@ class Stack:
         wanted = {
             "Driver": spec.get("driver", "bridge"),
             "Internal": bool(spec.get("internal", False)),
+            "Attachable": bool(spec.get("attachable", False)),
             "Options": {k: str(v) for k, v in (spec.get("options") or {}).items()},
             "Labels": self.labels | (spec.get("labels") or {}),
         }
         actual = self.engine.find(f"/networks/{name}")
         if actual:
+            # What the engine writes among an overlay's options itself.
+            (actual.get("Options") or {}).pop("com.docker.network.driver.overlay.vxlanid_list", None)
             changed = {k: (actual.get(k), v) for k, v in wanted.items() if (actual.get(k) or None) != (v or None)}
             if not changed:
                 return

@@ -16,6 +16,7 @@ from ansible.module_utils.engine import Engine, EngineError
 from ansible.module_utils.migrations import judge
 from ansible.module_utils.releases import Lock, Locked, Store, fingerprint, named, now
 from ansible.module_utils.stack import Ended, run_to_end
+from ansible.module_utils.swarm_switch import SwarmSwitch
 from ansible.module_utils.switch import SETTLE, Drain, Failed, Switch, retire
 
 DOCUMENTATION = r"""
@@ -38,6 +39,7 @@ options:
          (C(caddyfile), C(upstreams) by service), C(migrations), C(schema), and whatever else it is to remember."
       - "C(around) is what a rollback has to know too: C(services) (those replaced with each release), C(database) (C(container) and
         C(name); empty for an external one), C(edge) (C(container), C(directory) of its configuration, C(reload), a command), and
+        C(swarm), where services of a Swarm run the containers, the settings of module_utils/swarm_switch.py, and
         C(smoke), the checks of the new containers, each C(service), C(port), C(path) and C(status), a list; without it anything below
         500 will do."
       - C(@release@) in it stands for its name, which is the images' version, with C(-r2) and so on where only the configuration differs.
@@ -48,6 +50,8 @@ options:
     type: str
     choices: ["", downgrade, restore]
     default: ""
+  elsewhere: {description: Name that the release has on another host., type: str, default: ""}
+  replicas: {description: "On a Swarm, the number of tasks of each service, by its name.", type: dict, default: {}}
   edge_service: {description: "For a deploy, the edge's own container: C(spec) and C(volumes).", type: dict, default: {}}
   smoke_wait: {description: Seconds that the smoke checks have to pass., type: float, default: 5}
   wait: {description: Seconds until the new containers must be healthy., type: int, default: 60}
@@ -87,7 +91,7 @@ class Act:
         self.store = Store(self.wanted["directory"])
         self.before = self.store.current
         self.lock = Lock(self.store, self.wanted["who"])
-        self.switch = Switch(self.engine, self.store, self.wanted, self.check)
+        self.switch: Switch | SwarmSwitch = Switch(self.engine, self.store, self.wanted, self.check)
         self.backups = Backups(self.store)
         self.database: Database | None = None
 
@@ -97,7 +101,7 @@ class Act:
         """The manifest to let serve: the one given, with a name, or one that is remembered."""
         if self.wanted["manifest"]:
             manifest = self.identified(self.wanted["manifest"])
-            name = self.store.name(manifest)
+            name = self.store.name(manifest, self.wanted["elsewhere"])
             made = named(manifest, name) | {"version": name, "fingerprint": fingerprint(manifest)}
             there = self.store.manifest(name)
             if name == self.store.current and not self.store.pending:
@@ -151,6 +155,10 @@ class Act:
                 f"The manifest of {target['version']} is an older Berth's; deploy it anew: make deploy VERSION={target['version']}"
             )
         self.wanted.update(target["around"])
+        if self.wanted.get("swarm"):
+            # How many there are of a service is no part of a release: it stays when a release goes back.
+            self.wanted["swarm"] = self.wanted["swarm"] | {"replicas": self.wanted["replicas"]}
+            self.switch = SwarmSwitch(self.engine, self.store, self.wanted, self.check)
         base = self.wanted["database"]
         self.database = Database(self.engine, base["container"], base["name"]) if base else None
 
@@ -263,6 +271,8 @@ class Act:
 
     def drain(self, outcome: dict[str, Any]) -> None:
         """Let go what does not serve: at once, or, the release before, when its warm time is over."""
+        if self.wanted.get("swarm"):
+            return  # the engine drains
         drain = Drain(self.engine, self.store, self.lock)
         if not outcome["changed"] and drain.busy():
             return
@@ -297,6 +307,8 @@ def main() -> None:
         "manifest": {"type": "dict"},
         "release": {"type": "str", "default": ""},
         "schema": {"type": "str", "choices": ["", "downgrade", "restore"], "default": ""},
+        "elsewhere": {"type": "str", "default": ""},
+        "replicas": {"type": "dict", "default": {}},
         "edge_service": {"type": "dict", "default": {}},
         "smoke_wait": {"type": "float", "default": 5},
         "wait": {"type": "int", "default": 60},

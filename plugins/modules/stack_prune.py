@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.engine import Engine, EngineError, wait_until
 
 DOCUMENTATION = r"""
 module: stack_prune
@@ -18,10 +19,10 @@ options:
   services: {description: Only containers of these services. Empty takes all., type: list, elements: str, default: []}
   keep: {description: Version whose containers stay., type: str, default: ""}
   kinds:
-    description: What to remove.
+    description: What to remove. C(swarm) are the services and secrets of a Swarm, where the host is one of its managers.
     type: list
     elements: str
-    choices: [containers, networks, volumes, images]
+    choices: [swarm, containers, networks, volumes, images]
     default: [containers]
 """
 
@@ -34,11 +35,51 @@ RETURN = r"""
 removed: {description: What was removed, or in check mode would be., type: list, elements: str, returned: always}
 """
 
+# Seconds for the containers of other hosts to leave a network that spans hosts.
+NETWORK_WAIT = 30
+
 
 def remove_container(engine: Engine, container: dict[str, Any]) -> None:
-    if container["State"] == "running":
-        engine.call("POST", f"/containers/{container['Id']}/stop", timeout=180)
-    engine.call("DELETE", f"/containers/{container['Id']}", {"force": "true", "v": "true"})
+    try:
+        if container["State"] == "running":
+            engine.call("POST", f"/containers/{container['Id']}/stop", timeout=180)
+        engine.call("DELETE", f"/containers/{container['Id']}", {"force": "true", "v": "true"})
+    except EngineError as error:
+        # The tasks of a Swarm's service that was removed go by themselves.
+        if error.status not in (404, 409):
+            raise
+
+
+def remove_network(engine: Engine, name: str) -> None:
+    """Remove a network; one that spans hosts may be waiting for the containers of another host to be gone."""
+
+    def gone() -> bool:
+        try:
+            engine.call("DELETE", f"/networks/{name}")
+        except EngineError as error:
+            if error.status == 404:
+                return True
+            if time.monotonic() > deadline:
+                raise
+            return False
+        return True
+
+    deadline = time.monotonic() + NETWORK_WAIT
+    wait_until(gone, NETWORK_WAIT + 1, 0.5)
+
+
+def remove_swarm(engine: Engine, labels: dict[str, str], check: bool) -> list[str]:
+    """Remove services, then secrets; what was removed."""
+    if not engine.call("GET", "/info")["Swarm"]["ControlAvailable"]:
+        return []
+    removed = []
+    filters = {"filters": {"label": [f"{key}={value}" for key, value in labels.items()]}}
+    for kind in ("services", "secrets"):
+        for entry in engine.call("GET", f"/{kind}", filters) or []:
+            removed.append(f"{kind[:-1]} {entry['Spec']['Name']}")
+            if not check:
+                engine.call("DELETE", f"/{kind}/{entry['ID']}")
+    return removed
 
 
 def main() -> None:
@@ -50,7 +91,7 @@ def main() -> None:
             "kinds": {
                 "type": "list",
                 "elements": "str",
-                "choices": ["containers", "networks", "volumes", "images"],
+                "choices": ["swarm", "containers", "networks", "volumes", "images"],
                 "default": ["containers"],
             },
         },
@@ -62,6 +103,8 @@ def main() -> None:
     engine = Engine()
     removed: list[str] = []
     try:
+        if "swarm" in wanted["kinds"]:
+            removed += remove_swarm(engine, wanted["labels"], module.check_mode)
         if "containers" in wanted["kinds"]:
             doomed = [
                 container
@@ -77,7 +120,9 @@ def main() -> None:
             if kind in wanted["kinds"]:
                 for entry in engine.listing(kind, wanted["labels"]):
                     removed.append(f"{kind[:-1]} {entry['Name']}")
-                    if not module.check_mode:
+                    if not module.check_mode and kind == "networks":
+                        remove_network(engine, entry["Name"])
+                    elif not module.check_mode:
                         engine.call("DELETE", f"/{kind}/{entry['Name']}")
         if "images" in wanted["kinds"]:
             # Newest first: an image goes before the one that it was built on.

@@ -1,0 +1,98 @@
+"""What several hosts say, in one table, and where they differ."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+STATUS = ("host", "service", "version", "health", "restarts", "memory", "started", "container")
+RELEASES = ("host", "release", "state", "released", "by", "image_version", "secrets_generation", "schema")
+AUDIT = ("when", "host", "who", "verb", "from", "to", "outcome", "seconds")
+
+
+def _table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> list[str]:
+    cells = [columns, *(tuple(str(row.get(column, "")) for column in columns) for row in rows)]
+    widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+
+
+def _said(hosts: list[str], variables: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
+    """By host, the registered result `name`; of a host that is away, what SSH said."""
+    return {host: variables[host].get(name) or {} for host in hosts}
+
+
+def away(hosts: list[str], variables: dict[str, Any], name: str) -> dict[str, str]:
+    """Hosts that did not answer the task that registered `name`, and why."""
+    return {host: str(said.get("msg", "")).strip() for host, said in _said(hosts, variables, name).items() if said.get("unreachable")}
+
+
+def drift(statuses: dict[str, dict[str, Any]]) -> list[str]:
+    """Where hosts differ: in the release that they serve, and in the image that a service of one release has."""
+    told = []
+    serving: dict[str, list[str]] = {}
+    images: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for host, status in statuses.items():
+        serving.setdefault(status["version"] or "nothing", []).append(host)
+        for service in status["services"]:
+            images.setdefault((service["service"], service["version"]), {}).setdefault(service["image"], []).append(host)
+    if len(serving) > 1:
+        told.append("; ".join(f"{', '.join(hosts)}: {version}" for version, hosts in sorted(serving.items())))
+    for (service, version), found in images.items():
+        if len(found) > 1:
+            parts = (f"{', '.join(hosts)}: {image.removeprefix('sha256:')[:12]}" for image, hosts in sorted(found.items()))
+            told.append(f"image of {service} {version}: {'; '.join(parts)}")
+    return told
+
+
+def fleet_status(hosts: list[str], variables: dict[str, Any], name: str, form: str = "") -> str:
+    """What runs on each host (memory in MiB, times in UTC), and where they differ; with `form` json one document."""
+    gone = away(hosts, variables, name)
+    statuses = {host: said["status"] for host, said in _said(hosts, variables, name).items() if host not in gone}
+    differ = drift(statuses)
+    if form == "json":
+        return json.dumps({"hosts": statuses, "unreachable": gone, "drift": differ}, indent=2)
+    rows = [
+        service
+        | {
+            "host": host,
+            "memory": f"{service['memory_bytes'] / 1024**2:.0f} MiB",
+            "started": service["started_at"][:19].replace("T", " "),
+        }
+        for host, status in statuses.items()
+        for service in status["services"]
+    ]
+    head = [f"{host}: {status['stack']} {status['version'] or '(no release)'} at {status['url']}" for host, status in statuses.items()]
+    tail = [f"Drift: {line}" for line in differ] + [f"{host} does not answer: {why}" for host, why in gone.items()]
+    return "\n".join([*head, *(_table(STATUS, rows) if rows else ["nothing runs; make up starts it"]), *tail])
+
+
+def fleet_releases(hosts: list[str], variables: dict[str, Any], name: str, form: str = "") -> str:
+    """What can be gone back to on each host."""
+    gone = away(hosts, variables, name)
+    known = {host: said for host, said in _said(hosts, variables, name).items() if host not in gone}
+    if form == "json":
+        kept = {host: {key: said[key] for key in ("current", "pending", "told")} for host, said in known.items()}
+        return json.dumps({"hosts": kept, "unreachable": gone}, indent=2)
+    rows = [row | {"host": host} for host, said in known.items() for row in said["told"]]
+    everywhere = set.intersection(*({row["release"] for row in said["told"]} for said in known.values())) if known else set()
+    tail = [f"On all of them: {', '.join(sorted(everywhere)) or 'none'}", *(f"{host} does not answer: {why}" for host, why in gone.items())]
+    return "\n".join([*_table(RELEASES, rows), *tail])
+
+
+def fleet_audit(hosts: list[str], variables: dict[str, Any], name: str, form: str = "") -> str:
+    """Who did what on all hosts, in the order in which it was done."""
+    gone = away(hosts, variables, name)
+    said = _said(hosts, variables, name)
+    lines = sorted(
+        (line | {"host": host} for host in hosts if host not in gone for line in said[host]["audit"]), key=lambda line: line["when"]
+    )
+    if form == "json":
+        return "\n".join(json.dumps(line) for line in lines)
+    return "\n".join([*_table(AUDIT, lines), *(f"{host} does not answer: {why}" for host, why in gone.items())])
+
+
+class FilterModule:
+    """Filters of the verbs status, releases, audit over several hosts."""
+
+    def filters(self) -> dict[str, object]:
+        return {"fleet_status": fleet_status, "fleet_releases": fleet_releases, "fleet_audit": fleet_audit, "hosts_away": away}
