@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import secrets
 import signal
 import subprocess
 import time
@@ -22,7 +23,9 @@ from traffic import Outcome, Traffic
 ROOT = Path(__file__).resolve().parents[2]
 STACK = os.environ.get("STACK_NAME", "berth")
 STATE = Path("/var/lib") / STACK
-PEOPLE, RATE = 20, 60
+# A name that no earlier run of these tests gave to another content.
+NEXT = f"test-{secrets.token_hex(3)}"
+PEOPLE, RATE = 20, int(os.environ.get("TRAFFIC_RATE", "60"))
 
 
 def verb(name: str, variables: dict[str, Any] | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -48,7 +51,7 @@ def current() -> str:
 
 
 def pair() -> dict[str, dict[str, str]]:
-    """The containers of the pair that run and do not drain: environment by service."""
+    """The containers of the release that serves: environment by name."""
     names = subprocess.run(
         ["docker", "ps", "--filter", f"label=berth.stack={STACK}", "--format", "{{.Names}}"], capture_output=True, text=True, check=True
     ).stdout.split()
@@ -56,13 +59,13 @@ def pair() -> dict[str, dict[str, str]]:
     return {
         c["Name"][1:]: dict(entry.split("=", 1) for entry in c["Config"]["Env"])
         for c in found
-        if c["Config"]["Labels"]["berth.service"] in ("backend", "frontend") and "-draining-" not in c["Name"]
+        if c["Config"]["Labels"]["berth.service"] in ("backend", "frontend") and c["Config"]["Labels"]["berth.version"] == current()
     }
 
 
 def nothing_lost(outcome: Outcome, people: list[User]) -> None:
     assert outcome.failed == [], f"{len(outcome.failed)} of {outcome.sent}: {outcome.failed[:10]}"
-    assert outcome.sent > RATE and outcome.streams > 0
+    assert outcome.sent > RATE and outcome.streams > 0 and outcome.written
     wanted = defaultdict(set)
     for who, title in outcome.written:
         wanted[who].add(title)
@@ -90,18 +93,18 @@ def first() -> str:
 
 
 def test_deploy_rollback_and_deploy_again_lose_nothing(first: str, users: Callable[[int], list[User]]) -> None:
-    done("build", VERSION="test-v2")
+    done("build", VERSION=NEXT)
     people = users(PEOPLE)
     with Traffic(people, RATE).flowing() as outcome:
-        done("deploy", {"backend_image_extra_environment": {"MARK": "two"}, "release_observe": 2}, VERSION="test-v2")
-        assert current() == "test-v2"
+        done("deploy", {"backend_image_extra_environment": {"MARK": "two"}, "release_observe": 2}, VERSION=NEXT)
+        assert current() == NEXT
         assert {env.get("MARK") for name, env in pair().items() if "-backend-" in name} == {"two"}
         done("rollback")
         assert current() == first
         # The old configuration is back with the old release.
         assert {env.get("MARK") for env in pair().values()} == {None}
-        done("rollback", VERSION="test-v2")
-        assert current() == "test-v2"
+        done("rollback", VERSION=NEXT)
+        assert current() == NEXT
         assert {env.get("MARK") for name, env in pair().items() if "-backend-" in name} == {"two"}
     nothing_lost(outcome, people)
     done("rollback", VERSION=first)
@@ -123,7 +126,7 @@ def test_a_release_that_is_broken_gets_no_traffic(how: str, first: str, users: C
     people = users(5)
     before = pair()
     with Traffic(people, 30).flowing() as outcome:
-        said = refused("deploy", variables | {"release_wait": 12}, VERSION="test-v2")
+        said = refused("deploy", variables | {"release_wait": 12}, VERSION=NEXT)
     nothing_lost(outcome, people)
     assert word in said and f"{first} serves on" in said and "last lines of its log" in said
     assert current() == first and pair() == before
@@ -136,7 +139,7 @@ def test_a_release_that_is_not_there_is_refused_with_the_list_of_those_that_are(
     said = refused("rollback", VERSION="nope")
     assert "There is no release nope" in said and first in said
     said = refused("deploy", VERSION="nope")
-    assert "There is no version nope to deploy" in said and "test-v2" in said
+    assert "There is no version nope to deploy" in said and NEXT in said
     assert current() == first and pair() == before
 
 
@@ -158,21 +161,21 @@ def test_a_release_that_dies_after_the_switch_is_switched_back(first: str, users
     people = users(5)
     routes = STATE / "edge/config/Caddyfile"
     with Traffic(people, 30).flowing() as outcome:
-        run = start("deploy", {"release_observe": 15}, VERSION="test-v2")
+        run = start("deploy", {"release_observe": 15}, VERSION=NEXT)
         deadline = time.monotonic() + 240
-        while f"reverse_proxy {STACK}-backend-test-v2:" not in routes.read_text():
+        while f"reverse_proxy {STACK}-backend-{NEXT}:" not in routes.read_text():
             assert run.poll() is None and time.monotonic() < deadline
             time.sleep(0.1)
         time.sleep(2)
         backend = subprocess.run(
-            ["docker", "inspect", f"{STACK}-backend-test-v2", "--format", "{{.State.Pid}}"], capture_output=True, text=True, check=True
+            ["docker", "inspect", f"{STACK}-backend-{NEXT}", "--format", "{{.State.Pid}}"], capture_output=True, text=True, check=True
         ).stdout
         os.kill(int(backend), signal.SIGKILL)  # as a crash: the engine did not ask for it
         said, _ = run.communicate(timeout=120)
-    assert run.returncode != 0 and f"{first} serves again" in said and "test-v2 ended (exit code 137" in said, said
+    assert run.returncode != 0 and f"{first} serves again" in said and f"{NEXT} ended (exit code 137" in said, said
     # What the one that died held at that moment is lost, and nothing else.
     assert len(outcome.failed) <= 10 and all("502" in line or "stream" in line for line in outcome.failed), outcome.failed
-    assert current() == first and all("test-v2" not in name for name in pair())
+    assert current() == first and all(NEXT not in name for name in pair())
 
 
 def test_whoever_kills_a_deploy_leaves_one_release_whole(first: str, users: Callable[[int], list[User]]) -> None:
@@ -180,17 +183,17 @@ def test_whoever_kills_a_deploy_leaves_one_release_whole(first: str, users: Call
     people, moments = users(5), int(os.environ.get("KILLS", "4"))
     with Traffic(people, 20).flowing() as outcome:
         for number in range(moments):
-            run = start("deploy", {"release_observe": 1}, VERSION="test-v2")
+            run = start("deploy", {"release_observe": 1}, VERSION=NEXT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 run.wait(1 + number * 9 / moments + random.random())
             run.kill()
             run.communicate()
             versions = {json.loads(edge(path))["version"] for path in ("/health", "/api/health")}
-            assert versions <= {first, "test-v2"} and len(versions) == 1
+            assert versions <= {first, NEXT} and len(versions) == 1
             done("rollback", VERSION=first)
             assert current() == first
-        done("deploy", {"release_observe": 1}, VERSION="test-v2")
-        assert current() == "test-v2" and not (STATE / "pending.json").exists() and not (STATE / "lock").exists()
+        done("deploy", {"release_observe": 1}, VERSION=NEXT)
+        assert current() == NEXT and not (STATE / "pending.json").exists() and not (STATE / "lock").exists()
         done("rollback", VERSION=first)
     nothing_lost(outcome, people)
 
@@ -206,7 +209,7 @@ def edge(path: str) -> str:
 
 
 def test_of_two_at_once_one_is_told_who_works(first: str) -> None:
-    run = start("deploy", {"release_observe": 10}, VERSION="test-v2")
+    run = start("deploy", {"release_observe": 10}, VERSION=NEXT)
     deadline = time.monotonic() + 60
     while not (STATE / "lock").exists():
         assert run.poll() is None and time.monotonic() < deadline
@@ -214,5 +217,5 @@ def test_of_two_at_once_one_is_told_who_works(first: str) -> None:
     said = refused("rollback")
     assert "has held the lock since" in said and f"process {run.pid}" in said
     run.communicate(timeout=120)
-    assert run.returncode == 0 and current() == "test-v2"
+    assert run.returncode == 0 and current() == NEXT
     done("rollback", VERSION=first)
