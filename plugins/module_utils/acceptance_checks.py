@@ -311,18 +311,23 @@ def container_env_documented(f: Facts) -> Evidence:
 
 @check("source")
 def compose(f: Facts) -> Evidence:
-    """compose.yaml. Passes when it has backend, frontend and database, each with a health check, a user and no published database."""
+    """compose.yaml. Passes when it has backend, frontend and database, each read-only with a user, a health check and a memory limit, and
+    the database is not published."""
     if not f.source:
         raise Unknown("the sources were not looked at")
     found = f.source["compose"]
     require(found, "there is no compose.yaml")
     services = found.get("services") or {}
-    kinds = {
-        kind: next((s for n, s in services.items() if kind in n or kind[:2] == n), None) for kind in ("backend", "frontend", "database")
-    }
-    missing = [kind for kind, service in kinds.items() if service is None]
+    missing = [name for name in ("backend", "frontend", "database") if name not in services]
     require(not missing, f"compose.yaml has no service {', '.join(missing)}")
-    require(not kinds["database"].get("ports"), "compose.yaml publishes the database")
+    soft = [
+        f"{name} has no {key}"
+        for name in ("backend", "frontend", "database")
+        for key in ("user", "healthcheck", "read_only", "mem_limit")
+        if not services[name].get(key)
+    ]
+    require(not soft, f"compose.yaml: {', '.join(soft)}")
+    require(not services["database"].get("ports"), "compose.yaml publishes the database")
     return f"services {', '.join(services)}"
 
 

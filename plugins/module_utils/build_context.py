@@ -6,10 +6,12 @@ Patterns are those of a .dockerignore, https://docs.docker.com/build/concepts/co
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import stat
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,3 +118,26 @@ def describe(paths: list[Path], length: int) -> tuple[str, str, bool]:
     description = git(paths[0], "describe", "--tags", "--always", "--abbrev=7") or revision[:7]
     mark = "-dirty" if dirty else ""
     return re.sub(r"[^A-Za-z0-9_.-]", "-", description)[-(length - len(mark)) :].lstrip(".-") + mark, revision, dirty
+
+
+def origin(source: Path) -> dict[str, str]:
+    """OCI annotations of what is built from `source`: where its repository is, without a user's credentials, and what package.json or
+    pyproject.toml says of its licence. What is not known is not among them."""
+    address = re.sub(r"(?<=://)[^/@]+@", "", git(source, "remote", "get-url", "origin") or "")
+    found = {"source": address if re.match(r"(https?|ssh|git)://|[\w.-]+@[\w.-]+:", address) else "", "licenses": _licence(source)}
+    return {f"org.opencontainers.image.{name}": value for name, value in found.items() if value}
+
+
+def _licence(source: Path) -> str:
+    try:
+        if (source / "package.json").is_file():
+            said = json.loads((source / "package.json").read_text()).get("license")
+        elif (source / "pyproject.toml").is_file():
+            said = tomllib.loads((source / "pyproject.toml").read_text()).get("project", {}).get("license")
+        else:
+            return ""
+    except (OSError, ValueError):
+        return ""
+    said = said.get("text") if isinstance(said, dict) else said
+    # An SPDX expression; a whole text is none.
+    return said if isinstance(said, str) and re.fullmatch(r"[A-Za-z0-9.+() -]{1,80}", said) else ""

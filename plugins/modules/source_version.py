@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.build_context import Ignore, content_hash, describe, git
+from ansible.module_utils.build_context import Ignore, content_hash, describe, git, origin
 from ansible.module_utils.migrations import schema
 
 DOCUMENTATION = r"""
@@ -55,6 +55,7 @@ version: {description: "Git description (marked C(dirty) where the tree is), the
   returned: always, sample: v1.2.0-3-g1a2b3c4-9f8e7d6}
 revision: {description: Full hash of the commit, empty outside git., type: str, returned: always}
 created: {description: "Seconds since 1970 of the commit that last touched each source, by image.", type: dict, returned: always}
+origins: {description: "By image, OCI annotations of where its source is from and its licence.", type: dict, returned: always}
 contents: {description: "SHA-256 of each image's content, by image.", type: dict, returned: always}
 schema: {description: "Heads and revisions of the migrations, see module_utils/migrations.py.", type: dict, returned: always}
 dirty: {description: Whether a source has changes that are not committed., type: bool, returned: always}
@@ -75,6 +76,7 @@ def main() -> None:
     images: dict[str, Any] = module.params["images"]
     contents: dict[str, str] = {}
     created: dict[str, int] = {}
+    origins: dict[str, dict[str, str]] = {}
     for name, image in images.items():
         source, dockerfile = Path(image["source"]), Path(image["dockerfile"])
         if not source.is_dir():
@@ -89,6 +91,7 @@ def main() -> None:
         ignore = Ignore(ignore_file.read_text() if ignore_file.is_file() else "")
         recipe = json.dumps([image.get("args") or {}, image.get("base") or ""], sort_keys=True).encode()
         contents[name] = content_hash(source, ignore, dockerfile.read_bytes(), recipe)
+        origins[name] = origin(source)
         created[name] = int(git(source, "log", "-1", "--format=%ct", "--", ".") or 0)
     pair = module.params["pair"] or sorted(images)
     description, revision, dirty = describe([Path(images[name]["source"]) for name in pair], module.params["length"] - 8)
@@ -98,6 +101,7 @@ def main() -> None:
         version=module.params["version"] or f"{description}-{together[:7]}",
         revision=revision,
         created=created,
+        origins=origins,
         contents=contents,
         dirty=dirty,
         schema=schema(Path(images[module.params["migrations"]]["source"])) if module.params["migrations"] else {},

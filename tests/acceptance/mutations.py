@@ -344,7 +344,8 @@ def completed(facts: Tree) -> Tree:
         found["logs"]["bad"] = []
     full["settings"]["registry"] = "registry.example"
     full["browser"].update(there=True, name="Chromium", errors=[], elements=9)
-    source["compose"] = {"services": {"backend": {}, "frontend": {}, "database": {}}}
+    hard = {"user": "1:1", "healthcheck": {"interval": "10s"}, "read_only": True, "mem_limit": "256m"}
+    source["compose"] = {"services": dict.fromkeys(("backend", "frontend", "database"), hard)}
     source["playbooks"] = sorted({*source["playbooks"], "releases", "rollback"})
     for name, found in source["documents"].items():
         found["broken"] = []

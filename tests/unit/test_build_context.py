@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 
 import pytest
-from build_context import Ignore, content_hash, context_files
+from build_context import Ignore, content_hash, context_files, git, origin
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,34 @@ def test_the_hash_changes_with_what_reaches_the_image_and_with_nothing_else(sour
     assert executable != first
     (source / "app" / "main.py").write_text("print(1)")
     assert content_hash(source, ignore, b"recipe") not in (first, executable)
+
+
+@pytest.mark.parametrize(
+    ("remote", "told"),
+    [
+        ("https://ci:token@example.org/team/app.git", "https://example.org/team/app.git"),
+        ("git@example.org:team/app.git", "git@example.org:team/app.git"),
+        ("/srv/git/app.git", None),
+        (None, None),
+    ],
+)
+def test_where_a_source_is_from_without_credentials(tmp_path, remote, told):
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    if remote:
+        git(tmp_path, "remote", "add", "origin", remote)
+    assert origin(tmp_path).get("org.opencontainers.image.source") == told
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("package.json", json.dumps({"license": "MIT OR Apache-2.0"}), "MIT OR Apache-2.0"),
+        ("package.json", json.dumps({}), None),
+        ("package.json", "{", None),
+        ("pyproject.toml", '[project]\nlicense = {text = "BSD-3-Clause"}\n', "BSD-3-Clause"),
+        ("pyproject.toml", '[project]\nlicense = {file = "LICENSE"}\n', None),
+    ],
+)
+def test_the_licence_that_a_source_names(tmp_path, name, text, told):
+    (tmp_path / name).write_text(text)
+    assert origin(tmp_path).get("org.opencontainers.image.licenses") == told
