@@ -57,7 +57,7 @@ shell: ## A debug shell beside a running container: make shell SERVICE=backend
 
 setup: $(VENV)/.installed $(COLLECTIONS)/.installed ## Make the virtual environment with Ansible and its collections
 
-setup-test: $(VENV)/.installed-test $(VENV)-apps/.installed $(COLLECTIONS)/.installed
+setup-test: $(VENV)/.installed-test $(VENV)-apps/.installed $(VENV)-tls/.installed $(COLLECTIONS)/.installed
 	@bin/install-test-programs
 
 $(VENV)/.installed: requirements.txt
@@ -69,6 +69,12 @@ $(VENV)/.installed: requirements.txt
 $(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
 	@echo "setup: installing the test tools into $(VENV)"
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	@touch $@
+
+$(VENV)-tls/.installed: requirements-tls.txt
+	@test -x $(VENV)-tls/bin/python || $(PYTHON) -m venv $(VENV)-tls
+	@echo "setup: installing sslyze into $(VENV)-tls"
+	@$(VENV)-tls/bin/pip install --quiet --disable-pip-version-check -r requirements-tls.txt
 	@touch $@
 
 # The reference application's own environment; its packages and Ansible's must not meet.

@@ -110,6 +110,14 @@ def _waits(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return waits | dict.fromkeys(groups["after"], dict.fromkeys(groups["pair"], healthy))
 
 
+def _network(network: dict[str, Any]) -> dict[str, Any]:
+    """A network with or without a way out, as module_utils/stack.py makes it."""
+    told: dict[str, Any] = {"internal": bool(network.get("internal"))}
+    if not network.get("way_out", True):
+        told["driver_opts"] = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    return told
+
+
 def as_compose(given: dict[str, Any]) -> dict[str, Any]:
     """The Compose document of a stack.
 
@@ -129,7 +137,7 @@ def as_compose(given: dict[str, Any]) -> dict[str, Any]:
     return {
         "name": f"{stack}-compose",
         "services": services,
-        "networks": {_short(network["name"], stack): {"internal": bool(network.get("internal"))} for network in given["networks"]},
+        "networks": {_short(network["name"], stack): _network(network) for network in given["networks"]},
         "volumes": {name: {} for name in sorted(volumes)},
     }
 

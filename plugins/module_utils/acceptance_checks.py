@@ -877,6 +877,52 @@ def isolation(f: Facts) -> Evidence:
 
 
 @check("stack")
+def reach_table(f: Facts) -> Evidence:
+    """Who reaches whom and the internet: connections tried from inside every container's network. Passes when it is what network_reach
+    (group_vars/all/reach.yml) says, no more and no less.
+    """
+    table = f.settings["reach"]
+
+    def row(service: str) -> str:
+        """A further process of the backend (backend_image_sidecars) is in the backend's networks and counts as it."""
+        return service if service in table else "backend"
+
+    present = {row(c["service"]) for c in f.containers() if c["running"]}
+    told = []
+    for c in f.containers():
+        if not c["running"]:
+            continue
+        if c.get("reaches") is None:
+            raise Unknown(f"the network of {c['name']} cannot be entered: verify as root, on the engine's host")
+        own = row(c["service"])
+        documented = {*table[own]["needs"], *table[own]["neighbours"]} & present
+        found = {row(service) for service in c["reaches"]} - {own}
+        more, less = found - documented, documented - found
+        require(not more, f"{c['name']} reaches {', '.join(sorted(more))}, which network_reach does not name")
+        require(not less, f"{c['name']} does not reach {', '.join(sorted(less))}")
+        require(
+            bool(c["internet"]) == bool(table[own]["internet"]), f"{c['name']} has {'a' if c['internet'] else 'no'} way to the internet"
+        )
+        told.append(f"{c['service']}: {', '.join([*sorted(found), *(['internet'] if c['internet'] else [])]) or 'nobody'}")
+    return "; ".join(told)
+
+
+@check("stack")
+def benchmark(f: Facts) -> Evidence:
+    """Section 5 of the CIS Docker Benchmark 1.6 for every container. Passes when no recommendation is left out but those that are accepted,
+    with their reasons, in docs/security.md, and AppArmor where the kernel has none.
+    """
+    kernel = {} if f.part("engine").get("apparmor") else {"5.2": "no AppArmor"}
+    for c in f.containers():
+        accepted = {**kernel, **f.settings["benchmark_accepted"].get("all", {}), **f.settings["benchmark_accepted"].get(c["service"], {})}
+        found = {number: wanted for number, wanted in c["benchmark"]["warnings"].items() if number not in accepted}
+        require(not found, f"{c['name']} lacks {', '.join(f'{wanted} ({number})' for number, wanted in found.items())}")
+    accepted = sorted({number for c in f.containers() for number in c["benchmark"]["warnings"]})
+    scores = ", ".join(f"{c['service']} {c['benchmark']['score']}" for c in f.containers())
+    return f"accepted: {', '.join(accepted) or 'none'}; scores: {scores}"
+
+
+@check("stack")
 def reach(f: Facts, argument: str) -> Evidence:
     """Connections opened inside a container to its neighbours ({}). Passes when each is accepted."""
     service, _, names = argument.partition(":")

@@ -25,7 +25,19 @@ from ansible.module_utils.app_client import Broken, Browser
 
 Evidence = str | tuple[str, dict[str, Any]]
 # What the reference application's methods need in a body; other operations are asked without a token only.
-SECURITY_HEADERS = ("strict-transport-security", "x-content-type-options", "content-security-policy", "referrer-policy")
+# OWASP's list (Secure Headers Project), and what tells a stranger what an answer was made with.
+SECURITY_HEADERS = (
+    "strict-transport-security",
+    "content-security-policy",
+    "x-content-type-options",
+    "x-frame-options",
+    "referrer-policy",
+    "permissions-policy",
+    "cross-origin-opener-policy",
+    "cross-origin-resource-policy",
+    "x-permitted-cross-domain-policies",
+)
+TELL_TALE = ("server", "x-powered-by")
 
 
 def encoded(data: bytes) -> str:
@@ -134,11 +146,14 @@ class Probes:
         )
 
     def headers(self) -> Evidence:
-        headers = {name.lower(): value for name, value in self.web("GET", "/")[1].items()}
-        missing = [name for name in SECURITY_HEADERS if name not in headers]
-        if missing:
-            raise Broken(f"/ lacks {', '.join(missing)}")
-        return ", ".join(SECURITY_HEADERS)
+        paths = ("/", "/health", "/api/tasks", "/nothing-is-here", "/metrics")
+        for path in paths:
+            headers = {name.lower() for name in self.web("GET", path, expect=None)[1]}
+            if missing := [name for name in SECURITY_HEADERS if name not in headers]:
+                raise Broken(f"{path} lacks {', '.join(missing)}")
+            if told := [name for name in TELL_TALE if name in headers]:
+                raise Broken(f"{path} says {', '.join(told)}")
+        return f"{len(SECURITY_HEADERS)} headers at each of {', '.join(paths)}"
 
     # --- the API ------------------------------------------------------------------------------------------------------
 

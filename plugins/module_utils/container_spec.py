@@ -3,8 +3,8 @@ what differs between such a body and what the engine runs. Pure functions: no en
 
 Keys of a service (all but `name` and `image` optional; https://github.com/compose-spec/compose-spec/blob/main/05-services.md):
 name, image, command, entrypoint, user, environment {NAME: value}, labels {name: value}, read_only, tmpfs [path[:options]],
-cap_add, cap_drop, security_opt, mem_limit (bytes, or with k, m, g), memswap_limit, cpus (cores), pids_limit, restart, networks
-[{name, aliases}], mounts [{type, source, target, read_only}], ports [{host_ip, published, target}], healthcheck {test,
+cap_add, cap_drop, security_opt, mem_limit (bytes, or with k, m, g), memswap_limit, cpus (cores), cpu_shares, pids_limit, restart,
+networks [{name, aliases}], mounts [{type, source, target, read_only}], ports [{host_ip, published, target}], healthcheck {test,
 interval, timeout, start_period, start_interval (seconds), retries}, logging {driver, options}, ulimits {name: {soft, hard}},
 stop_grace_period (seconds), init, extra_hosts, shm_size.
 """
@@ -18,12 +18,12 @@ UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 KNOWN = frozenset(
     {
         "name", "image", "command", "entrypoint", "user", "environment", "labels", "read_only", "tmpfs", "cap_add", "cap_drop",
-        "security_opt", "mem_limit", "memswap_limit", "cpus", "pids_limit", "restart", "networks", "mounts", "ports", "healthcheck",
-        "logging", "ulimits", "stop_grace_period", "init", "extra_hosts", "shm_size",
+        "security_opt", "mem_limit", "memswap_limit", "cpus", "cpu_shares", "pids_limit", "restart", "networks", "mounts", "ports",
+        "healthcheck", "logging", "ulimits", "stop_grace_period", "init", "extra_hosts", "shm_size",
     }
 )  # fmt: skip
 # What the engine changes on a running container (POST /containers/{id}/update); everything else needs a new one.
-UPDATABLE = ("Memory", "MemorySwap", "NanoCpus", "PidsLimit", "RestartPolicy")
+UPDATABLE = ("Memory", "MemorySwap", "NanoCpus", "CpuShares", "PidsLimit", "RestartPolicy")
 
 
 class SpecError(ValueError):
@@ -114,6 +114,7 @@ def container_body(spec: dict[str, Any], image: dict[str, Any]) -> dict[str, Any
             "Memory": memory,
             "MemorySwap": size(spec["memswap_limit"]) if "memswap_limit" in spec else memory,
             "NanoCpus": int(float(spec.get("cpus") or 0) * NANO),
+            "CpuShares": int(spec.get("cpu_shares") or 0),
             "PidsLimit": int(spec.get("pids_limit") or 0),
             "RestartPolicy": _restart(spec.get("restart", "no")),
             "Mounts": sorted((_mount(m) for m in spec.get("mounts") or []), key=lambda m: m["Target"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -38,11 +39,14 @@ class Stack:
 
     def network(self, spec: dict[str, Any]) -> None:
         name = spec["name"]
+        options = spec.get("options") or {}
+        if not spec.get("way_out", True):
+            options = options | {"com.docker.network.bridge.enable_ip_masquerade": "false"}
         wanted = {
             "Driver": spec.get("driver", "bridge"),
             "Internal": bool(spec.get("internal", False)),
             "Attachable": bool(spec.get("attachable", False)),
-            "Options": {k: str(v) for k, v in (spec.get("options") or {}).items()},
+            "Options": {k: str(v) for k, v in options.items()},
             "Labels": self.labels | (spec.get("labels") or {}),
         }
         actual = self.engine.find(f"/networks/{name}")
@@ -53,13 +57,25 @@ class Stack:
             if not changed:
                 return
             if self.did(f"replace network {name} ({', '.join(changed)} differ)", name, *_pretty(changed)):
-                for container in actual.get("Containers") or {}:
-                    self.engine.call("POST", f"/networks/{name}/disconnect", body={"Container": container, "Force": True})
-                self.engine.call("DELETE", f"/networks/{name}")
-        elif not self.did(f"create network {name}", name, "", "present\n"):
-            return
-        if not self.check:
+                self._replace_network(name, wanted, list(actual.get("Containers") or {}))
+        elif self.did(f"create network {name}", name, "", "present\n"):
             self.engine.call("POST", "/networks/create", body={"Name": name, **wanted})
+
+    def _replace_network(self, name: str, wanted: dict[str, Any], containers: list[str]) -> None:
+        """A network of the same name and another kind, its containers on it again within the second."""
+        inspected = {container: self.engine.call("GET", f"/containers/{container}/json") for container in containers}
+        for container in containers:
+            self.engine.call("POST", f"/networks/{name}/disconnect", body={"Container": container, "Force": True})
+        self.engine.call("DELETE", f"/networks/{name}")
+        self.engine.call("POST", "/networks/create", body={"Name": name, **wanted})
+        for container, actual in inspected.items():
+            aliases = actual["NetworkSettings"]["Networks"][name].get("Aliases") or []
+            try:
+                self._join(name, container, {"Aliases": [alias for alias in aliases if alias != container[:12]]})
+            except EngineError:
+                # Half joined is not joined: when its turn comes, the container is made anew (see _networks).
+                with contextlib.suppress(EngineError):
+                    self.engine.call("POST", f"/networks/{name}/disconnect", body={"Container": container, "Force": True})
 
     def volume(self, spec: dict[str, Any]) -> None:
         name = spec["name"]
@@ -110,10 +126,16 @@ class Stack:
         if self.did(
             f"connect container {name} to {', '.join(join) or 'its networks only'}", name, f"leave {leave}\n", f"join {sorted(join)}\n"
         ):
-            for network in leave:
-                self.engine.call("POST", f"/networks/{network}/disconnect", body={"Container": name, "Force": True})
-            for network, settings in join.items():
-                self._join(network, name, settings)
+            try:
+                for network in leave:
+                    self.engine.call("POST", f"/networks/{network}/disconnect", body={"Container": name, "Force": True})
+                for network, settings in join.items():
+                    self._join(network, name, settings)
+            except EngineError as error:
+                # An engine that was restarted under a container has forgotten its interfaces, and leaves half of a change behind.
+                self.did(f"replace container {name} (the engine cannot change its networks: {error})")
+                self._remove(name, actual)
+                self._create(name, body)
 
     def _state(self, name: str, actual: dict[str, Any]) -> None:
         state = actual["State"]

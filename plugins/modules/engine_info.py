@@ -44,6 +44,7 @@ RETURN = r"""
 running: {description: Whether an engine answers., type: bool, returned: always}
 version: {description: The engine's version., type: str, returned: when running, sample: 26.1.5}
 api_version: {description: Highest API version that it speaks., type: str, returned: when running}
+containers: {description: How many containers run., type: int, returned: when running}
 error: {description: Why it does not answer., type: str, returned: when not running}
 address: {description: Where it was asked., type: str, returned: always, sample: unix:///var/run/docker.sock}
 elsewhere: {description: Whether that is not where an engine that is installed here would listen., type: bool, returned: always}
@@ -97,7 +98,8 @@ def main() -> None:
     tools = {"cli": shutil.which("docker") or "", "daemon": shutil.which("dockerd") or "", "buildx": _buildx(), **address}
     tools |= {"managed": os.path.exists(module.params["marker"]), "configuration": _configuration(Path(module.params["configuration"]))}
     if found:
-        module.exit_json(running=True, version=found["Version"], api_version=found["ApiVersion"], **tools)
+        containers = len(engine.call("GET", "/containers/json"))
+        module.exit_json(running=True, containers=containers, version=found["Version"], api_version=found["ApiVersion"], **tools)
     module.exit_json(running=False, error=last["error"], **tools)
 
 

@@ -16,8 +16,10 @@ from typing import Any
 
 from ansible.module_utils.backups import Backups
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.cis_docker import score, warnings
 from ansible.module_utils.engine import Engine, EngineError
 from ansible.module_utils.image_scan import SCANNER, history_hits, hits, scan, setting_hits
+from ansible.module_utils.netns import reached
 from ansible.module_utils.releases import Store
 
 DOCUMENTATION = r"""
@@ -117,12 +119,18 @@ class Gatherer:
         listed = self.engine.listing("containers", labels)
         with ThreadPoolExecutor(max_workers=8) as pool:
             containers = sorted(pool.map(self.container, listed), key=lambda c: c["name"])
-        version = self.engine.call("GET", "/version")
+        version, info = self.engine.call("GET", "/version"), self.engine.call("GET", "/info")
         networks = [self.network(entry) for entry in self.engine.listing("networks", labels)]
+        self.reach(containers, {network["name"] for network in networks if network["way_out"]})
         facts = {
             "gathered": time.time(),
             "host": {"cores": os.cpu_count(), "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")},
-            "engine": {"version": version["Version"], "api": version["ApiVersion"], "kernel": version.get("KernelVersion", "")},
+            "engine": {
+                "version": version["Version"],
+                "api": version["ApiVersion"],
+                "kernel": version.get("KernelVersion", ""),
+                "apparmor": any("apparmor" in option for option in info.get("SecurityOptions") or []),
+            },
             "containers": containers,
             "networks": networks,
             "volumes": [{"name": v["Name"], "labels": v.get("Labels") or {}} for v in self.engine.listing("volumes", labels)],
@@ -185,6 +193,9 @@ class Gatherer:
             "entrypoint": config.get("Entrypoint") or [],
             "command": config.get("Cmd") or [],
             "labels": config.get("Labels") or {},
+            "pid": state["Pid"],
+            "addresses": [n["IPAddress"] for n in actual["NetworkSettings"]["Networks"].values() if n.get("IPAddress")],
+            "benchmark": {"warnings": warnings(actual), "score": score(warnings(actual))},
             "stop_seconds": config.get("StopTimeout") or 10,
             "health": health.get("Status", "none"),
             "health_test": (config.get("Healthcheck") or {}).get("Test") or [],
@@ -220,6 +231,21 @@ class Gatherer:
         if service == "frontend":
             told["asked"] = self.ask(identity, ["node", "-e", ASK_NODE, "database:5432", "backend:8000"])
         return told
+
+    def reach(self, containers: list[dict[str, Any]], ways_out: set[str]) -> None:
+        """Tell of each running container which services it reaches, tried from inside it, and whether it has a way to the internet."""
+        running = [c for c in containers if c["running"]]
+        listening = {
+            (address, int(port.partition("/")[0])): c["service"] for c in running for address in c["addresses"] for port in c["exposed"]
+        }
+
+        def tell(c: dict[str, Any]) -> None:
+            found = reached(c["pid"], [target for target, service in listening.items() if service != c["service"]])
+            c["reaches"] = None if found is None else sorted({listening[target] for target in found})
+            c["internet"] = bool(ways_out & set(c["networks"])) if c["default_route"] else c["default_route"]
+
+        with ThreadPoolExecutor(max_workers=8) as pool:
+            list(pool.map(tell, running))
 
     def default_route(self, pid: int) -> bool | None:
         """Whether a packet finds a way out of the container; None where the host does not let us see."""
@@ -276,7 +302,15 @@ class Gatherer:
         }
 
     def network(self, listed: dict[str, Any]) -> dict[str, Any]:
-        return {"name": listed["Name"], "internal": listed["Internal"], "driver": listed["Driver"], "labels": listed.get("Labels") or {}}
+        # What leaves a bridge without masquerading has an address that nobody outside can answer.
+        masquerades = (listed.get("Options") or {}).get("com.docker.network.bridge.enable_ip_masquerade") != "false"
+        return {
+            "name": listed["Name"],
+            "internal": listed["Internal"],
+            "way_out": not listed["Internal"] and masquerades,
+            "driver": listed["Driver"],
+            "labels": listed.get("Labels") or {},
+        }
 
     # --- the database -------------------------------------------------------------------------------------------------
 

@@ -25,7 +25,9 @@ options:
     type: dict
     required: true
   networks:
-    description: "Networks: C(name), C(internal) (no way out), C(driver), C(labels), C(options)."
+    description: >-
+      Networks: C(name), C(internal) (no way out, nothing published), C(way_out) (false: published ports only), C(driver), C(labels),
+      C(options).
     type: list
     elements: dict
     default: []

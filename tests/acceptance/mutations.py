@@ -256,6 +256,8 @@ MUTATIONS: list[Mutation] = [
     Mutation("image_size frontend", "the frontend's image has 130 MB", _bigger(FRONTEND, 130_000_000)),
     Mutation("init", "the frontend starts without dumb-init", set_in("container:frontend/entrypoint", ["node"])),
     Mutation("isolation", "the edge is put into the database's network", _swapped_edge),
+    Mutation("reach_table", "the edge is put where it reaches the database", lambda f: container(f, "edge")["reaches"].append("database")),
+    Mutation("benchmark", "the model has no CPU shares", lambda f: container(f, "model")["benchmark"]["warnings"].update({"5.12": "CPU shares"})),
     *(Mutation(f"latency {name}", f"answers ({name}) take 10 s", _latency(name)) for name in ("page", "health", "tasks")),
     *(Mutation(f"layers {s}", f"the {s}'s image has nine layers more", _many_layers(s)) for s in (BACKEND, FRONTEND)),
     Mutation("libraries fastapi,uvicorn", "fastapi is not installed", set_in("container:backend/asked/libraries/fastapi", "")),

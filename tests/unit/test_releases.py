@@ -168,6 +168,7 @@ def test_the_release_before_is_tried_where_the_new_one_refuses() -> None:
     edge["upstreams"] = {"backend": "s-backend-v2:8000", "frontend": "s-frontend-v2:3000"}  # type: ignore[assignment]
     text = routes(edge, {"backend": "s-backend-v1:8000", "frontend": "s-frontend-v1:3000"})
     assert "reverse_proxy s-backend-v2:8000 s-backend-v1:8000 {" in text
+    assert text.count("fail_duration") == 2, "of two upstreams the one that refuses is passed over for a while; a single one never is"
     assert "reverse_proxy s-frontend-v2:3000 s-frontend-v1:3000 {" in text
     assert routes(edge, None) == edge["caddyfile"] == routes(edge, edge["upstreams"])  # type: ignore[arg-type]
 

@@ -85,7 +85,10 @@ class Observe:
         self.metrics.requests.labels(method, route, str(status)).inc()
         self.metrics.duration.labels(method, route).observe(seconds)
         level = logging.DEBUG if (method, route) in PROBES and status < 500 else logging.INFO
+        client = scope.get("client")
         fields = {
+            # As the edge says; UVICORN_PROXY_HEADERS and FORWARDED_ALLOW_IPS have put it here.
+            "client": client[0] if client else None,
             "method": method,
             "route": route,
             # 0: the client went away before there was an answer.

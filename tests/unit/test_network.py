@@ -1,0 +1,242 @@
+"""What a container reaches, the benchmark's reading of a container, and the tables that say so."""
+
+from __future__ import annotations
+
+import copy
+import os
+import re
+import socket
+
+import pytest
+import yaml
+from acceptance_checks import CHECKS, Facts, Fail, Unknown
+from cis_docker import MANUAL, RECOMMENDATIONS, score, warnings
+from conftest import ROOT
+from engine import EngineError
+from netns import accepted, reached
+from stack import Stack
+
+REACH = yaml.safe_load((ROOT / "group_vars/all/reach.yml").read_text())["network_reach"]
+HARDENED = {
+    "AppArmorProfile": "docker-default",
+    "Path": "healthcheck",
+    "Config": {"Cmd": ["serve"]},
+    "State": {"Health": {"Status": "healthy"}},
+    "Mounts": [{"Source": "/var/lib/berth/secrets/1/x", "RW": False, "Propagation": "rprivate"}],
+    "NetworkSettings": {"Networks": {"berth-app": {}}},
+    "HostConfig": {
+        "SecurityOpt": ["no-new-privileges"],
+        "Memory": 1,
+        "CpuShares": 1024,
+        "PidsLimit": 10,
+        "ReadonlyRootfs": True,
+        "RestartPolicy": {"Name": "unless-stopped", "MaximumRetryCount": 0},
+        "NetworkMode": "berth-app",
+        "Ulimits": [{"Name": "core"}, {"Name": "nofile"}],
+    },
+}
+
+
+def changed(path: str, value: object) -> dict:
+    """HARDENED with one value set, by a path of keys."""
+    container = copy.deepcopy(HARDENED)
+    *parts, last = path.split("/")
+    at = container
+    for part in parts:
+        at = at[part]
+    at[last] = value
+    return container
+
+
+def test_a_hardened_container_follows_every_recommendation():
+    assert warnings(HARDENED) == {}
+    assert score({}) == len(RECOMMENDATIONS) - len(MANUAL)
+
+
+BROKEN = [
+    ("5.2", "AppArmorProfile", "unconfined"),
+    ("5.3", "HostConfig/SecurityOpt", None),
+    ("5.4", "HostConfig/CapAdd", ["NET_ADMIN"]),
+    ("5.5", "HostConfig/Privileged", True),
+    ("5.6", "Mounts", [{"Source": "/etc", "RW": True}]),
+    ("5.7", "Config/Cmd", ["/usr/sbin/sshd"]),
+    ("5.8", "HostConfig/PortBindings", {"443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "443"}]}),
+    ("5.9", "HostConfig/PortBindings", {"443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8443"}]}),
+    ("5.10", "HostConfig/NetworkMode", "host"),
+    ("5.11", "HostConfig/Memory", 0),
+    ("5.12", "HostConfig/CpuShares", 0),
+    ("5.13", "HostConfig/ReadonlyRootfs", False),
+    ("5.14", "HostConfig/PortBindings", {"443/tcp": [{"HostIp": "", "HostPort": "8443"}]}),
+    ("5.15", "HostConfig/RestartPolicy", {"Name": "on-failure", "MaximumRetryCount": 50}),
+    ("5.16", "HostConfig/PidMode", "host"),
+    ("5.17", "HostConfig/IpcMode", "host"),
+    ("5.18", "HostConfig/Devices", [{"PathOnHost": "/dev/sda"}]),
+    ("5.19", "HostConfig/Ulimits", [{"Name": "nofile"}]),
+    ("5.20", "Mounts", [{"Source": "/srv", "Propagation": "rshared"}]),
+    ("5.21", "HostConfig/UTSMode", "host"),
+    ("5.22", "HostConfig/SecurityOpt", ["no-new-privileges", "seccomp=unconfined"]),
+    ("5.25", "HostConfig/CgroupParent", "/other"),
+    ("5.26", "HostConfig/SecurityOpt", ["seccomp=builtin"]),
+    ("5.27", "State/Health", {"Status": "unhealthy"}),
+    ("5.29", "HostConfig/PidsLimit", 0),
+    ("5.30", "NetworkSettings/Networks", {"bridge": {}}),
+    ("5.31", "HostConfig/UsernsMode", "host"),
+    ("5.32", "Mounts", [{"Source": "/var/run/docker.sock", "RW": False}]),
+]
+
+
+def test_every_recommendation_has_a_container_that_does_not_follow_it():
+    assert [number for number, _, _ in BROKEN] == list(RECOMMENDATIONS)
+
+
+@pytest.mark.parametrize(("number", "path", "value"), BROKEN, ids=[number for number, _, _ in BROKEN])
+def test_a_recommendation_is_missed(number, path, value):
+    found = warnings(changed(path, value))
+    assert number in found
+    together = [{"5.8", "5.9"}, {"5.9", "5.14"}, {"5.3", "5.26"}]  # a published port, and no security option, are seen by two
+    assert set(found) == {number} or set(found) in together
+    lost = 0 if number in MANUAL else 2
+    assert score({number: ""}) == score({}) - lost
+
+
+def test_connections_are_told_from_refusals():
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        open_port, closed_port = server.getsockname()[1], other.getsockname()[1]
+        assert accepted([("127.0.0.1", open_port), ("127.0.0.1", closed_port)], 1) == {("127.0.0.1", open_port)}
+
+
+def test_a_network_that_cannot_be_entered_is_not_an_empty_one():
+    assert reached(2**22 + 1, [("127.0.0.1", 1)]) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="entering a network namespace needs root")
+def test_a_connection_is_tried_inside_the_namespace_of_a_process():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target = ("127.0.0.1", server.getsockname()[1])
+        assert reached(os.getpid(), [target]) == {target}
+
+
+def judged(name: str, containers: list[dict], **settings: object) -> str:
+    return CHECKS[name](Facts({"stack": {"containers": containers, "engine": {}}, "settings": settings}))
+
+
+def edge(**more: object) -> dict:
+    return {"name": "s-edge", "service": "edge", "running": True, "reaches": [], "internet": False, **more}
+
+
+TABLE = {service: {"needs": [], "neighbours": [], "internet": False} for service in ("edge", "backend")}
+
+
+def test_the_table_is_compared_both_ways():
+    backend = edge(name="s-backend", service="backend")
+    assert "edge: nobody" in judged("reach_table", [edge(), backend], reach=TABLE)
+    with pytest.raises(Fail, match="s-edge reaches backend, which network_reach does not name"):
+        judged("reach_table", [edge(reaches=["backend"]), backend], reach=TABLE)
+    with pytest.raises(Fail, match="s-edge does not reach backend"):
+        judged("reach_table", [edge(), backend], reach=TABLE | {"edge": TABLE["edge"] | {"needs": ["backend"]}})
+    with pytest.raises(Fail, match="a way to the internet"):
+        judged("reach_table", [edge(internet=True)], reach=TABLE)
+    with pytest.raises(Unknown, match="cannot be entered"):
+        judged("reach_table", [edge(reaches=None)], reach=TABLE)
+
+
+def test_a_further_process_of_the_backend_counts_as_the_backend():
+    worker = edge(name="s-worker", service="worker")
+    assert "worker: nobody" in judged("reach_table", [edge(name="b", service="backend", reaches=["worker"]), worker], reach=TABLE)
+    with pytest.raises(Fail, match="s-worker reaches edge"):
+        judged("reach_table", [edge(), edge(name="s-worker", service="worker", reaches=["edge"])], reach=TABLE)
+
+
+def test_the_kernel_excuses_apparmor_and_nothing_else():
+    found = {"warnings": {"5.2": "an AppArmor profile"}, "score": 22}
+    assert judged("benchmark", [edge(benchmark=found)], benchmark_accepted={})
+    facts = Facts({"stack": {"containers": [edge(benchmark=found)], "engine": {"apparmor": True}}, "settings": {"benchmark_accepted": {}}})
+    with pytest.raises(Fail, match="lacks an AppArmor profile"):
+        CHECKS["benchmark"](facts)
+    with pytest.raises(Fail, match=r"lacks no port published \(5.9\)"):
+        judged("benchmark", [edge(benchmark={"warnings": {"5.9": "no port published"}, "score": 24})], benchmark_accepted={})
+
+
+def test_the_documented_table_is_the_one_that_is_checked():
+    text = (ROOT / "docs/security.md").read_text()
+    rows = {cells[0]: cells[1:] for line in text.splitlines() if (cells := re.findall(r"\| ([^|]*?) (?=\|)", line)) and cells[0] in REACH}
+    assert set(rows) == set(REACH)
+    for service, row in REACH.items():
+        needs, neighbours, internet = rows[service]
+        assert [name for name in needs.split(", ") if name != "-"] == row["needs"]
+        assert [name for name in neighbours.split(", ") if name != "-"] == row["neighbours"]
+        assert (internet == "no") == (row["internet"] is False)
+
+
+class NoNetworks:
+    """An engine that has none, and keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[dict] = []
+
+    def find(self, path: str) -> None:
+        return None
+
+    def call(self, method: str, path: str, body: dict) -> None:
+        self.told.append(body)
+
+
+def test_a_network_without_a_way_out_does_not_masquerade():
+    engine = NoNetworks()
+    stack = Stack(engine, {}, False)
+    stack.network({"name": "in", "way_out": False})
+    stack.network({"name": "out"})
+    assert [body["Options"] for body in engine.told] == [{"com.docker.network.bridge.enable_ip_masquerade": "false"}, {}]
+
+
+class Forgetful:
+    """An engine that was restarted under its containers: it cannot join one of them to a network."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def call(self, method: str, path: str, query: dict | None = None, body: dict | None = None, timeout: float = 0) -> None:
+        self.calls.append(f"{method} {path}")
+        if path.endswith("/connect"):
+            raise EngineError(500, "error renaming interface")
+
+
+def test_a_container_whose_networks_cannot_be_changed_is_made_anew():
+    engine = Forgetful()
+    stack = Stack(engine, {}, False)
+    body = {"NetworkingConfig": {"EndpointsConfig": {"new": {"Aliases": []}}}}
+    actual = {"Id": "1" * 64, "Name": "/s-model", "NetworkSettings": {"Networks": {"old": {"EndpointID": "e"}}}, "State": {"Running": True}}
+    stack._networks("s-model", body, actual)
+    assert engine.calls[-4:] == [
+        "POST /containers/s-model/stop",
+        "DELETE /containers/s-model",
+        "POST /containers/create",
+        "POST /containers/s-model/start",
+    ]
+    assert "replace container s-model" in stack.actions[-1]
+
+
+class Swapped:
+    """An engine with one network that has one container on it."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, str, dict | None]] = []
+
+    def find(self, path: str) -> dict:
+        return {"Name": "n", "Driver": "bridge", "Internal": True, "Options": {}, "Labels": {}, "Containers": {"c" * 64: {}}}
+
+    def call(self, method: str, path: str, query: dict | None = None, body: dict | None = None, timeout: float = 0) -> dict:
+        self.calls.append((method, path, body))
+        return {"NetworkSettings": {"Networks": {"n": {"Aliases": ["edge", "c" * 12]}}}}
+
+
+def test_a_network_of_another_kind_has_its_containers_on_it_again():
+    engine = Swapped()
+    Stack(engine, {}, False).network({"name": "n", "way_out": False})
+    method, path, body = engine.calls[-1]
+    assert (method, path) == ("POST", "/networks/n/connect")
+    assert body == {"Container": "c" * 64, "EndpointConfig": {"Aliases": ["edge"]}}
+    engine.calls.clear()
+    Stack(engine, {}, True).network({"name": "n", "way_out": False})
+    assert engine.calls == [], "a check changes nothing"
