@@ -54,6 +54,8 @@ test("from signing up to signing out", async ({ page, account, monitor, picture 
     await expect(answer.locator("summary")).toContainText("add_task");
     await answer.locator("summary").click();
     await expect(answer.locator("pre").first()).toContainText("buy milk");
+    const [inside, all] = await answer.evaluate((message) => [message.clientWidth, message.scrollWidth]);
+    expect(all, "an open tool call is as wide as its message").toBeLessThanOrEqual(inside);
     await answer.locator("summary").click();
     await workspace.ask("list my tasks");
     await picture("chat");
