@@ -13,7 +13,7 @@ options = -i $(INVENTORY) $(if $(LIMIT),--limit '$(LIMIT):builders') $(ARGS)
 VERBS := up build deploy rollback scale maintenance releases backup backups restore verify stress check-images push pull save load status logs audit unlock down destroy
 VERBS += compose advise
 
-.PHONY: help setup setup-test lint test unit mutate apps live molecule rig rig-destroy sources shell $(VERBS)
+.PHONY: help setup setup-test lint test test-all unit mutate apps live molecule rig rig-destroy sources shell $(VERBS)
 
 help: ## List the words
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,8 +89,11 @@ $(COLLECTIONS)/.installed: requirements.yml bin/install-collections | $(VENV)/.i
 	@$(VENV)/bin/python bin/install-collections $(COLLECTIONS)
 	@touch $@
 
-test: setup-test ## All tests: lint, plugins, the application alone, Molecule, the application behind its edge in a browser
+test: setup-test ## Lint, plugins, the application alone, two Molecule scenarios, the application behind its edge in a browser
 	@bin/test
+
+test-all: setup-test ## All that test does, every Molecule scenario and six pairs of outside sources: for a night
+	@bin/test long
 
 mutate: setup-test ## Prove on a running stack that the acceptance criteria can fail; writes the tables of docs/acceptance.md
 	@$(VENV)/bin/python bin/mutate $(M)
