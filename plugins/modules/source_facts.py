@@ -191,6 +191,7 @@ def main() -> None:
     documents = [
         "README.md",
         "docs/deployment.md",
+        "docs/rollback.md",
         "docs/troubleshooting.md",
         "docs/environment.md",
         "docs/architecture.md",

@@ -230,13 +230,14 @@ MUTATIONS: list[Mutation] = [
     *(Mutation(f"document {name}", f"{name} links to a file that is not there", lambda f, n=name: f["source"]["documents"][n]["broken"].append("gone.md"), also)
       for name, also in (
           ("README.md", {"document_tells README.md:make_up,image,verify", "document_tells README.md:read-only,capabilities,secrets"}),
-          ("docs/deployment.md", {"document_tells docs/deployment.md:by_hand,ansible-playbook", "document_tells docs/deployment.md:rollback"}),
+          ("docs/deployment.md", {"document_tells docs/deployment.md:by_hand,ansible-playbook"}),
+          ("docs/rollback.md", {"document_tells docs/rollback.md:make_rollback,make_releases"}),
           ("docs/troubleshooting.md", set()))),
     Mutation("document_tells README.md:make_up,image,verify", "the README says nothing of make up", _text("README.md", "make up")),
     Mutation("document_tells README.md:read-only,capabilities,secrets", "the README says nothing of capabilities", _text("README.md", "capabilities")),
     Mutation("document_tells docs/architecture.md:networks,secrets", "the architecture says nothing of networks", _text("docs/architecture.md", "networks")),
     Mutation("document_tells docs/deployment.md:by_hand,ansible-playbook", "the way without make is not told", _text("docs/deployment.md", "by hand")),
-    Mutation("document_tells docs/deployment.md:rollback", "rolling back is not told", _text("docs/deployment.md", "rollback")),
+    Mutation("document_tells docs/rollback.md:make_rollback,make_releases", "rolling back is not told", _text("docs/rollback.md", "make rollback")),
     Mutation("entrypoint backend:uvicorn", "the backend starts gunicorn", set_in("image:backend/entrypoint", ["gunicorn"])),
     Mutation("entrypoint frontend:server.js|next-server", "the frontend starts next dev", set_in("image:frontend/command", ["dev"])),
     Mutation("env_documented", "a playbook reads an undocumented variable", lambda f: f["source"]["environment"]["read"].append("SECRET_SWITCH")),
@@ -322,7 +323,7 @@ MUTATIONS: list[Mutation] = [
     Mutation("tool_used", "the chat called a tool that the MCP server does not list", lambda f: step(f, "chat")["figures"].update(tools=["add_note"])),
     *(Mutation(f"user {s}", f"the {s}'s image names no user", set_in(f"image:{s}/user", "")) for s in (BACKEND, FRONTEND)),
     Mutation("users", "the edge has the capability NET_ADMIN", set_in("container:edge/cap_add", ["NET_ADMIN"])),
-    *(Mutation(f"verb {v}", f"playbooks/{v}.yml is deleted", lambda f, v=v: f["source"]["playbooks"].remove(v)) for v in ("releases", "rollback")),
+    *(Mutation(f"verb {v}", f"playbooks/{v}.yml is deleted", lambda f, v=v: f["source"]["playbooks"].remove(v)) for v in ("backup", "releases", "restore", "rollback")),
     Mutation("version_served", "/health tells another version", lambda f: step(f, "health")["figures"].update(version="other")),
     Mutation("volumes", "the database's data is in no volume", set_in("container:database/mounts", [])),
     Mutation("vulnerabilities", "a Debian package of the backend has an update outstanding",
@@ -348,10 +349,8 @@ def completed(facts: Tree) -> Tree:
     full["browser"].update(there=True, name="Chromium", errors=[], elements=9)
     hard = {"user": "1:1", "healthcheck": {"interval": "10s"}, "read_only": True, "mem_limit": "256m"}
     source["compose"] = {"services": dict.fromkeys(("backend", "frontend", "database"), hard)}
-    source["playbooks"] = sorted({*source["playbooks"], "releases", "rollback"})
-    for name, found in source["documents"].items():
+    for found in source["documents"].values():
         found["broken"] = []
-        found["text"] += " rollback" if name == "docs/deployment.md" else ""
     source["advice"] = {"tasks": [{"task": t, "source": "docker-ai", "outcome": "kept"} for t in
                                   ("builds", "dockerfiles", "performance", "security", "size", "validation")]}  # fmt: skip
     scans = [{"id": name, "status": "pass", "evidence": "nothing"} for name in ("debian", "javascript", "secrets")]
