@@ -48,6 +48,8 @@ changes: {description: "Variables that O(apply) sets.", type: dict, returned: al
 applied: {description: The pieces of advice that set them., type: list, elements: dict, returned: always}
 """
 
+BUILDERS_WORDS = re.compile(r"^Likely cause|failed to solve|ERROR: process ")
+
 
 def builds(directory: Path, contents: dict[str, str]) -> dict[str, Any]:
     """{service: {output, steps}} of the builds that the images come from."""
@@ -66,8 +68,13 @@ def failed(directory: Path) -> dict[str, Any]:
     for path in sorted(directory.glob("failed-*.log")):
         lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
         cause = next((line.removeprefix("Likely cause: ") for line in reversed(lines) if line.startswith("Likely cause: ")), "")
-        said = [line for line in lines if re.search(r"error|failed", line, re.IGNORECASE) and not line.startswith("Likely cause")]
-        found[path.stem.removeprefix("failed-")] = {"log": str(path), "last": (said or lines or [""])[-1][:300], "cause": cause}
+        # The builder's own words come last, and say only that the step failed.
+        said = [line for line in lines if re.search(r"error|failed", line, re.IGNORECASE) and not BUILDERS_WORDS.search(line)]
+        found[path.stem.removeprefix("failed-")] = {
+            "log": str(path),
+            "last": re.sub(r"^(#\d+ )?[\d.]+ ", "", (said or lines or [""])[-1])[:300],
+            "cause": cause,
+        }
     return found
 
 

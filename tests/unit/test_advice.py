@@ -230,10 +230,12 @@ def test_before_and_after(tmp_path):
 
 def test_logs_of_builds_and_of_the_last_failed_one(tmp_path):
     (tmp_path / "abc.json").write_text(json.dumps({"output": "#9 [b 1/1] RUN x\n#9 DONE 7.0s"}))
-    (tmp_path / "failed-backend.log").write_text("ERROR: process failed\n\nLikely cause: no network: check DNS.\n")
+    (tmp_path / "failed-backend.log").write_text(
+        "11.88 ERROR: no x==9\nERROR: failed to solve: process\n\nLikely cause: no network: check DNS.\n"
+    )
     assert builds(tmp_path, {"backend": "abc", "frontend": "gone"})["backend"]["steps"] == [{"name": "[b 1/1] RUN x", "seconds": 7.0}]
     found = failed(tmp_path)["backend"]
-    assert found["last"] == "ERROR: process failed" and found["cause"] == "no network: check DNS."
+    assert found["last"] == "ERROR: no x==9" and found["cause"] == "no network: check DNS."
 
 
 def test_a_compose_file_that_is_none(tmp_path):
