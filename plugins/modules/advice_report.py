@@ -28,6 +28,8 @@ options:
   settings: {description: Variables that advice may change., type: dict, default: {}}
   contents: {description: "By service, the content that its build's log is kept under.", type: dict, default: {}}
   builds: {description: Directory of the builds' logs., type: path, required: true}
+  failed: {description: Whether the build failed; the logs of earlier failures say nothing about sources that were built since., type: bool,
+    default: false}
   runs: {description: "What runs: C(service), C(memory_bytes).", type: list, elements: dict, default: []}
   compose: {description: The Compose file; empty for none., type: path, default: ""}
   answers: {description: Answers of the module docker_ai., type: list, elements: dict, default: []}
@@ -114,7 +116,7 @@ def make(wanted: dict[str, Any]) -> dict[str, Any]:
         "settings": wanted["settings"],
         "runs": wanted["runs"],
         "builds": builds(Path(wanted["builds"]), wanted["contents"]),
-        "failed": failed(Path(wanted["builds"])),
+        "failed": failed(Path(wanted["builds"])) if wanted["failed"] else {},
         "compose": compose(Path(wanted["compose"])) if wanted["compose"] else {},
     }
     earlier = wanted["before"]
@@ -179,6 +181,7 @@ def main() -> None:
             "settings": {"type": "dict", "default": {}},
             "contents": {"type": "dict", "default": {}},
             "builds": {"type": "path", "required": True},
+            "failed": {"type": "bool", "default": False},
             "runs": {"type": "list", "elements": "dict", "default": []},
             "compose": {"type": "path", "default": ""},
             "answers": {"type": "list", "elements": "dict", "default": []},

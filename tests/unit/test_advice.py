@@ -186,6 +186,7 @@ def wanted(tmp_path, **more: object) -> dict:
         "settings": SETTINGS,
         "contents": {},
         "builds": str(tmp_path),
+        "failed": False,
         "runs": [],
         "compose": "",
         "answers": [],
@@ -235,6 +236,8 @@ def test_logs_of_builds_and_of_the_last_failed_one(tmp_path):
     )
     assert builds(tmp_path, {"backend": "abc", "frontend": "gone"})["backend"]["steps"] == [{"name": "[b 1/1] RUN x", "seconds": 7.0}]
     found = failed(tmp_path)["backend"]
+    assert [p["why"] for p in make(wanted(tmp_path, failed=True))["advice"]] == ["ERROR: no x==9"]
+    assert make(wanted(tmp_path))["advice"] == [], "a failure of sources that were built since"
     assert found["last"] == "ERROR: no x==9" and found["cause"] == "no network: check DNS."
 
 
