@@ -20,9 +20,9 @@ from ansible.plugins.loader import module_utils_loader
 
 # What of the project decides what a run does.
 PROJECT = ("roles", "plugins", "playbooks", "group_vars")
-# What Ansible itself puts among a host's variables, which says nothing about what is wanted; the connection does.
+# What Ansible itself and this role put among a host's variables, which says nothing about what is wanted; the connection does.
 MAGIC = re.compile(
-    r"ansible_(?!host$|port$|user$|connection$|become).*|role_.*|hostvars|groups|group_names|vars|omit|environment|play_hosts|__.*"
+    r"ansible_(?!host$|port$|user$|connection$|become).*|role_.*|unchanged_.*|hostvars|groups|group_names|vars|omit|environment|play_hosts|__.*"
 )
 ENVIRONMENT = re.compile(r"""lookup\(\s*['"]ansible\.builtin\.env['"]\s*,\s*['"](\w+)['"]""")
 
