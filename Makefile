@@ -13,7 +13,7 @@ options = -i $(INVENTORY) $(if $(LIMIT),--limit '$(LIMIT):builders') $(ARGS)
 VERBS := up build deploy rollback scale maintenance releases backup backups restore verify stress check-images push pull save load status logs audit unlock down destroy
 VERBS += compose advise
 
-.PHONY: help setup setup-test lint test test-all unit mutate apps live molecule rig rig-destroy sources shell $(VERBS)
+.PHONY: help setup setup-test lint test test-all unit mutate bench apps live molecule rig rig-destroy sources shell $(VERBS)
 
 help: ## List the words
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ test-all: setup-test ## All that test does, every Molecule scenario and six pair
 
 mutate: setup-test ## Prove on a running stack that the acceptance criteria can fail; writes the tables of docs/acceptance.md
 	@$(VENV)/bin/python bin/mutate $(M)
+
+bench: setup-test ## Measure beside peers, or one part: make bench B=converge (tables and pictures: docs/performance.md)
+	@$(VENV)/bin/python tests/bench/bench.py $(B)
 
 lint: setup-test ## ansible-lint (production profile), yamllint, ruff
 	@bin/test lint

@@ -1,0 +1,199 @@
+"""What Berth takes for its work, beside what peers take for the same, in one run on one engine: `make bench`, or `make bench B=converge`.
+
+Each part measures all in turn, several times, so that what else the machine does falls on all of them. The results of each part are kept in
+reports/bench/PART.json; docs/performance.md and its pictures are made from them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import figures
+import load
+import peers
+from stopwatch import ROOT, Failed, Row, run, seconds
+
+STACK = os.environ.get("BENCH_STACK", "berth-bench")
+PORT = int(os.environ.get("BENCH_PORT", "18743"))
+RUNS = int(os.environ.get("BENCH_RUNS", "5"))
+ENV = {
+    "STACK_NAME": STACK,
+    "HTTPS_PORT": str(PORT),
+    "HTTP_PORT": str(PORT + 10),
+    "LOCAL_DIR": str(ROOT / ".local" / "bench"),
+    "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".ansible" / "collections"),
+}
+PLAYBOOK = ROOT / ".venv" / "bin" / "ansible-playbook"
+PAIR = ("backend", "frontend")
+# Without the ten seconds in which a release is watched after the switch: no peer watches.
+QUICK = ("-e", "release_observe=0")
+
+
+def play(verb: str, *more: str, **env: str) -> float:
+    """Seconds of one of our verbs."""
+    return seconds([PLAYBOOK, "-i", "inventory/local.yml", f"playbooks/{verb}.yml", *more], ENV | env)
+
+
+def compose(variant: str, *words: str) -> float:
+    return seconds(["docker", "compose", "-f", peers.WORK / f"compose-{variant}.json", *(words or ("up", "-d", "--wait"))])
+
+
+def naive(variant: str) -> float:
+    return seconds([PLAYBOOK, "-i", "localhost,", "-e", f"@{peers.WORK / f'naive-{variant}.json'}", "tests/bench/peers/naive.yml"], ENV)
+
+
+def prepare() -> None:
+    """Two versions that are built, the first one running, and the same for the peers."""
+    for version in ("bench-b", "bench-a"):
+        play("build", VERSION=version)
+    play("deploy", *QUICK, VERSION="bench-a")
+    following = {}
+    for name in PAIR:
+        # The same files under another id, as a next version has.
+        run(["docker", "build", "--tag", f"{STACK}-peer-{name}:next", "-"], stdin=f"FROM {STACK}-{name}:bench-a\nLABEL bench=next\n")
+        following[name] = f"{STACK}-peer-{name}:next"
+    for peer in peers.SHIFT:
+        for variant, told in peers.variants(peers.project(STACK, peer), following).items():
+            peers.write(peer, variant, told)
+    compose("base")
+    naive("base")
+
+
+def converge() -> list[Row]:
+    """Nothing to be done, and one changed value."""
+    same, changed = Row("Converge without change", "s"), Row("Converge with one changed value", "s")
+    play("deploy", VERSION="bench-a")
+    for _ in range(RUNS):
+        same.add("berth", play("deploy", VERSION="bench-a"))
+        same.add("compose up --wait", compose("base"))
+        same.add("naive tasks", naive("base"))
+    for _ in range(max(RUNS // 2, 1)):
+        changed.add("berth", play("deploy", *QUICK, VERSION="bench-a", LOG_LEVEL="debug"))
+        changed.add("compose up --wait", compose("changed"))
+        changed.add("naive tasks", naive("changed"))
+        play("deploy", *QUICK, VERSION="bench-a")
+        compose("base")
+        naive("base")
+    return [same, changed]
+
+
+def deploy() -> list[Row]:
+    """Another version that is built, and back, with the old containers gone (cold) or still there (warm)."""
+    there, cold, warm = Row("Deploy of a built version", "s"), Row("Rollback, cold", "s"), Row("Rollback, warm", "s")
+    alone = Row("The containers' own part: backend alone, docker run to healthy", "s")
+    for _ in range(max(RUNS // 2, 1)):
+        there.add("berth", play("deploy", *QUICK, VERSION="bench-b"))
+        there.add("compose up --wait", compose("next"))
+        there.add("naive tasks", naive("next"))
+        time.sleep(3)  # what drains has gone
+        cold.add("berth", play("rollback"))
+        cold.add("compose up --wait", compose("base"))
+        cold.add("naive tasks", naive("base"))
+        play("deploy", *QUICK, "-e", "release_warm=120", VERSION="bench-b")
+        warm.add("berth", play("rollback"))
+        alone.add("docker run", _alone())
+    return [there, cold, warm, alone]
+
+
+def _alone() -> float:
+    """Seconds until a backend that is started by hand, with what the running one has, is healthy."""
+    backend = json.loads((peers.WORK / "compose-base.json").read_text())["services"]["backend"]
+    name = f"{STACK}-alone"
+    options = [
+        ("--network", next(iter(backend["networks"]))),
+        ("--user", backend["user"]),
+        ("--cap-drop", "ALL"),
+        ("--memory", backend["mem_limit"]),
+        ("--cpus", backend["cpus"]),
+        ("--health-start-interval", "500ms"),
+        ("--health-start-period", "60s"),
+        *(("--tmpfs", entry) for entry in backend["tmpfs"]),
+        *(("--env", f"{key}={value}") for key, value in backend["environment"].items()),
+        *(("--mount", f"type=bind,src={mount['source']},dst={mount['target']},readonly") for mount in backend["volumes"]),
+    ]
+    began = time.monotonic()
+    try:
+        run(["docker", "run", "--detach", "--read-only", "--name", name, *(word for pair in options for word in pair), backend["image"]])
+        while run(["docker", "inspect", "--format", "{{.State.Health.Status}}", name]).strip() != "healthy":
+            if time.monotonic() - began > 60:
+                raise Failed(f"{name} is not healthy after 60 s:\n{run(['docker', 'logs', name])}")
+            time.sleep(0.05)
+        return time.monotonic() - began
+    finally:
+        run(["docker", "rm", "--force", name])
+
+
+def start() -> list[Row]:
+    """From images, with nothing running, to a stack that is healthy."""
+    row = Row("Start to healthy, whole stack from images", "s")
+    for _ in range(max(RUNS // 2, 1)):
+        play("down")
+        row.add("berth", play("deploy", *QUICK, VERSION="bench-a"))
+        compose("base", "down")
+        row.add("compose up --wait", compose("base"))
+    return [row]
+
+
+def build() -> list[Row]:
+    """Builds: nothing changed, one line of the backend changed, and everything anew."""
+    same, cold = Row("Build without change", "s"), Row("Backend image without any cache", "s")
+    play("build")
+    for _ in range(RUNS):
+        same.add("berth", play("build"))
+        same.add("docker build, pair", sum(seconds(figures.plain_build(STACK, name)) for name in PAIR))
+    cold.add("berth", seconds(figures.plain_build(STACK, "backend", "--no-cache")))
+    cold.add("slim Dockerfile", seconds(figures.slim_build(STACK, "backend", "--no-cache")))
+    figures.slim_build_all(STACK)
+    return [same, cold]
+
+
+def serve() -> list[Row]:
+    """Requests through the edge against direct ones, and what the stack holds in memory when nobody asks."""
+    return load.rows(STACK, PORT, ENV["LOCAL_DIR"], max(RUNS // 2, 1))
+
+
+def size() -> list[Row]:
+    return figures.sizes(STACK)
+
+
+PARTS: dict[str, Callable[[], list[Row]]] = {
+    "converge": converge, "deploy": deploy, "start": start, "serve": serve, "build": build, "size": size,
+}  # fmt: skip
+
+
+def clean() -> None:
+    """Nothing of the peers or of the stack stays."""
+    compose("base", "down", "--volumes")
+    peer = f"{STACK}-naive"
+    for kind, remove in (("container", ["rm", "--force"]), ("volume", ["rm"]), ("network", ["rm"])):
+        words = ["docker", kind, "ls", "--quiet", "--filter", f"name={peer}"] + (["--all"] if kind == "container" else [])
+        if found := run(words).split():
+            run(["docker", kind, *remove, *found])
+    if found := run(["docker", "image", "ls", "--quiet", "--filter", f"reference={STACK}-peer-*"]).split():
+        run(["docker", "image", "rm", "--force", *sorted(set(found))])
+    play("destroy", CONFIRM=STACK)
+
+
+def main(words: list[str]) -> None:
+    if words == ["clean"]:
+        return clean()
+    if words != ["report"]:
+        if not (peers.WORK / "compose-base.json").is_file() or words in ([], ["prepare"]):
+            prepare()
+        for part in [word for word in words if word != "prepare"] or ([] if words else list(PARTS)):
+            began = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            rows = [row.as_json() for row in PARTS[part]()]
+            path = Path(peers.WORK / f"{part}.json")
+            path.write_text(json.dumps({"part": part, "began": began, "load": os.getloadavg()[0], "rows": rows}, indent=1) + "\n")
+            print(figures.table(rows))
+    figures.report(peers.WORK, list(PARTS))
+    return None
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

