@@ -28,6 +28,8 @@ class Stack:
         self.actions: list[str] = []
         self.diff: list[dict[str, str]] = []
         self.created: set[str] = set()
+        # Those that could answer no check for a while: unhealthy is not their last word.
+        self.waking: set[str] = set()
 
     def did(self, action: str, header: str = "", before: str = "", after: str = "") -> bool:
         """Record an action; True when it is to be carried out."""
@@ -142,6 +144,7 @@ class Stack:
         if state["Paused"]:
             if self.did(f"unpause container {name}", name, "paused\n", "running\n"):
                 self.engine.call("POST", f"/containers/{name}/unpause")
+                self.waking.add(name)
         elif not state["Running"]:
             if self.did(f"start container {name}", name, f"{state['Status']}\n", "running\n"):
                 self.engine.call("POST", f"/containers/{name}/start")
@@ -186,7 +189,7 @@ class Stack:
                         "started_at": actual["State"]["StartedAt"],
                         "created": name in self.created,
                     }
-                elif health == "unhealthy" or _crashed(actual) or time.monotonic() > deadline:
+                elif (health == "unhealthy" and name not in self.waking) or _crashed(actual) or time.monotonic() > deadline:
                     raise Unhealthy(self._why(name, actual, seconds))
             if pending:
                 time.sleep(0.1)
