@@ -90,7 +90,15 @@ def project(stack: str, peer: str) -> dict[str, Any]:
     return {
         "name": f"{stack}-{peer}",
         "services": services,
-        "networks": {name: {"name": name, "internal": not name.endswith(("-edge", "-egress"))} for name in networks},
+        # Subnets of their own: an engine has 30 to give away by default.
+        "networks": {
+            name: {
+                "name": name,
+                "internal": not name.endswith(("-edge", "-egress")),
+                "ipam": {"config": [{"subnet": f"10.213.{SHIFT[peer] * 16 + number}.0/24"}]},
+            }
+            for number, name in enumerate(networks)
+        },
         "volumes": {name: {"name": name} for name in volumes},
     }
 
