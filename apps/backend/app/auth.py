@@ -49,7 +49,9 @@ class KeySet:
         self._tried_at = float("-inf")
         self._lock = asyncio.Lock()
         self._background: asyncio.Task[None] | None = None
-        self._client = httpx.AsyncClient(timeout=3, trust_env=False, follow_redirects=False)
+        # The name of a frontend with replicas may for a moment mean one that has gone: another attempt finds another.
+        transport = httpx.AsyncHTTPTransport(retries=2)
+        self._client = httpx.AsyncClient(timeout=3, trust_env=False, follow_redirects=False, transport=transport)
 
     async def key(self, kid: str) -> jwt.PyJWK | None:
         """The key of that name, or None; 503 when no key could ever be fetched."""
