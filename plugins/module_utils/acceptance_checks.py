@@ -916,7 +916,7 @@ def benchmark(f: Facts) -> Evidence:
     for c in f.containers():
         accepted = {**kernel, **f.settings["benchmark_accepted"].get("all", {}), **f.settings["benchmark_accepted"].get(c["service"], {})}
         found = {number: wanted for number, wanted in c["benchmark"]["warnings"].items() if number not in accepted}
-        require(not found, f"{c['name']} lacks {', '.join(f'{wanted} ({number})' for number, wanted in found.items())}")
+        require(not found, f"{c['name']} does not follow {', '.join(f'{number} ({wanted})' for number, wanted in found.items())}")
     accepted = sorted({number for c in f.containers() for number in c["benchmark"]["warnings"]})
     scores = ", ".join(f"{c['service']} {c['benchmark']['score']}" for c in f.containers())
     return f"accepted: {', '.join(accepted) or 'none'}; scores: {scores}"
