@@ -10,7 +10,7 @@ PLAYBOOK := $(VENV)/bin/ansible-playbook
 COLLECTIONS := .ansible/collections
 INVENTORY ?= inventory/local.yml
 options = -i $(INVENTORY) $(if $(LIMIT),--limit '$(LIMIT):builders') $(ARGS)
-VERBS := up build deploy rollback scale maintenance releases backup backups restore verify stress check-images push pull save load status logs audit unlock down destroy
+VERBS := up build deploy rollback scale maintenance releases backup backups restore verify stress check-images push pull save load status logs secrets rotate audit unlock down destroy
 VERBS += compose advise
 
 .PHONY: help setup setup-test lint test test-all unit mutate bench apps live molecule rig rig-destroy sources shell $(VERBS)
@@ -41,13 +41,15 @@ save: setup ## Write the images to an archive, FILE=
 load: setup ## Load the images of an archive, FILE=
 status: setup ## Show what runs (FORMAT=json for machines)
 logs: setup ## Show a service's last log lines: make logs SERVICE=backend
+secrets: setup ## List the secrets: since when, used by whom, from where; no values (FORMAT=json for machines)
+rotate: setup ## A new value for a generated secret, and a release with it: make rotate SECRET=backend_password
 audit: setup ## Who did what, when, and what became of it
 unlock: setup ## Take the lock away from a run that is known to be dead
 down: setup ## Stop and remove what runs; data, secrets and images stay
 destroy: setup ## Remove everything of the stack, data too: make destroy CONFIRM=berth
 
 # Verbs that answer a question print the answer and nothing else.
-status logs releases audit unlock backups: export BERTH_OUTPUT = plain
+status logs releases audit unlock backups secrets: export BERTH_OUTPUT = plain
 
 $(VERBS):
 	@$(PLAYBOOK) $(options) playbooks/$@.yml

@@ -10,7 +10,7 @@ import importlib.util
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,9 +37,9 @@ def _context() -> ModuleType:
     return module
 
 
-def asked_of_environment(project: Path) -> list[str]:
-    """Names of the environment's variables that roles and group_vars look at."""
-    found: set[str] = {"DOCKER_HOST"}
+def asked_of_environment(project: Path, more: Iterable[str] = ()) -> list[str]:
+    """Names of the environment's variables that roles and group_vars look at, and secrets that it gives."""
+    found: set[str] = {"DOCKER_HOST", *more, *(name for name in os.environ if name.startswith("SECRET_"))}
     for folder in ("roles", "group_vars"):
         for path in (project / folder).rglob("*.yml"):
             found.update(ENVIRONMENT.findall(path.read_text()))
@@ -51,7 +51,9 @@ def settings(variables: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in variables.items() if not MAGIC.fullmatch(name)}
 
 
-def parts(project: Path, sources: list[Path], variables: dict[str, Any], copies: list[Path]) -> Iterator[tuple[str, str]]:
+def parts(
+    project: Path, sources: list[Path], variables: dict[str, Any], copies: list[Path], environment: Iterable[str] = ()
+) -> Iterator[tuple[str, str]]:
     """(what, hash of it): the project, each source with its commit, the settings, the environment, the controller's own copies."""
     context = _context()
     for folder in PROJECT:
@@ -61,26 +63,29 @@ def parts(project: Path, sources: list[Path], variables: dict[str, Any], copies:
         yield f"source {source}", context.content_hash(source, context.Ignore(rules.read_text() if rules.is_file() else ""))
         yield f"commit of {source}", repr(context.describe([source], 200))
     yield "settings", hashlib.sha256(json.dumps(settings(variables), sort_keys=True, default=str).encode()).hexdigest()
-    values = {name: os.environ.get(name) for name in asked_of_environment(project)}
+    values = {name: os.environ.get(name) for name in asked_of_environment(project, environment)}
     yield "environment", hashlib.sha256(json.dumps(values).encode()).hexdigest()
     for copy in copies:
         yield f"copy {copy}", hashlib.sha256(copy.read_bytes()).hexdigest() if copy.is_file() else "missing"
 
 
 class ActionModule(ActionBase):
-    """The action; arguments are the module's, and, to look: C(project), C(sources) and C(copies), paths on the controller."""
+    """The action; arguments are the module's, and, to look: C(project), C(sources) and C(copies), paths on the controller, and
+    C(environment), names of variables."""
 
     _supports_check_mode = True
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        project, sources, copies = (arguments.pop(name, None) for name in ("project", "sources", "copies"))
+        project, sources, copies, environment = (arguments.pop(name, None) for name in ("project", "sources", "copies", "environment"))
         if "wanted" not in arguments:
             folders = [Path(source) for source in sources or []]
             missing = [folder for folder in folders if not folder.is_dir()]
             if missing:  # preflight says so, in more words
                 return {"changed": False, "same": False, "differs": [], "wanted": {}}
-            arguments["wanted"] = dict(parts(Path(project), folders, task_vars or {}, [Path(copy) for copy in copies or []]))
+            arguments["wanted"] = dict(
+                parts(Path(project), folders, task_vars or {}, [Path(copy) for copy in copies or []], environment or [])
+            )
         result = self._execute_module(module_name="stack_fingerprint", module_args=arguments, task_vars=task_vars)
         return result | {"wanted": arguments["wanted"]}

@@ -34,12 +34,38 @@ def status_text(status: dict[str, Any], form: str = "") -> str:
     ]
     if not status["services"]:
         return f"{head}\nnothing runs; make up starts it"
-    widths = [max(len(row[index]) for row in rows) for index in range(len(COLUMNS))]
-    return "\n".join([head, *("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)])
+    return "\n".join([head, *_table(rows)])
+
+
+def secrets_text(listed: dict[str, Any], form: str = "") -> str:
+    """What secret_list found as a table, or with `form` json as one JSON document; it has no values."""
+    told = {key: listed[key] for key in ("generation", "generations", "secrets")}
+    if form == "json":
+        return json.dumps(told, indent=2)
+    if not listed["secrets"]:
+        return "there are no secrets yet; make deploy makes them"
+    rows = [("secret", "since", "age", "value", "used by", "source")] + [
+        (
+            secret["name"],
+            f"generation {secret['generation']}",
+            f"{secret['age_days']} days",
+            f"{secret['version']}.",
+            ", ".join(secret["services"]) or "nobody",
+            secret["source"],
+        )
+        for secret in listed["secrets"]
+    ]
+    kept = ", ".join(str(number) for number in listed["generations"])
+    return "\n".join([f"generation {listed['generation']} (kept: {kept})", *_table(rows)])
+
+
+def _table(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 class FilterModule:
-    """Filters of the verb status."""
+    """Filters of the verbs status and secrets."""
 
     def filters(self) -> dict[str, object]:
-        return {"status_text": status_text}
+        return {"status_text": status_text, "secrets_text": secrets_text}

@@ -938,7 +938,7 @@ def database_role(f: Facts) -> Evidence:
     """The database's own view. Passes when the backend is connected as a role of its own that is no superuser."""
     found = _database(f)
     roles = {role["name"]: role for role in found["roles"]}
-    connected = {c["user"] for c in found["connections"] if c["application"].startswith("backend") or c["user"] == "backend"}
+    connected = {c["user"] for c in found["connections"] if c["application"].startswith("backend") or _role(c["user"]) == "backend"}
     require(connected, "the backend has no connection")
     bad = [name for name in connected if roles.get(name, {}).get("super")]
     require(not bad, f"the backend is connected as superuser {', '.join(bad)}")
@@ -951,20 +951,57 @@ def database_pool(f: Facts) -> Evidence:
     hangs.
     """
     found = _database(f)
-    limits = [role["limit"] for role in found["roles"] if not role["super"]]
+    used = {c["user"] for c in found["connections"]}
+    limits = [role["limit"] for role in found["roles"] if not role["super"] and role["name"] in used]
     require(limits and all(limit > 0 for limit in limits), "a role may take all connections")
     require(sum(limits) <= found["max_connections"], f"roles may take {sum(limits)} of {found['max_connections']} connections")
     hanging = [c for c in found["connections"] if c["state"] == "idle in transaction" or (c["seconds"] or 0) > 30]
     require(not hanging, f"{len(hanging)} connections hang in a transaction")
     require(not found["deadlocks"], f"{found['deadlocks']} deadlocks")
-    used = 100 * len(found["connections"]) / found["max_connections"]
     return below(
         f"{len(found['connections'])} of {found['max_connections']} connections, roles' limits {sum(limits)}",
-        used,
+        100 * len(found["connections"]) / found["max_connections"],
         80,
         "% of connections",
         "pool",
     )
+
+
+@check("stack")
+def database_separation(f: Facts) -> Evidence:
+    """What each role may use in the database. Passes when no two share a schema, and no superuser has a password or comes by network."""
+    found = _database(f)
+    reads: dict[str, set[str]] = {}
+    for role in found["roles"]:
+        if not role["super"]:
+            reads.setdefault(_role(role["name"]), set()).update(role["schemas"])
+    require(reads, "nobody but superusers may log in")
+    for schema in set.union(*reads.values()):
+        readers = sorted(name for name, schemas in reads.items() if schema in schemas)
+        require(len(readers) < 2, f"{' and '.join(readers)} may both use the schema {schema}")
+    supers = [role["name"] for role in found["roles"] if role["super"]]
+    require(not any(role["password"] for role in found["roles"] if role["super"]), f"{', '.join(supers)} has a password")
+    remote = [c["user"] for c in found["connections"] if c["remote"] and c["user"] in supers]
+    require(not remote, f"{', '.join(remote)} is connected over the network")
+    return "; ".join(f"{name} uses {', '.join(sorted(schemas)) or 'nothing'}" for name, schemas in sorted(reads.items()))
+
+
+@check("stack")
+def database_traffic(f: Facts) -> Evidence:
+    """Connections to the database and its rules of access. Passes when all that come over the network are encrypted, and others refused."""
+    found = _database(f)
+    remote = [c for c in found["connections"] if c["remote"]]
+    require(remote, "nobody is connected over the network")
+    plain = sorted({c["user"] for c in remote if not c["tls"]})
+    require(not plain, f"{', '.join(plain)} is connected without TLS")
+    open_to = sorted({user for rule in found["rules"] if rule["type"] in ("host", "hostnossl") for user in rule["users"]})
+    require(not open_to, f"connections without TLS are let in for {', '.join(open_to)}")
+    return f"{len(remote)} connections to the database by {', '.join(sorted({c['tls'] for c in remote}))}; none without is let in"
+
+
+def _role(login: str) -> str:
+    """The role of a login, which has the number of its generation of secrets behind it."""
+    return re.sub(r"_g[0-9]+$", "", login)
 
 
 @check("stack")

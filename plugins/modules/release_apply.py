@@ -15,6 +15,7 @@ from ansible.module_utils.dumps import Database, DumpError
 from ansible.module_utils.engine import Engine, EngineError
 from ansible.module_utils.migrations import judge
 from ansible.module_utils.releases import Lock, Locked, Store, fingerprint, named, now
+from ansible.module_utils.secret_store import Store as Secrets
 from ansible.module_utils.stack import Ended, run_to_end
 from ansible.module_utils.swarm_switch import SwarmSwitch
 from ansible.module_utils.switch import SETTLE, Drain, Failed, Switch, retire
@@ -261,6 +262,8 @@ class Act:
             protected = {target["version"], target.get("previous", ""), before}
             gone = retire(self.engine, self.store, self.wanted["keep"], protected)
             gone += [f"backup {name}" for name in self.backups.prune(self.wanted["keep"])]
+            needed = [manifest.get("secrets_generation", "") for manifest in self.store.releases()]
+            gone += [f"generation {number} of the secrets" for number in Secrets(self.store.root / "secrets").prune(needed)]
         return {
             "changed": changed or fresh,
             "release": target["version"],

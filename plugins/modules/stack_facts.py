@@ -84,9 +84,14 @@ ASK_DATABASE = """
 SELECT json_build_object(
   'version', current_setting('server_version'), 'max_connections', current_setting('max_connections')::int,
   'password_encryption', current_setting('password_encryption'),
-  'roles', (SELECT json_agg(json_build_object('name', rolname, 'super', rolsuper, 'limit', rolconnlimit)) FROM pg_roles WHERE rolcanlogin),
+  'roles', (SELECT json_agg(json_build_object('name', rolname, 'super', rolsuper, 'limit', rolconnlimit,
+     'password', rolpassword IS NOT NULL, 'schemas', ARRAY(SELECT nspname FROM pg_namespace n
+        WHERE has_schema_privilege(a.oid, n.oid, 'USAGE') AND nspname !~ '^pg_' AND nspname <> 'information_schema')))
+     FROM pg_authid a WHERE rolcanlogin),
   'connections', (SELECT json_agg(json_build_object('user', usename, 'application', application_name, 'state', state,
-     'seconds', extract(epoch FROM now() - xact_start))) FROM pg_stat_activity WHERE usename IS NOT NULL AND pid <> pg_backend_pid()),
+     'remote', client_addr IS NOT NULL, 'tls', coalesce(s.version, ''), 'seconds', extract(epoch FROM now() - xact_start)))
+     FROM pg_stat_activity LEFT JOIN pg_stat_ssl s USING (pid) WHERE usename IS NOT NULL AND pid <> pg_backend_pid()),
+  'rules', (SELECT json_agg(json_build_object('type', type, 'users', user_name, 'method', auth_method)) FROM pg_hba_file_rules),
   'tables', (SELECT count(*) FROM information_schema.tables WHERE table_schema NOT IN ('pg_catalog', 'information_schema')),
   'deadlocks', (SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()))
 """
@@ -111,7 +116,9 @@ class Gatherer:
         for path in (self.directory / "secrets").glob("*/*/*"):
             values.add(path.read_bytes().strip())
         for path in (self.directory / "secrets").glob("*/record.json"):
-            values |= {str(value).encode() for value in json.loads(path.read_text()).get("values", {}).values()}
+            record = json.loads(path.read_text())
+            earlier = [value for told in record.get("history", {}).values() for value in told["previous"]]
+            values |= {str(value).encode() for value in [*record.get("values", {}).values(), *earlier]}
         return sorted(value for value in values if len(value) >= 12)
 
     def gather(self) -> dict[str, Any]:

@@ -155,11 +155,24 @@ def _swapped_edge(facts: Tree) -> None:
 
 def _nobody_connected(facts: Tree) -> None:
     for role in facts["stack"]["database"]["roles"]:
-        role["super"] = role["super"] or role["name"] == "backend"
+        role["super"] = role["super"] or role["name"].startswith("backend")
+
+
+def _shared_schema(facts: Tree) -> None:
+    for role in facts["stack"]["database"]["roles"]:
+        if role["name"].startswith("backend"):
+            role["schemas"].append("auth")
+
+
+def _plain_connection(facts: Tree) -> None:
+    for connection in facts["stack"]["database"]["connections"]:
+        connection["tls"] = "" if connection["user"].startswith("backend") else connection["tls"]
 
 
 def _hang(facts: Tree) -> None:
-    facts["stack"]["database"]["connections"].append({"user": "backend", "application": "x", "state": "idle in transaction", "seconds": 90})
+    facts["stack"]["database"]["connections"].append(
+        {"user": "backend_g1", "application": "x", "state": "idle in transaction", "seconds": 90, "remote": True, "tls": "TLSv1.3"}
+    )
 
 
 def _no_alias(facts: Tree) -> None:
@@ -224,7 +237,9 @@ MUTATIONS: list[Mutation] = [
     Mutation("container_env_documented", "docs/environment.md says nothing of containers", _text("docs/environment.md", "of the containers")),
     Mutation("database_passwords", "the database keeps passwords as MD5", set_in("stack/database/password_encryption", "md5")),
     Mutation("database_pool", "a connection hangs in a transaction", _hang),
-    Mutation("database_role", "the backend is connected as a superuser", _nobody_connected),
+    Mutation("database_separation", "the backend's role may use the schema of the frontend's", _shared_schema),
+    Mutation("database_traffic", "the backend is connected without TLS", _plain_connection),
+    Mutation("database_role", "the backend is connected as a superuser", _nobody_connected, {"database_separation"}),
     Mutation("dockerfile_secrets", "ENV API_KEY=... in the backend's Dockerfile",
              lambda f: f["source"]["dockerfiles"][BACKEND]["secrets"].append("API_KEY")),
     *(Mutation(f"document {name}", f"{name} links to a file that is not there", lambda f, n=name: f["source"]["documents"][n]["broken"].append("gone.md"), also)

@@ -36,6 +36,7 @@ def is_away(error: BaseException) -> bool:
 
 def create_engine(settings: DatabaseSettings) -> AsyncEngine:
     """A pool that notices dead connections; `hide_parameters` keeps what users wrote out of errors."""
+    tls = settings.database_tls
     return create_async_engine(
         settings.sqlalchemy_url,
         pool_size=settings.database_pool_size,
@@ -49,6 +50,7 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
             "timeout": settings.database_connect_timeout,
             "command_timeout": settings.database_command_timeout,
             "server_settings": {"application_name": f"backend-{settings.app_version}"[:63]},
+            **({"ssl": tls} if tls else {}),
         },
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -18,6 +19,9 @@ PLACEHOLDER = re.compile(
     r"|todo|example|secret|password|dummy|none|null)$",
     re.IGNORECASE,
 )
+
+# Parameters of libpq that asyncpg does not know; of those about TLS, database_tls makes its own.
+LIBPQ = ("channel_binding", "ssl", "sslmode", "sslrootcert")
 
 
 class SettingsError(Exception):
@@ -46,6 +50,9 @@ def _database_url(value: SecretStr) -> SecretStr:
         raise ValueError("must name a host and a database")
     if url.password and PLACEHOLDER.match(str(url.password)):
         raise ValueError("has a placeholder as its password: set a real one")
+    authority = url.query.get("sslrootcert")
+    if authority and not Path(str(authority)).is_file():
+        raise ValueError(f"names the certificate {authority} (sslrootcert), which is not there")
     return value
 
 
@@ -91,10 +98,18 @@ class DatabaseSettings(BaseModel):
     def sqlalchemy_url(self) -> URL:
         """The URL for asyncpg, whichever dialect it was written for and without libpq's own parameters."""
         url = make_url(self.database_url.get_secret_value()).set(drivername="postgresql+asyncpg")
-        query = {name: value for name, value in url.query.items() if name != "channel_binding"}
-        if "sslmode" in query:
-            query["ssl"] = query.pop("sslmode")  # asyncpg's name for the same values
-        return url.set(query=query)
+        return url.set(query={name: value for name, value in url.query.items() if name not in LIBPQ})
+
+    @property
+    def database_tls(self) -> ssl.SSLContext | str | None:
+        """How the URL's sslmode and sslrootcert want the connection, as asyncpg takes it; None leaves it to asyncpg."""
+        query = make_url(self.database_url.get_secret_value()).query
+        mode, authority = query.get("sslmode") or query.get("ssl"), query.get("sslrootcert")
+        if not authority or mode not in ("verify-ca", "verify-full"):
+            return str(mode) if mode else None
+        context = ssl.create_default_context(cafile=str(authority))
+        context.check_hostname = mode == "verify-full"
+        return context
 
 
 class Settings(DatabaseSettings):

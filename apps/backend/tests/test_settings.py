@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from app.settings import DatabaseSettings, Settings, SettingsError
 from tests.support import BACKEND
@@ -107,7 +113,43 @@ def test_any_dialect_becomes_asyncpg(scheme: str) -> None:
         {"DATABASE_URL": f"{scheme}://u:long-enough@h:5433/d?sslmode=require&channel_binding=prefer"}
     )
     url = settings.sqlalchemy_url
-    assert (url.drivername, url.port, dict(url.query)) == ("postgresql+asyncpg", 5433, {"ssl": "require"})
+    assert (url.drivername, url.port, dict(url.query)) == ("postgresql+asyncpg", 5433, {})
+
+
+def _tls(query: str) -> ssl.SSLContext | str | None:
+    return DatabaseSettings.load({"DATABASE_URL": f"postgresql://u:long-enough@h/d{query}"}).database_tls
+
+
+def test_how_a_connection_is_encrypted(tmp_path: Path) -> None:
+    assert _tls("") is None
+    assert _tls("?sslmode=require") == _tls("?ssl=require") == "require"
+    authority = tmp_path / "ca.crt"
+    authority.write_text(_authority())
+    full, some = (_tls(f"?sslmode={mode}&sslrootcert={authority}") for mode in ("verify-full", "verify-ca"))
+    assert isinstance(full, ssl.SSLContext)
+    assert isinstance(some, ssl.SSLContext)
+    assert (full.check_hostname, full.verify_mode, len(full.get_ca_certs())) == (True, ssl.CERT_REQUIRED, 1)
+    assert (some.check_hostname, some.verify_mode) == (False, ssl.CERT_REQUIRED)
+
+
+def test_an_authority_that_is_not_there_is_named() -> None:
+    assert problems_of(DATABASE_URL="postgresql://u:long-enough@h/d?sslmode=verify-full&sslrootcert=/no/ca.crt") == [
+        "DATABASE_URL names the certificate /no/ca.crt (sslrootcert), which is not there"
+    ]
+
+
+def _authority() -> str:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
+    today = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(
+            name, name, key.public_key(), x509.random_serial_number(), today, today + timedelta(days=1)
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM).decode()
 
 
 def test_secrets_do_not_show_in_repr() -> None:

@@ -4,14 +4,15 @@ import { type Jwk, jwt } from "better-auth/plugins/jwt";
 import type { Pool } from "pg";
 import { type Level, log } from "./log.ts";
 import type { Settings } from "./settings.ts";
+import { renewSignatures } from "./signatures.ts";
 
 const TOKEN_LIFETIME = "15m";
 
 /**
- * The signing keys that a request may use. Their private halves lie in the database, encrypted with BETTER_AUTH_SECRET, so
- * after a change of the secret the old ones cannot be opened: they are left out where a token is signed (a new one is then
- * made), and stay published until the tokens that they signed are long gone. Releases on both sides of the change can
- * therefore run at the same time.
+ * The signing keys that a request may use. Their private halves lie in the database, encrypted with the newest secret of
+ * their time. Those that none of this process's secrets opens (a release with a newer one made them, or the secret is retired)
+ * are left out where a token is signed, a new one is then made where none is left, and stay published until the tokens that
+ * they signed are long gone. Releases on both sides of a change of the secret can therefore run at the same time.
  */
 async function signingKeys(context: GenericEndpointContext): Promise<Jwk[]> {
   const keys = await context.context.adapter.findMany<Jwk>({ model: "jwks" });
@@ -27,6 +28,11 @@ async function signingKeys(context: GenericEndpointContext): Promise<Jwk[]> {
   return keys.filter((_key, index) => usable[index]);
 }
 
+/** One secret as it is; several as versions, each of which names itself in what it encrypts. */
+function secrets({ authSecrets, authSecretUnversioned }: Settings) {
+  return { secret: authSecretUnversioned, ...(authSecrets.length > 1 && { secrets: authSecrets }) };
+}
+
 /** What the running application and the migrations must agree on. */
 export function authOptions(settings: Settings, database: Pool) {
   const { authUrl, rateLimit } = settings;
@@ -35,7 +41,7 @@ export function authOptions(settings: Settings, database: Pool) {
     appName: "Berth",
     baseURL: authUrl,
     basePath: "/api/auth",
-    secret: settings.authSecret,
+    ...secrets(settings),
     trustedOrigins: [authUrl, ...settings.trustedOrigins],
     database,
     emailAndPassword: { enabled: true, autoSignIn: true, minPasswordLength: 8, maxPasswordLength: 128 },
@@ -66,6 +72,7 @@ export function authOptions(settings: Settings, database: Pool) {
       log: (level, message) => log((level === "warn" ? "warning" : level) as Level, message.replace(/^\[better-auth\]:? */i, ""), { logger: "auth" }),
     },
     plugins: [
+      renewSignatures(settings.authSecrets),
       jwt({
         jwks: { keyPairConfig: { alg: "EdDSA", crv: "Ed25519" } },
         adapter: { getJwks: signingKeys },

@@ -1,13 +1,21 @@
 import { readFileSync } from "node:fs";
 
+/** One of the values that BETTER_AUTH_SECRET has had. */
+export interface AuthSecret {
+  version: number;
+  value: string;
+}
+
 /** Everything the server side is told from outside, read when the process starts and never at build time. */
 export interface Settings {
   /** PostgreSQL connection string. */
   databaseUrl: string;
   /** Largest number of connections one process opens. */
   databasePoolSize: number;
-  /** Signs cookies and encrypts the private signing keys. */
-  authSecret: string;
+  /** They sign cookies and encrypt the private signing keys: the newest does, those after it are still accepted. */
+  authSecrets: AuthSecret[];
+  /** Opens what was encrypted before secrets had versions. */
+  authSecretUnversioned: string;
   /** The public origin; issuer and audience of the tokens. */
   authUrl: string;
   trustedOrigins: string[];
@@ -98,12 +106,17 @@ export function readSettings(env: Environment = process.env): Settings {
   if (databaseUrl) checkDatabaseUrl(databaseUrl, problems);
   const authUrl = required("BETTER_AUTH_URL");
   if (authUrl && !isOrigin(authUrl)) problems.push("BETTER_AUTH_URL must be an origin such as https://tasks.example.org");
-  const authSecret = secret("BETTER_AUTH_SECRET", required("BETTER_AUTH_SECRET"));
+  const versions = read("BETTER_AUTH_SECRETS");
+  const single = versions === undefined ? required("BETTER_AUTH_SECRET") : (read("BETTER_AUTH_SECRET") ?? "");
+  if (single) secret("BETTER_AUTH_SECRET", single);
+  const authSecrets = versions === undefined ? [{ version: 1, value: single }] : authSecretsFrom(versions, problems);
+  for (const { value } of versions === undefined ? [] : authSecrets) secret("BETTER_AUTH_SECRETS", value);
 
   const settings: Settings = {
     databaseUrl,
     databasePoolSize: number("DATABASE_POOL_SIZE", 5, 1),
-    authSecret,
+    authSecrets,
+    authSecretUnversioned: single || (authSecrets.at(-1)?.value ?? ""),
     authUrl: authUrl.replace(/\/$/, ""),
     trustedOrigins: list("TRUSTED_ORIGINS"),
     trustedProxies: list("TRUSTED_PROXIES"),
@@ -129,6 +142,15 @@ function checkDatabaseUrl(value: string, problems: string[]): void {
   }
   if (!/^postgres(ql)?:$/.test(url.protocol)) problems.push("DATABASE_URL must begin with postgresql://");
   if (url.password && PLACEHOLDER.test(decodeURIComponent(url.password))) problems.push("DATABASE_URL has a placeholder as its password");
+}
+
+/** The secrets of `2:new,1:old`, Better Auth's own form. */
+function authSecretsFrom(text: string, problems: string[]): AuthSecret[] {
+  const found = text.split(",").map((entry) => /^\s*(\d+):(\S+)\s*$/.exec(entry));
+  const secrets = found.flatMap((match) => (match ? [{ version: Number(match[1]), value: match[2] ?? "" }] : []));
+  if (secrets.length < found.length || new Set(secrets.map(({ version }) => version)).size < secrets.length)
+    problems.push("BETTER_AUTH_SECRETS must be version:secret, newest first, separated by commas, each version once: 2:new,1:old");
+  return secrets;
 }
 
 function isOrigin(value: string): boolean {

@@ -16,18 +16,18 @@ const emptyTables = (): Tables => ({ user: [], session: [], account: [], verific
 let sites = 0;
 
 /** The application's authentication on tables in memory, with a browser's cookies. */
-function site(tables: Tables, secret: string, env: Record<string, string> = {}) {
+function site(tables: Tables, secret: string, env: Record<string, string> = {}, cookie = "") {
   const settings = readSettings({ DATABASE_URL: "postgresql://frontend:k3jf83hf@database/app", BETTER_AUTH_URL: ORIGIN, BETTER_AUTH_SECRET: secret, LOG_LEVEL: "error", ...env });
   const auth = betterAuth({ ...authOptions(settings, undefined as unknown as Pool), logger: { disabled: true }, database: memoryAdapter(tables) });
-  let cookie = "";
   const address = `192.0.2.${++sites}`; // attempts are counted by address, for all sites of the process
-  return async function request(path: string, body?: object) {
+  const request = async (path: string, body?: object) => {
     const headers = new Headers({ origin: ORIGIN, cookie, "content-type": "application/json", "x-forwarded-for": address });
     const response = await auth.handler(new Request(`${ORIGIN}/api/auth${path}`, { method: body ? "POST" : "GET", headers, body: body && JSON.stringify(body) }));
     const set = response.headers.getSetCookie().map((each) => each.split(";")[0] ?? "");
     if (set.length > 0) cookie = set.join("; ");
     return { status: response.status, cookies: response.headers.getSetCookie(), body: (await response.json()) as Record<string, unknown> };
   };
+  return Object.assign(request, { cookie: () => cookie });
 }
 
 interface Token {
@@ -45,6 +45,7 @@ function decode(token: unknown): Token {
 
 const OLD = "nq8Yd0mN2xkVt5cWz7Lr4Pj9sBf3HgA6";
 const NEW = "Zk3mR9vTq1LxW5yB8nC2dF6gH4jK7pS0";
+const OTHER = "Wm5uX2sPz8QeV4tY1rN6bG9kJ3hL7cD0";
 
 describe("authentication", () => {
   test("issues a token that says who, for whom and for how long, and nothing else", async () => {
@@ -82,6 +83,33 @@ describe("authentication", () => {
     assert.deepEqual(published.sort(), [old, fresh].sort());
 
     assert.equal(decode((await before("/token")).body.token).header.kid, old, "the release with the old secret goes on");
+  });
+
+  test("a new version of the secret keeps sessions and keys, and lets the release before it go on", async () => {
+    const tables = emptyTables();
+    const before = site(tables, OLD);
+    await before("/sign-up/email", account);
+    const old = decode((await before("/token")).body.token).header.kid;
+
+    const after = site(tables, "", { BETTER_AUTH_SECRET: "", BETTER_AUTH_SECRETS: `2:${NEW},1:${OLD}` }, before.cookie());
+    const token = await after("/token");
+    assert.equal(token.status, 200, "the old cookie is a session still");
+    assert.equal(decode(token.body.token).header.kid, old, "the key that the old secret encrypted is opened");
+    assert.equal((await after("/sign-in/email", account)).status, 200);
+    const cookie = after.cookie();
+    assert.equal((await site(tables, NEW, {}, cookie)("/get-session")).body?.session !== undefined, true, "what is signed now, the new secret signed");
+
+    assert.equal(decode((await before("/token")).body.token).header.kid, old, "the release with the old secret goes on");
+    const retired = site(tables, "", { BETTER_AUTH_SECRET: "", BETTER_AUTH_SECRETS: `3:${OTHER},2:${NEW}` }, before.cookie());
+    assert.equal((await retired("/token")).status, 401, "a retired version opens nothing");
+  });
+
+  test("a cookie that nobody's secret signed stays refused", async () => {
+    const tables = emptyTables();
+    const forger = site(tables, OTHER);
+    await forger("/sign-up/email", account);
+    const request = site(tables, "", { BETTER_AUTH_SECRET: "", BETTER_AUTH_SECRETS: `2:${NEW},1:${OLD}` }, forger.cookie());
+    assert.equal((await request("/token")).status, 401);
   });
 
   test("deletes an account for its password only", async () => {

@@ -34,7 +34,7 @@ describe("readSettings", () => {
   test("takes values from the environment and has defaults for the rest", () => {
     const settings = readSettings(good);
     assert.equal(settings.databaseUrl, good.DATABASE_URL);
-    assert.equal(settings.authSecret, good.BETTER_AUTH_SECRET);
+    assert.deepEqual(settings.authSecrets, [{ version: 1, value: good.BETTER_AUTH_SECRET }]);
     assert.equal(settings.databasePoolSize, 5);
     assert.deepEqual(settings.rateLimit, { enabled: true, perMinute: 600, credentialsPerMinute: 60 });
   });
@@ -46,7 +46,7 @@ describe("readSettings", () => {
       BETTER_AUTH_SECRET_FILE: file("secret", `${good.BETTER_AUTH_SECRET}\r\n`),
     });
     assert.equal(settings.databaseUrl, good.DATABASE_URL);
-    assert.equal(settings.authSecret, good.BETTER_AUTH_SECRET);
+    assert.equal(settings.authSecretUnversioned, good.BETTER_AUTH_SECRET);
   });
 
   test("names everything that is missing at once", () => {
@@ -76,6 +76,20 @@ describe("readSettings", () => {
       assert.ok(!problems.join().includes(value));
     });
   }
+
+  test("takes several versions of the secret, the newest first", () => {
+    const [newer, older] = ["Zk3mR9vTq1LxW5yB8nC2dF6gH4jK7pS0", good.BETTER_AUTH_SECRET];
+    const env = { ...good, BETTER_AUTH_SECRET: undefined, BETTER_AUTH_SECRETS: `2:${newer}, 1:${older}` };
+    const settings = readSettings(env);
+    assert.deepEqual(settings.authSecrets, [
+      { version: 2, value: newer },
+      { version: 1, value: older },
+    ]);
+    assert.equal(settings.authSecretUnversioned, older);
+    assert.match(problemsOf({ ...env, BETTER_AUTH_SECRETS: `${newer},1:${older}` }).join(), /BETTER_AUTH_SECRETS must be version:secret/);
+    assert.match(problemsOf({ ...env, BETTER_AUTH_SECRETS: `1:${newer},1:${older}` }).join(), /each version once/);
+    assert.match(problemsOf({ ...env, BETTER_AUTH_SECRETS: `2:${newer},1:short` }).join(), /BETTER_AUTH_SECRETS is too short/);
+  });
 
   test("refuses a short secret", () => {
     assert.match(problemsOf({ ...good, BETTER_AUTH_SECRET: "k3jf83hf" }).join(), /too short/);

@@ -1,7 +1,7 @@
 """An OpenAI-compatible endpoint (Chat Completions) in front of the rules: `uvicorn app.main:app`.
 
-Settings: REHEARSAL_API_KEY or REHEARSAL_API_KEY_FILE (a bearer key to ask for; none: open), REHEARSAL_DELAY_SECONDS
-(how long to think before each answer, 0), APP_VERSION.
+Settings: REHEARSAL_API_KEY or REHEARSAL_API_KEY_FILE (bearer keys, any of which will do: `key` or `2:key,1:key`; none: open),
+REHEARSAL_DELAY_SECONDS (how long to think before each answer, 0), APP_VERSION.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import asyncio
 import hmac
 import json
 import os
+import re
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -49,22 +50,23 @@ class CompletionRequest(BaseModel):
     stream_options: dict[str, Any] | None = None
 
 
-def api_key_from(environ: dict[str, str]) -> str | None:
-    """The key that clients must send, if there is one."""
-    if path := environ.get("REHEARSAL_API_KEY_FILE"):
-        return Path(path).read_text(encoding="utf-8").strip() or None
-    return environ.get("REHEARSAL_API_KEY") or None
+def api_keys_from(environ: dict[str, str]) -> list[str]:
+    """The keys that clients may send. The file is read each time, so a new key needs no restart."""
+    path = environ.get("REHEARSAL_API_KEY_FILE")
+    text = Path(path).read_text(encoding="utf-8") if path else environ.get("REHEARSAL_API_KEY", "")
+    return [re.sub(r"^\d+:", "", entry.strip()) for entry in text.split(",") if entry.strip()]
 
 SLOWLY_SECONDS = 0.3
 
 
-def create_app(api_key: str | None, delay: float = 0, version: str = "development") -> FastAPI:
+def create_app(api_keys: Callable[[], list[str]], delay: float = 0, version: str = "development") -> FastAPI:
     """The endpoint. `delay`: seconds to wait before each answer."""
     app = FastAPI(title="Rehearsal model", version=version, openapi_url=None)
 
     def check_key(request: Request) -> None:
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        if api_key and not hmac.compare_digest(given.encode(), api_key.encode()):
+        keys = api_keys()
+        if keys and not any(hmac.compare_digest(given.encode(), key.encode()) for key in keys):
             raise ApiError(401, "invalid_request_error", "invalid_api_key", "The API key is not the right one.")
 
     @app.exception_handler(ApiError)
@@ -167,7 +169,7 @@ class Answer:
 
 
 app = create_app(
-    api_key_from(dict(os.environ)),
+    lambda: api_keys_from(dict(os.environ)),
     float(os.environ.get("REHEARSAL_DELAY_SECONDS", "0")),
     os.environ.get("APP_VERSION", "development"),
 )

@@ -18,7 +18,7 @@ import openai
 import pytest
 from fastapi.testclient import TestClient
 
-from app.main import api_key_from, create_app
+from app.main import api_keys_from, create_app
 
 KEY = "a-key-for-tests"
 ADD: list[Any] = [{"role": "user", "content": "add a task: buy milk"}]
@@ -139,7 +139,7 @@ def test_200_requests_at_once(url: str) -> None:
 
 
 def test_it_can_think_for_a_while_and_be_open() -> None:
-    with TestClient(create_app(None, delay=0.2, version="9")) as http:
+    with TestClient(create_app(list, delay=0.2, version="9")) as http:
         begun = time.monotonic()
         whole = http.post("/v1/chat/completions", json={"model": "rehearsal", "messages": ADD, "tools": TOOLS})
         assert time.monotonic() - begun >= 0.2
@@ -153,13 +153,26 @@ def test_it_can_think_for_a_while_and_be_open() -> None:
         assert http.post("/v1/chat/completions", json=[]).status_code == 400
         assert http.get("/health").json()["version"] == "9"
         assert http.get("/v1/models").status_code == 200
-    with TestClient(create_app("k")) as http:
+    with TestClient(create_app(lambda: ["k"])) as http:
         assert http.get("/v1/models").status_code == 401
 
 
-def test_where_the_key_comes_from(tmp_path: Path) -> None:
+def test_where_the_keys_come_from(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("from-a-file\n")
-    assert api_key_from({"REHEARSAL_API_KEY_FILE": str(file)}) == "from-a-file"
-    assert api_key_from({"REHEARSAL_API_KEY": "plain"}) == "plain"
-    assert api_key_from({}) is None
+    assert api_keys_from({"REHEARSAL_API_KEY_FILE": str(file)}) == ["from-a-file"]
+    assert api_keys_from({"REHEARSAL_API_KEY": "plain"}) == ["plain"]
+    assert api_keys_from({}) == []
+
+
+def test_a_new_key_needs_no_restart_and_the_old_one_goes_on(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_text("1:first-key")
+    with TestClient(create_app(lambda: api_keys_from({"REHEARSAL_API_KEY_FILE": str(file)}))) as http:
+
+        def status(key: str) -> int:
+            return http.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code
+
+        assert (status("first-key"), status("second-key")) == (200, 401)
+        file.write_text("2:second-key,1:first-key")
+        assert (status("first-key"), status("second-key"), status("2:second-key")) == (200, 200, 401)

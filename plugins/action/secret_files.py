@@ -1,0 +1,149 @@
+"""Collect on the controller the secrets that come from outside, and hand them to the module of the same name on the host.
+
+The values are never variables: neither a fact, nor a loop's item, nor an argument that the callback prints could hold them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+from ansible.errors import AnsibleError
+from ansible.plugins.action import ActionBase
+
+# On the controller a plugin finds the module_utils of its own project as its modules do on a host.
+_UTILS = str(Path(__file__).resolve().parents[1] / "module_utils")
+if _UTILS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_UTILS)
+
+from ansible.module_utils.secret_store import Refused, checked
+
+SOURCES = ("vault", "sops", "environment", "command")
+TIMEOUT = 60
+
+
+class Sources:
+    """Where secrets come from; each source gives (value, where it is set) or None when it has none.
+
+    `variable` looks up a variable of Ansible by name; `config` is {sops: {program, file}, command: [argv, {name} for the secret]}.
+    """
+
+    def __init__(self, variable: Callable[[str], Any], config: dict[str, Any], environ: dict[str, str]) -> None:
+        self.variable, self.config, self.environ = variable, config, environ
+        self._sops: dict[str, Any] | None = None
+
+    def find(self, name: str, spec: dict[str, Any], order: list[str]) -> tuple[str, str] | None:
+        """The value of a secret and, in words, where it is set: of the first source that has it."""
+        for source in spec["sources"] if spec["sources"] is not None else order:
+            if source not in SOURCES:
+                raise Refused(f"secrets_schema.{name}.sources has {source!r}; there are {', '.join(SOURCES)}")
+            found = getattr(self, source)(name, spec)
+            if found is not None and str(found[0]) != "":
+                return str(found[0]), found[1]
+        return None
+
+    def vault(self, name: str, spec: dict[str, Any]) -> tuple[str, str] | None:
+        """The variable vault_NAME, of group_vars/all/vault.yml or an inventory, encrypted by ansible-vault."""
+        value = self.variable(f"vault_{name}")
+        return None if value is None else (value, f"the variable vault_{name} (group_vars/all/vault.yml)")
+
+    def sops(self, name: str, spec: dict[str, Any]) -> tuple[str, str] | None:
+        """The key NAME of a file that sops opens, by age or by what else its creation rules say."""
+        file = self.config["sops"]["file"]
+        if not file:
+            return None
+        program = self.config["sops"]["program"]
+        if self._sops is None:
+            text = self._run(
+                [program, "--decrypt", "--output-type", "json", file],
+                f"secrets_sops_file is {file}, and {program}",
+                "Install sops, or set secrets_sops_program to its path; age's key is found by SOPS_AGE_KEY_FILE",
+            )
+            try:
+                self._sops = json.loads(text)
+            except ValueError:
+                raise Refused(f"what sops made of {file} is no JSON: it must be one mapping of names to values") from None
+        value = self._sops.get(name)
+        return None if value is None else (value, f"the key {name} of {file} (sops {file})")
+
+    def environment(self, name: str, spec: dict[str, Any]) -> tuple[str, str] | None:
+        """An environment variable: SECRET_NAME, or the one that the schema names."""
+        variable = spec["environment"] or f"SECRET_{name.upper()}"
+        return (self.environ[variable], f"{variable} in the environment or .env") if self.environ.get(variable) else None
+
+    def command(self, name: str, spec: dict[str, Any]) -> tuple[str, str] | None:
+        """What a program prints: secrets_command, with {name} for the secret's name. Nothing printed: it has none."""
+        argv = [str(word).replace("{name}", name) for word in self.config["command"]]
+        if not argv:
+            return None
+        text = self._run(
+            argv, f"secrets_command for the secret {name}, {argv[0]},", "Correct secrets_command, or run it by hand to see why"
+        )
+        return text.rstrip("\r\n"), f"the output of {argv[0]} (secrets_command)"
+
+    def _run(self, argv: list[str], what: str, hint: str) -> str:
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, env=self.environ, timeout=TIMEOUT, check=False)
+        except FileNotFoundError:
+            raise Refused(f"{what} cannot be run: there is no program {argv[0]}. {hint}") from None
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Refused(f"{what} cannot be run: {type(error).__name__}. {hint}") from None
+        if done.returncode:
+            said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise Refused(f"{what} ended with status {done.returncode}: {said}. {hint}")
+        return done.stdout
+
+
+def gather(schema: dict[str, Any], sources: Sources, order: list[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """({name: value}, {name: where it is set}) of the secrets that some source has."""
+    found = {name: sources.find(name, spec, order) for name, spec in checked(schema).items()}
+    return {n: f[0] for n, f in found.items() if f}, {n: f[1] for n, f in found.items() if f}
+
+
+def refuse_rotation(schema: dict[str, Any], rotate: list[str], origin: dict[str, str]) -> None:
+    """Refuse to make a new value of a secret that does not exist, or whose value somebody else makes."""
+    for name in rotate:
+        if name not in schema:
+            raise Refused(f"there is no secret {name}; there are {', '.join(sorted(schema))}: make rotate SECRET={min(schema)}")
+        if name in origin:
+            raise Refused(f"the secret {name} is set by {origin[name]}: put a new value there, then: make deploy")
+        if not checked(schema)[name]["generate"]:
+            raise Refused(
+                f"the secret {name} is not generated: give a new value by one of its sources (docs/secrets.md), then: make deploy"
+            )
+
+
+class ActionModule(ActionBase):
+    """The action. Arguments beside the module's own: sources (their order), sops {program, file}, command."""
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        args = dict(self._task.args)
+        order = args.pop("sources", list(SOURCES))
+        config = {"sops": args.pop("sops", {"program": "sops", "file": ""}), "command": args.pop("command", [])}
+        try:
+            given, origin = gather(args["schema"], Sources(self._variable(task_vars or {}), config, dict(os.environ)), order)
+            refuse_rotation(args["schema"], args.get("rotate") or [], origin)
+        except Refused as error:
+            return result | {"failed": True, "msg": str(error)}
+        module_args = args | {"given": given, "origin": origin}
+        return result | self._execute_module(module_name="secret_files", module_args=module_args, task_vars=task_vars)
+
+    def _variable(self, task_vars: dict[str, Any]) -> Callable[[str], Any]:
+        def look(name: str) -> Any:
+            if name not in task_vars:
+                return None
+            try:
+                return self._templar.template(task_vars[name])
+            except AnsibleError as error:
+                # The error's own text may quote what the variable holds.
+                raise Refused(
+                    f"the variable {name} cannot be read: {type(error).__name__}; is its vault open (--ask-vault-pass)?"
+                ) from None
+
+        return look

@@ -1,0 +1,70 @@
+#!/usr/bin/python
+"""List the secrets of a stack: where each comes from, since when it holds and who uses it; never its value."""
+
+from __future__ import annotations
+
+import calendar
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.secret_store import Store
+
+DOCUMENTATION = r"""
+module: secret_list
+short_description: List the secrets of a stack, without their values
+options:
+  directory: {description: Parent of the generations., type: path, required: true}
+  schema: {description: "By secret: C(services) that hold it.", type: dict, default: {}}
+"""
+
+EXAMPLES = r"""
+- name: List the secrets
+  secret_list: {directory: /var/lib/berth/secrets}
+"""
+
+RETURN = r"""
+generation: {description: The newest generation; 0 before the first., type: int, returned: always}
+generations: {description: Those that are there., type: list, elements: int, returned: always}
+secrets:
+  description: "Each with C(name), C(source), C(made), C(age_days), C(generation) (that it came with), C(version), C(services)."
+  type: list
+  elements: dict
+  returned: always
+"""
+
+
+def listing(store: Store, schema: dict[str, Any], now: float) -> list[dict[str, Any]]:
+    """One entry a secret of the newest generation, by name."""
+    record = store.record(store.newest())
+    return [
+        {
+            "name": name,
+            "source": told["source"],
+            "made": told["made"],
+            "age_days": max(0, int((now - calendar.timegm(time.strptime(told["made"], "%Y-%m-%dT%H:%M:%SZ"))) // 86400)),
+            "generation": told["generation"],
+            "version": told["version"],
+            "services": (schema.get(name) or {}).get("services", []),
+        }
+        for name, told in sorted(record["history"].items())
+    ]
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={"directory": {"type": "path", "required": True}, "schema": {"type": "dict", "default": {}, "no_log": False}},
+        supports_check_mode=True,
+    )
+    store = Store(Path(module.params["directory"]))
+    module.exit_json(
+        changed=False,
+        generation=store.newest(),
+        generations=store.generations(),
+        secrets=listing(store, module.params["schema"], time.time()),
+    )
+
+
+if __name__ == "__main__":
+    main()

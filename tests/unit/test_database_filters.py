@@ -1,0 +1,21 @@
+"""How an application is told to verify the database's certificate."""
+
+from __future__ import annotations
+
+import pytest
+from database import database_options
+
+
+@pytest.mark.parametrize(
+    ("given", "scheme", "tls", "options"),
+    [
+        ("auto", "postgresql", "required", "?sslmode=verify-full&sslrootcert=/run/secrets/database_ca"),
+        ("auto", "postgresql+psycopg", "offered", "?sslmode=verify-full&sslrootcert=/run/secrets/database_ca"),
+        ("auto", "postgresql+asyncpg", "required", "?ssl=verify-full"),
+        ("auto", "postgresql", "off", ""),
+        ("", "postgresql", "required", ""),
+        ("?sslmode=disable", "postgresql", "required", "?sslmode=disable"),
+    ],
+)
+def test_options(given, scheme, tls, options):
+    assert database_options(given, scheme, tls) == options
