@@ -22,12 +22,13 @@ def _said(hosts: list[str], variables: dict[str, Any], name: str) -> dict[str, d
 
 
 def away(hosts: list[str], variables: dict[str, Any], name: str) -> dict[str, str]:
-    """Hosts that did not answer the task that registered `name`, and why."""
-    return {host: str(said.get("msg", "")).strip() for host, said in _said(hosts, variables, name).items() if said.get("unreachable")}
+    """Hosts that did not answer the task that registered `name`, or where it failed, and why."""
+    said = _said(hosts, variables, name)
+    return {host: str(one.get("msg", "")).strip() for host, one in said.items() if one.get("unreachable") or one.get("failed")}
 
 
-def drift(statuses: dict[str, dict[str, Any]]) -> list[str]:
-    """Where hosts differ: in the release that they serve, and in the image that a service of one release has."""
+def drift(statuses: dict[str, dict[str, Any]], swarm: bool = False) -> list[str]:
+    """Where hosts differ: in the release that they serve (a Swarm serves one), and in the image that a service of one release has."""
     told = []
     serving: dict[str, list[str]] = {}
     images: dict[tuple[str, str], dict[str, list[str]]] = {}
@@ -35,7 +36,7 @@ def drift(statuses: dict[str, dict[str, Any]]) -> list[str]:
         serving.setdefault(status["version"] or "nothing", []).append(host)
         for service in status["services"]:
             images.setdefault((service["service"], service["version"]), {}).setdefault(service["image"], []).append(host)
-    if len(serving) > 1:
+    if len(serving) > 1 and not swarm:
         told.append("; ".join(f"{', '.join(hosts)}: {version}" for version, hosts in sorted(serving.items())))
     for (service, version), found in images.items():
         if len(found) > 1:
@@ -44,11 +45,11 @@ def drift(statuses: dict[str, dict[str, Any]]) -> list[str]:
     return told
 
 
-def fleet_status(hosts: list[str], variables: dict[str, Any], name: str, form: str = "") -> str:
+def fleet_status(hosts: list[str], variables: dict[str, Any], name: str, form: str = "", swarm: bool = False) -> str:
     """What runs on each host (memory in MiB, times in UTC), and where they differ; with `form` json one document."""
     gone = away(hosts, variables, name)
     statuses = {host: said["status"] for host, said in _said(hosts, variables, name).items() if host not in gone}
-    differ = drift(statuses)
+    differ = drift(statuses, swarm)
     if form == "json":
         return json.dumps({"hosts": statuses, "unreachable": gone, "drift": differ}, indent=2)
     rows = [
@@ -61,7 +62,8 @@ def fleet_status(hosts: list[str], variables: dict[str, Any], name: str, form: s
         for host, status in statuses.items()
         for service in status["services"]
     ]
-    head = [f"{host}: {status['stack']} {status['version'] or '(no release)'} at {status['url']}" for host, status in statuses.items()]
+    shown = {host: status for host, status in statuses.items() if status["version"] or not swarm}
+    head = [f"{host}: {status['stack']} {status['version'] or '(no release)'} at {status['url']}" for host, status in shown.items()]
     tail = [f"Drift: {line}" for line in differ] + [f"{host} does not answer: {why}" for host, why in gone.items()]
     return "\n".join([*head, *(_table(STATUS, rows) if rows else ["nothing runs; make up starts it"]), *tail])
 

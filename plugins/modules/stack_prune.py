@@ -77,8 +77,12 @@ def remove_swarm(engine: Engine, labels: dict[str, str], check: bool) -> list[st
     for kind in ("services", "secrets"):
         for entry in engine.call("GET", f"/{kind}", filters) or []:
             removed.append(f"{kind[:-1]} {entry['Spec']['Name']}")
-            if not check:
-                engine.call("DELETE", f"/{kind}/{entry['ID']}")
+            try:
+                if not check:
+                    engine.call("DELETE", f"/{kind}/{entry['ID']}")
+            except EngineError as error:
+                if error.status != 404:  # another manager was asked for the same, and was faster
+                    raise
     return removed
 
 

@@ -36,12 +36,17 @@ logs: {description: By container, its last lines., type: dict, returned: always}
 """
 
 
+def past(listed: dict[str, Any]) -> bool:
+    """Whether a container is a task of a Swarm's service that is over: the engine keeps some of them, for their logs."""
+    return "com.docker.swarm.task.id" in listed["Labels"] and listed["State"] in ("exited", "dead")
+
+
 def describe(engine: Engine, listed: dict[str, Any]) -> dict[str, Any]:
     """One service of the status; memory as `docker stats` counts it, without the file cache that can go."""
     actual = engine.call("GET", f"/containers/{listed['Id']}/json")
     memory = 0
     if actual["State"]["Running"]:
-        stats = engine.call("GET", f"/containers/{listed['Id']}/stats", {"stream": "false", "one-shot": "true"})["memory_stats"]
+        stats = engine.call("GET", f"/containers/{listed['Id']}/stats", {"stream": "false", "one-shot": "true"}).get("memory_stats") or {}
         kept = stats.get("stats") or {}
         memory = max(0, stats.get("usage", 0) - kept.get("total_inactive_file", kept.get("inactive_file", 0)))
     health = (actual["State"].get("Health") or {}).get("Status", actual["State"]["Status"])
@@ -73,7 +78,7 @@ def main() -> None:
 
     store = Store(wanted["directory"])
     try:
-        listed = engine.listing("containers", {"berth.stack": wanted["stack"]})
+        listed = [c for c in engine.listing("containers", {"berth.stack": wanted["stack"]}) if not past(c)]
         known = sorted({container["Labels"].get("berth.service", "") for container in listed})
         if wanted["service"]:
             listed = [c for c in listed if c["Labels"].get("berth.service") == wanted["service"]]

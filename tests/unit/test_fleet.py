@@ -33,6 +33,16 @@ def test_another_release_and_another_image_of_the_same_one_are_drift():
     assert drift({"a": status("v1"), "b": status("v1", "sha256:bb")}) == ["image of backend v1: a: aa; b: bb"]
 
 
+def test_the_nodes_of_a_swarm_serve_one_release_that_the_first_of_them_knows():
+    assert drift({"a": status("v1"), "b": status("")}, swarm=True) == []
+    assert drift({"a": status("v1"), "b": status("")}) == ["b: nothing; a: v1"]
+
+
+def test_where_the_question_failed_is_told_as_well():
+    text = fleet_status(["a", "b"], {"a": {"s": {"status": status("v1")}}, "b": {"s": {"failed": True, "msg": "no engine"}}}, "s")
+    assert text.splitlines()[-1] == "b does not answer: no engine"
+
+
 def test_one_table_with_those_that_are_away_named():
     hosts = {"a": {"s": {"status": status("v1")}}, "b": {"s": GONE}}
     text = fleet_status(["a", "b"], hosts, "s")
