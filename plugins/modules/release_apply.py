@@ -340,6 +340,8 @@ def main() -> None:
                 warnings.append(f"took over the lock of {over}, whose run is gone")
     except Locked as error:
         module.fail_json(msg=str(error), holder=error.holder)
+    for warning in warnings:
+        module.warn(warning)
     try:
         if module.check_mode:
             outcome = act.run()
@@ -354,7 +356,7 @@ def main() -> None:
     if outcome["changed"]:
         act.done("ok", "; ".join(act.switch.stack.actions), outcome["release"])
     act.lock.free()
-    module.exit_json(actions=act.switch.stack.actions, diff=act.switch.stack.diff, warnings=warnings, **outcome)
+    module.exit_json(actions=act.switch.stack.actions, diff=act.switch.stack.diff, **outcome)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,9 @@ def main() -> None:
         if not module.check_mode:
             lock.break_()
             write_down(actions[0], "ok", 0)
-    module.exit_json(changed=bool(actions), actions=actions, warnings=warnings, current=store.current, pending=store.pending)
+    for warning in warnings:
+        module.warn(warning)
+    module.exit_json(changed=bool(actions), actions=actions, current=store.current, pending=store.pending)
 
 
 if __name__ == "__main__":

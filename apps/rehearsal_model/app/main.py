@@ -1,7 +1,7 @@
 """An OpenAI-compatible endpoint (Chat Completions) in front of the rules: `uvicorn app.main:app`.
 
-Settings: REHEARSAL_API_KEY or REHEARSAL_API_KEY_FILE (bearer keys, any of which will do: `key` or `2:key,1:key`; none: open),
-REHEARSAL_DELAY_SECONDS (how long to think before each answer, 0), APP_VERSION.
+Settings: REHEARSAL_API_KEY or REHEARSAL_API_KEY_FILE (bearer keys, any of which will do: `key` or `2:key,1:key`; none:
+open), REHEARSAL_DELAY_SECONDS (how long to think before each answer, 0), APP_VERSION.
 """
 
 from __future__ import annotations
