@@ -25,6 +25,8 @@ STACK = os.environ.get("STACK_NAME", "berth")
 STATE = Path("/var/lib") / STACK
 # A name that no earlier run of these tests gave to another content.
 NEXT = f"test-{secrets.token_hex(3)}"
+# Its configuration: with another one the release would be NEXT-r2.
+MARK = {"backend_image_extra_environment": {"MARK": "two"}}
 PEOPLE, RATE = 20, int(os.environ.get("TRAFFIC_RATE", "60"))
 
 
@@ -96,7 +98,7 @@ def test_deploy_rollback_and_deploy_again_lose_nothing(first: str, users: Callab
     done("build", VERSION=NEXT)
     people = users(PEOPLE)
     with Traffic(people, RATE).flowing() as outcome:
-        done("deploy", {"backend_image_extra_environment": {"MARK": "two"}, "release_observe": 2}, VERSION=NEXT)
+        done("deploy", MARK | {"release_observe": 2}, VERSION=NEXT)
         assert current() == NEXT
         assert {env.get("MARK") for name, env in pair().items() if "-backend-" in name} == {"two"}
         done("rollback")
@@ -161,7 +163,7 @@ def test_a_release_that_dies_after_the_switch_is_switched_back(first: str, users
     people = users(5)
     routes = STATE / "edge/config/Caddyfile"
     with Traffic(people, 30).flowing() as outcome:
-        run = start("deploy", {"release_observe": 15}, VERSION=NEXT)
+        run = start("deploy", MARK | {"release_observe": 15}, VERSION=NEXT)
         deadline = time.monotonic() + 240
         while f"reverse_proxy {STACK}-backend-{NEXT}:" not in routes.read_text():
             assert run.poll() is None and time.monotonic() < deadline
@@ -183,7 +185,7 @@ def test_whoever_kills_a_deploy_leaves_one_release_whole(first: str, users: Call
     people, moments = users(5), int(os.environ.get("KILLS", "4"))
     with Traffic(people, 20).flowing() as outcome:
         for number in range(moments):
-            run = start("deploy", {"release_observe": 1}, VERSION=NEXT)
+            run = start("deploy", MARK | {"release_observe": 1}, VERSION=NEXT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 run.wait(1 + number * 9 / moments + random.random())
             run.kill()
@@ -192,7 +194,7 @@ def test_whoever_kills_a_deploy_leaves_one_release_whole(first: str, users: Call
             assert versions <= {first, NEXT} and len(versions) == 1
             done("rollback", VERSION=first)
             assert current() == first
-        done("deploy", {"release_observe": 1}, VERSION=NEXT)
+        done("deploy", MARK | {"release_observe": 1}, VERSION=NEXT)
         assert current() == NEXT and not (STATE / "pending.json").exists() and not (STATE / "lock").exists()
         done("rollback", VERSION=first)
     nothing_lost(outcome, people)
@@ -209,7 +211,7 @@ def edge(path: str) -> str:
 
 
 def test_of_two_at_once_one_is_told_who_works(first: str) -> None:
-    run = start("deploy", {"release_observe": 10}, VERSION=NEXT)
+    run = start("deploy", MARK | {"release_observe": 10}, VERSION=NEXT)
     deadline = time.monotonic() + 60
     while not (STATE / "lock").exists():
         assert run.poll() is None and time.monotonic() < deadline
