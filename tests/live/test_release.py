@@ -54,15 +54,10 @@ def current() -> str:
 
 def pair() -> dict[str, dict[str, str]]:
     """The containers of the release that serves: environment by name."""
-    names = subprocess.run(
-        ["docker", "ps", "--filter", f"label=berth.stack={STACK}", "--format", "{{.Names}}"], capture_output=True, text=True, check=True
-    ).stdout.split()
+    chosen = [f"--filter=label=berth.{key}={value}" for key, value in (("stack", STACK), ("version", current()))]
+    names = subprocess.run(["docker", "ps", *chosen, "--format", "{{.Names}}"], capture_output=True, text=True, check=True).stdout.split()
     found = json.loads(subprocess.run(["docker", "inspect", *names], capture_output=True, check=True).stdout)
-    return {
-        c["Name"][1:]: dict(entry.split("=", 1) for entry in c["Config"]["Env"])
-        for c in found
-        if c["Config"]["Labels"]["berth.service"] in ("backend", "frontend") and c["Config"]["Labels"]["berth.version"] == current()
-    }
+    return {c["Name"][1:]: dict(entry.split("=", 1) for entry in c["Config"]["Env"]) for c in found}
 
 
 def nothing_lost(outcome: Outcome, people: list[User]) -> None:
