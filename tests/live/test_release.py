@@ -85,12 +85,12 @@ def nothing_lost(outcome: Outcome, people: list[User]) -> None:
 
 @pytest.fixture(scope="module")
 def first() -> str:
-    """The release that serves when these tests begin; it serves again when they end."""
+    """The release that serves when these tests begin, with another version built beside it; it serves again when they end."""
+    done("build", VERSION=NEXT)
     return current()
 
 
 def test_deploy_rollback_and_deploy_again_lose_nothing(first: str, users: Callable[[int], list[User]]) -> None:
-    done("build", VERSION=NEXT)
     people = users(PEOPLE)
     with Traffic(people, RATE).flowing() as outcome:
         done("deploy", MARK | {"release_observe": 2}, VERSION=NEXT)
