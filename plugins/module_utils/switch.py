@@ -235,7 +235,8 @@ class Switch:
         state = actual["State"]
         killed = ", killed for using more memory than its limit" if state["OOMKilled"] else ""
         if not state["Running"] or state["StartedAt"] != started:
-            return f"{name} ended (exit code {state['ExitCode']}{killed}, restarted {actual['RestartCount']} times)"
+            code = "" if state["Running"] else f"exit code {state['ExitCode']}{killed}, "
+            return f"{name} ended ({code}restarted {actual['RestartCount']} times)"
         health = state.get("Health") or {}
         if health.get("Status") == "unhealthy":
             return f"{name} became unhealthy: {(health['Log'] or [{'Output': ''}])[-1]['Output'].strip()[:300]}"

@@ -169,7 +169,7 @@ def test_a_release_that_dies_after_the_switch_is_switched_back(first: str, users
         ).stdout
         os.kill(int(backend), signal.SIGKILL)  # as a crash: the engine did not ask for it
         said, _ = run.communicate(timeout=120)
-    assert run.returncode != 0 and f"{first} serves again" in said and f"{NEXT} ended (exit code 137" in said, said
+    assert run.returncode != 0 and f"{first} serves again" in said and f"{NEXT} ended (" in said, said
     # What the one that died held at that moment is lost, and nothing else.
     assert len(outcome.failed) <= 10 and all("502" in line or "stream" in line for line in outcome.failed), outcome.failed
     assert current() == first and all(NEXT not in name for name in pair())
