@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
 const root = path.resolve(path.dirname(fileURLToPath(import.meta.url)), "..");
-const out = path.join(root, ".cache", "test");
+const out = path.join(root, ".test");
 
 rmSync(out, { recursive: true, force: true });
 await build({
