@@ -65,6 +65,11 @@ def parts(
     yield "settings", hashlib.sha256(json.dumps(settings(variables), sort_keys=True, default=str).encode()).hexdigest()
     values = {name: os.environ.get(name) for name in asked_of_environment(project, environment)}
     yield "environment", hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    yield from copied(copies)
+
+
+def copied(copies: Iterable[Path]) -> Iterator[tuple[str, str]]:
+    """(what, hash of it) of the controller's own copies of what hosts have."""
     for copy in copies:
         yield f"copy {copy}", hashlib.sha256(copy.read_bytes()).hexdigest() if copy.is_file() else "missing"
 
@@ -79,13 +84,14 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         project, sources, copies, environment = (arguments.pop(name, None) for name in ("project", "sources", "copies", "environment"))
-        if "wanted" not in arguments:
+        own = [Path(copy) for copy in copies or []]
+        if "wanted" in arguments:
+            arguments["wanted"] |= dict(copied(own))  # the run has made them since it looked
+        else:
             folders = [Path(source) for source in sources or []]
             missing = [folder for folder in folders if not folder.is_dir()]
             if missing:  # preflight says so, in more words
-                return {"changed": False, "same": False, "differs": [], "wanted": {}}
-            arguments["wanted"] = dict(
-                parts(Path(project), folders, task_vars or {}, [Path(copy) for copy in copies or []], environment or [])
-            )
+                return {"changed": False, "same": False, "known": False, "differs": [], "wanted": {}, "kept": {}}
+            arguments["wanted"] = dict(parts(Path(project), folders, task_vars or {}, own, environment or []))
         result = self._execute_module(module_name="stack_fingerprint", module_args=arguments, task_vars=task_vars)
         return result | {"wanted": arguments["wanted"]}

@@ -65,7 +65,8 @@ def _healthcheck(spec: dict[str, Any] | None, inherited: dict[str, Any] | None) 
     return merged or None
 
 
-def _mount(mount: dict[str, Any]) -> dict[str, Any]:
+def mount_body(mount: dict[str, Any]) -> dict[str, Any]:
+    """A mount in the words of the Engine API."""
     return {
         "Type": mount.get("type", "bind"),
         "Source": mount["source"],
@@ -117,7 +118,7 @@ def container_body(spec: dict[str, Any], image: dict[str, Any]) -> dict[str, Any
             "CpuShares": int(spec.get("cpu_shares") or 0),
             "PidsLimit": int(spec.get("pids_limit") or 0),
             "RestartPolicy": _restart(spec.get("restart", "no")),
-            "Mounts": sorted((_mount(m) for m in spec.get("mounts") or []), key=lambda m: m["Target"]),
+            "Mounts": sorted((mount_body(m) for m in spec.get("mounts") or []), key=lambda m: m["Target"]),
             "PortBindings": {f"{p['target']}/tcp": [{"HostIp": p.get("host_ip", ""), "HostPort": str(p["published"])}] for p in ports},
             "LogConfig": {"Type": logging.get("driver", ""), "Config": {k: str(v) for k, v in (logging.get("options") or {}).items()}},
             "Ulimits": sorted(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ansible.module_utils.container_spec import KNOWN, NANO, SpecError, container_body, size
+from ansible.module_utils.container_spec import KNOWN, NANO, SpecError, container_body, mount_body, size
 
 SECRETS = "/run/secrets"
 # What a service cannot have: an engine would take it for one host's.
@@ -31,15 +31,6 @@ def secret_name(service: str, file: str, content: bytes) -> str:
     """Swarm secrets cannot be changed: another content is another secret. At most 64 characters, as the engine wants."""
     short = hashlib.sha256(content).hexdigest()[:12]
     return f"{service[:30]}-{file[:20]}-{short}"
-
-
-def _mount(mount: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "Type": mount.get("type", "bind"),
-        "Source": mount["source"],
-        "Target": mount["target"],
-        "ReadOnly": bool(mount.get("read_only", False)),
-    }
 
 
 def _tmpfs(target: str, options: str) -> dict[str, Any]:
@@ -101,7 +92,7 @@ def service_body(
                 "Privileges": {"NoNewPrivileges": "no-new-privileges" in host["SecurityOpt"]},
                 "Ulimits": host["Ulimits"],
                 "Mounts": [
-                    *(_mount(mount) for mount in spec.get("mounts") or [] if mount["target"] != SECRETS),
+                    *(mount_body(mount) for mount in spec.get("mounts") or [] if mount["target"] != SECRETS),
                     *(_tmpfs(target, options) for target, options in host["Tmpfs"].items()),
                 ],
                 "Secrets": [

@@ -65,7 +65,9 @@ def find(engine: Engine, wanted: dict[str, Any]) -> tuple[dict[str, Any] | None,
             "A version names one content: choose another VERSION=, or leave it out to have it derived from the source."
         )
     for candidate in engine.listing("images", {"berth.content": content}):
-        if any(name.rpartition(":")[0] == wanted["repository"] for name in candidate["RepoTags"] or []):
+        names = [name for name in candidate["RepoTags"] or [] if name != "<none>:<none>"]
+        # Without a name it lost its only one to another image.
+        if not names or any(name.rpartition(":")[0] == wanted["repository"] for name in names):
             return engine.find(f"/images/{candidate['Id']}/json"), candidate["Id"]
     return None, ""
 

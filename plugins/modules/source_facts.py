@@ -45,6 +45,7 @@ source:
 
 ENVIRONMENT = re.compile(r"lookup\('ansible\.builtin\.env', '([A-Z0-9_]+)'\)")
 WARNING = re.compile(r"(?i)^(?:#\d+ [\d.]+ )?\s*(?:\d+ warnings? found|- \w+:.*\(line \d+\)|warning[: ]|npm warn|deprecat|⚠)")
+NPM_CODE = re.compile(r"(?i)npm warn E[A-Z]+")
 FAILED = re.compile(r"(?i)^(?:#\d+ [\d.]+ )?(?:error[: ]|npm err|failed to compile|ERROR: )")
 
 
@@ -152,6 +153,23 @@ def committed(source: Path) -> dict[str, Any]:
     return {"known": True, "bad_names": bad, "secrets": secrets}
 
 
+def warned(output: list[str]) -> list[str]:
+    """The warnings of a build. Lines of the same step and code that follow each other are one: npm tells an engine in five."""
+    told: list[str] = []
+    before = ""
+    for line in output:
+        if not WARNING.search(line):
+            before = ""
+            continue
+        code = NPM_CODE.search(line)
+        if code and before == code[0]:
+            told[-1] += f" {line[code.end() :].strip()}"
+        else:
+            told.append(line)
+        before = code[0] if code else ""
+    return [text[:300] for text in told]
+
+
 def build_logs(directory: Path) -> dict[str, Any]:
     """By the content that was built: what the build said of warnings and errors."""
     told = {}
@@ -163,7 +181,7 @@ def build_logs(directory: Path) -> dict[str, Any]:
             "lines": len(output),
             "cached": sum(line.endswith(" CACHED") for line in output),
             "seconds": record.get("seconds", 0),
-            "warnings": [line[:300] for line in output if WARNING.search(line)],
+            "warnings": warned(output),
             "errors": [line[:300] for line in output if FAILED.search(line)],
         }
     return told

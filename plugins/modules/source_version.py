@@ -80,7 +80,8 @@ def main() -> None:
     for name, image in images.items():
         source, dockerfile = Path(image["source"]), Path(image["dockerfile"])
         if not source.is_dir():
-            module.fail_json(msg=f"the source of image {name} is {source}: there is no such directory")
+            where = f"Set {name.upper()}_SOURCE in .env, or stack_{name}_source."
+            module.fail_json(msg=f"The source of image {name} is {source}: there is no such directory. {where}")
         if not dockerfile.is_file():
             module.fail_json(
                 msg=f"the Dockerfile of image {name} is {dockerfile}: no such file (set by *_image_dockerfile, relative to the source)"

@@ -81,6 +81,14 @@ def replace_model() -> None:
     docker("run", "--detach", "--name", old, f"--label=berth.stack={STACK}", "--label=berth.service=model", picture)
 
 
+def remove_network() -> None:
+    """Delete the network that leads out, with whoever is on it."""
+    network = f"{STACK}-egress"
+    for held in json.loads(docker("network", "inspect", "--format={{json .Containers}}", network)):
+        docker("network", "disconnect", "--force", network, held)
+    docker("network", "rm", network)
+
+
 @dataclass
 class Change:
     """Something done by hand, what the deployment says of it, how it shows that it is mended, and what had to be made anew."""
@@ -119,7 +127,7 @@ CHANGES = [
     ),
     Change(
         "network deleted",
-        lambda: docker("network", "rm", f"{STACK}-egress"),
+        remove_network,
         f"network {STACK}-egress is gone",
         lambda: docker("network", "ls", "--quiet", f"--filter=name=^{STACK}-egress$") != "",
     ),

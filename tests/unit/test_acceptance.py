@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "tests" / "acceptance"))
 from acceptance import criteria, evaluate_all, problems, summary
 from acceptance_checks import CHECKS, Fail, Unknown, below, describe
 from mutations import MUTATIONS, completed
+from source_facts import warned
 
 CATALOGUE = yaml.safe_load((ROOT / "roles/verify/files/criteria.yml").read_text())
 FACTS = completed(json.loads((ROOT / "tests/acceptance/facts.json").read_text()))
@@ -90,6 +91,31 @@ def test_selection_by_section_and_id():
 def test_every_check_says_what_it_looks_at():
     for name in CHECKS:
         assert "Passes when" in describe(name, "x"), name
+
+
+NPM = """\
+#21 0.6 npm WARN EBADENGINE Unsupported engine {
+#21 0.6 npm WARN EBADENGINE   package: 'left-pad@2.0.0',
+#21 0.6 npm WARN EBADENGINE   required: { node: '>= 20' },
+#21 0.7 added 30 packages in 4s
+#22 0.1 WARNING: something else"""
+
+
+def test_a_warning_of_several_lines_is_one():
+    first, second = warned(NPM.splitlines())
+    assert "left-pad@2.0.0" in first
+    assert ">= 20" in first
+    assert second == "#22 0.1 WARNING: something else"
+
+
+def test_a_build_warning_is_accepted_for_a_reason_and_no_other_with_it():
+    facts = json.loads(json.dumps(FACTS))
+    log = next(iter(facts["source"]["builds"].values()))
+    log["warnings"] = [warned(NPM.splitlines())[0]]
+    facts["settings"]["build_warnings_accepted"] = {"'left-pad@": "it works all the same"}
+    assert outcomes(facts)["build_warnings"] == "pass"
+    log["warnings"].append("WARNING: something else")
+    assert outcomes(facts)["build_warnings"] == "fail"
 
 
 def test_a_budget_is_a_limit():

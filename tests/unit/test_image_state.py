@@ -7,20 +7,21 @@ from image_state import Refused, find
 
 
 class Engine:
-    """An engine that has `images` {name: content}."""
+    """An engine that has `images` {name: content}, and contents without a name."""
 
-    def __init__(self, **images: str) -> None:
+    def __init__(self, *nameless: str, **images: str) -> None:
+        self.nameless = nameless
         self.images = {name.replace("_", ":"): content for name, content in images.items()}
 
     def find(self, path: str):
         name = path.removeprefix("/images/").removesuffix("/json")
-        content = self.images.get(name) or (name if name in self.images.values() else None)
+        content = self.images.get(name) or (name if name in (*self.images.values(), *self.nameless) else None)
         return content and {"Id": content, "Config": {"Labels": {"berth.content": content}}}
 
     def listing(self, kind: str, labels: dict[str, str]):
         wanted = labels["berth.content"]
         names = [name for name, content in self.images.items() if content == wanted]
-        return [{"Id": wanted, "RepoTags": names}] if names else []
+        return [{"Id": wanted, "RepoTags": names}] if names else [{"Id": wanted, "RepoTags": None}] if wanted in self.nameless else []
 
 
 def wanted(**more):
@@ -43,6 +44,11 @@ def test_another_repository_does_not_lend_its_image():
 
 def test_a_tag_that_was_moved_by_hand_is_put_back():
     image, other = find(Engine(app_v2="old", app_v1="new"), wanted())
+    assert (image["Id"], other) == ("new", "new")
+
+
+def test_an_image_that_lost_its_only_name_gets_it_back():
+    image, other = find(Engine("new", app_v2="old"), wanted())
     assert (image["Id"], other) == ("new", "new")
 
 

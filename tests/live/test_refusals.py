@@ -1,0 +1,57 @@
+"""Wrong input is refused before anything is touched, and the message says what is wrong and where it is set."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STACK = os.environ.get("STACK_NAME", "berth")
+
+# (verb, environment, arguments, words of the message)
+WRONG = {
+    "a source that is not there": ("up", {"BACKEND_SOURCE": "/nowhere"}, [], ["/nowhere", "BACKEND_SOURCE"]),
+    "a port in use": ("up", {"STACK_NAME": "berth-refused"}, [], [os.environ.get("HTTPS_PORT", "8443"), "HTTPS_PORT"]),
+    "a name with a slash": ("up", {"STACK_NAME": "a/b"}, [], ["stack_name is 'a/b'", "lower-case letters"]),
+    "an unknown value": ("up", {"STACK_ENGINE": "nope"}, [], ["stack_engine", "hosts or swarm", "nope"]),
+    "an address without an engine": (
+        "up",
+        {"DOCKER_HOST": "unix:///nowhere.sock"},
+        [],
+        ["no Docker Engine answers", "/nowhere.sock", "DOCKER_HOST"],
+    ),
+    "a version that was never built": ("deploy", {"VERSION": "nope"}, [], ["no version nope", "Built here"]),
+    "a release that never was": ("rollback", {"VERSION": "nope"}, [], ["no release nope", "serves now"]),
+    "a backup that never was": ("restore", {"BACKUP": "nope"}, [], ["nope"]),
+    "everything removed without its name": ("destroy", {}, [], ["CONFIRM"]),
+}
+
+
+def there() -> list[str]:
+    """Containers, networks and volumes of every stack, and what the state directories hold."""
+    kinds = (["ps", "--all", "--quiet", "--no-trunc"], ["network", "ls", "--quiet"], ["volume", "ls", "--quiet"])
+    listed = [subprocess.run(["docker", *words], capture_output=True, text=True, check=True).stdout for words in kinds]
+    state = Path("/var/lib") / STACK
+    kept = [path for path in state.rglob("*") if path.name != "audit.jsonl" and not path.name.startswith(".")]
+    return [*listed, *sorted(f"{path} {path.stat().st_mtime_ns}" for path in kept)]
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+def test_wrong_input_is_refused_and_nothing_is_touched(wrong: tuple[str, dict[str, str], list[str], list[str]]) -> None:
+    verb, environment, arguments, words = wrong
+    before = there()
+    done = subprocess.run(
+        ["ansible-playbook", f"playbooks/{verb}.yml", *arguments],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 2, said
+    assert [word for word in words if word not in said] == [], said
+    assert there() == before
