@@ -24,6 +24,8 @@ PROJECT = ("roles", "plugins", "playbooks", "group_vars")
 MAGIC = re.compile(
     r"ansible_(?!host$|port$|user$|connection$|become).*|role_.*|unchanged_.*|hostvars|groups|group_names|vars|omit|environment|play_hosts|__.*"
 )
+# Which release is wanted; everything else in the environment says how.
+VERSION = "VERSION"
 ENVIRONMENT = re.compile(r"""lookup\(\s*['"]ansible\.builtin\.env['"]\s*,\s*['"](\w+)['"]""")
 
 
@@ -63,8 +65,9 @@ def parts(
         yield f"source {source}", context.content_hash(source, context.Ignore(rules.read_text() if rules.is_file() else ""))
         yield f"commit of {source}", repr(context.describe([source], 200))
     yield "settings", hashlib.sha256(json.dumps(settings(variables), sort_keys=True, default=str).encode()).hexdigest()
-    values = {name: os.environ.get(name) for name in asked_of_environment(project, environment)}
+    values = {name: os.environ.get(name) for name in asked_of_environment(project, environment) if name != VERSION}
     yield "environment", hashlib.sha256(json.dumps(values).encode()).hexdigest()
+    yield "version asked for", os.environ.get(VERSION, "")
     yield from copied(copies)
 
 

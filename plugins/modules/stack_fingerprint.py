@@ -7,6 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,12 @@ options:
   images: {description: "To remember: names of images whose content counts.", type: list, elements: str, default: []}
   files: {description: "Files and directories whose content, owner and mode count.", type: list, elements: path, default: []}
   probes: {description: "Commands whose answer counts, each C(container) and C(command).", type: list, elements: dict, default: []}
+  released:
+    description: "Patterns of names that a release itself brings about or mends."
+    type: list
+    elements: str
+    default: []
+  time: {description: "To remember: when everything was looked at last; now, where it is 0.", type: float, default: 0}
   hours: {description: For how long a record is believed., type: int, default: 24}
   keep: {description: "To remember: what is given back as long as nothing differs.", type: dict, default: {}}
   remember: {description: Remember instead of comparing., type: bool, default: false}
@@ -47,6 +54,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 same: {description: Whether nothing differs., type: bool, returned: always}
+around: {description: Whether nothing differs but what a release brings about or mends., type: bool, returned: always}
+time: {description: When everything was looked at last., type: float, returned: always}
 known: {description: Whether there was a record to compare with., type: bool, returned: always}
 differs: {description: What differs., type: list, elements: str, returned: always}
 compared: {description: How many objects were compared., type: int, returned: always}
@@ -150,6 +159,11 @@ def compare(before: dict[str, str], after: dict[str, str]) -> list[str]:
     return gone + new + [f"{name} differs" for name in after if before.get(name, after[name]) != after[name]]
 
 
+def of_release(difference: str, released: list[str]) -> bool:
+    """Whether a difference is one that a release itself brings about or mends."""
+    return any(fnmatchcase(difference, f"{pattern} *") for pattern in released)
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -161,32 +175,42 @@ def main() -> None:
             "keep": {"type": "dict", "default": {}},
             "files": {"type": "list", "elements": "path", "default": []},
             "probes": {"type": "list", "elements": "dict", "default": []},
+            "released": {"type": "list", "elements": "str", "default": []},
             "hours": {"type": "int", "default": 24},
+            "time": {"type": "float", "default": 0},
             "remember": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     given, path = module.params, Path(module.params["record"])
     before: dict[str, Any] = {} if given["remember"] or not path.is_file() else json.loads(path.read_text())
-    answer = {"changed": False, "known": bool(before), "wanted": given["wanted"], "kept": before.get("kept", {})}
+    answer = {
+        "changed": False,
+        "known": bool(before),
+        "wanted": given["wanted"],
+        "kept": before.get("kept", {}),
+        "time": before.get("time", 0),
+    }
     try:
         if not before and not given["remember"]:
-            module.exit_json(same=False, differs=[], compared=0, release="", **answer)
+            module.exit_json(same=False, around=False, differs=[], compared=0, release="", **answer)
         look = Look(Engine(timeout=10), given, before.get("images", given["images"]))
     except EngineError as error:
-        module.exit_json(same=False, differs=[str(error)], compared=0, release="", **answer)
+        module.exit_json(same=False, around=False, differs=[str(error)], compared=0, release="", **answer)
     found = {"compared": len(look.seen), "release": look.store.current}
     if given["remember"]:
         if not module.check_mode and not look.ill:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
-            kept = {"wanted": given["wanted"], "seen": look.seen, "images": given["images"], "kept": given["keep"], "time": time.time()}
+            kept = {"wanted": given["wanted"], "seen": look.seen, "images": given["images"], "kept": given["keep"]}
+            kept["time"] = given["time"] or time.time()
             write(path, json.dumps(kept, indent=1) + "\n", 0o600)
-        module.exit_json(same=False, differs=[], **found, **answer)
+        module.exit_json(same=False, around=False, differs=[], **found, **answer)
     differs = compare(before["wanted"], given["wanted"]) + compare(before["seen"], look.seen)
     differs += [f"{name} is not well" for name in look.ill]
     if time.time() - before["time"] > given["hours"] * 3600:
         differs.append(f"the last look at everything is more than {given['hours']} hours ago")
-    module.exit_json(same=not differs, differs=differs, **found, **answer)
+    around = all(of_release(difference, given["released"]) for difference in differs)
+    module.exit_json(same=not differs, around=around, differs=differs, **found, **answer)
 
 
 if __name__ == "__main__":

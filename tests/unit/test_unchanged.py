@@ -104,6 +104,21 @@ def test_no_secret_is_in_a_hash_that_is_told(tmp_path):
     assert "canary-value" not in repr(dict(module.tree(tmp_path)))
 
 
+@pytest.mark.parametrize(
+    ("difference", "release"),
+    [
+        ("container berth-backend-v2 is new", True),
+        ("container berth-backend-v1 differs", True),
+        ("container berth-database differs", False),
+        ("version asked for differs", True),
+        ("environment differs", False),
+        ("the last look at everything is more than 24 hours ago", False),
+    ],
+)
+def test_what_a_release_brings_about_is_told_from_what_stands_around_it(difference, release):
+    assert module.of_release(difference, ["container berth-backend-*", "version asked for", "current release"]) is release
+
+
 @pytest.fixture
 def project(tmp_path):
     for name in action.PROJECT:
