@@ -124,6 +124,15 @@ class Engine:
         raw = self.call("GET", f"/{kind}/{container}/logs", {"stdout": 1, "stderr": 1, "tail": lines})
         return b"".join(_frames(raw)).decode(errors="replace").rstrip()
 
+    def ended(self, container: str, since: float) -> tuple[str, bool]:
+        """(exit code of its last end, whether it ran out of memory) of a container since a time in Unix seconds, which its state forgets
+        as soon as it is started again; an empty code where it did not end."""
+        filters = {"container": [container], "event": ["die", "oom"]}
+        told = self.stream("/events", {"since": f"{since:.3f}", "until": f"{time.time():.3f}", "filters": filters}).read()
+        events = [json.loads(line) for line in told.splitlines() if line.strip()]
+        codes = [event["Actor"]["Attributes"].get("exitCode", "") for event in events if event["Action"] == "die"]
+        return (codes[-1] if codes else ""), any(event["Action"] == "oom" for event in events)
+
     def archive(self, container: str, path: str, timeout: float | None = None) -> http.client.HTTPResponse:
         """A tar archive of a path in a container, to be read piece by piece."""
         response = self._open("GET", f"/containers/{container}/archive", {"path": path}, None, timeout)

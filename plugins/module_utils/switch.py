@@ -233,10 +233,10 @@ class Switch:
         if actual is None:
             return f"{name} is gone"
         state = actual["State"]
-        killed = ", killed for using more memory than its limit" if state["OOMKilled"] else ""
         if not state["Running"] or state["StartedAt"] != started:
-            code = "" if state["Running"] else f"exit code {state['ExitCode']}{killed}, "
-            return f"{name} ended ({code}restarted {actual['RestartCount']} times)"
+            code, full = self.engine.ended(name, time.time() - self.wanted["observe"] - SETTLE - 60)
+            killed = ", killed for using more memory than its limit" if full or state["OOMKilled"] else ""
+            return f"{name} ended (exit code {code or state['ExitCode']}{killed}, restarted {actual['RestartCount']} times)"
         health = state.get("Health") or {}
         if health.get("Status") == "unhealthy":
             return f"{name} became unhealthy: {(health['Log'] or [{'Output': ''}])[-1]['Output'].strip()[:300]}"

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import secrets
+import shutil
 import signal
 import subprocess
 import time
@@ -173,6 +174,49 @@ def test_a_release_that_dies_after_the_switch_is_switched_back(first: str, users
     # What the one that died held at that moment is lost, and nothing else.
     assert len(outcome.failed) <= 10 and all("502" in line or "stream" in line for line in outcome.failed), outcome.failed
     assert current() == first and all(NEXT not in name for name in pair())
+
+
+# What a version does from some seconds after its start on, when the traffic has reached it.
+LATE = {
+    "leaks its memory limit": (
+        """
+import threading, time
+def late():
+    held = []
+    time.sleep(9)
+    while True:
+        held.append(b"x" * 20_000_000)
+        time.sleep(0.05)
+threading.Thread(target=late, daemon=True).start()
+""",
+        "killed for using more memory than its limit",
+    ),
+    "ends with an error": (
+        """
+import os, threading
+threading.Timer(9, os._exit, [3]).start()
+""",
+        "exit code 3",
+    ),
+}
+
+
+@pytest.mark.parametrize("how", LATE)
+def test_a_version_that_fails_while_it_is_watched_is_switched_back(
+    how: str, first: str, users: Callable[[int], list[User]], tmp_path: Path
+) -> None:
+    people, (code, word) = users(5), LATE[how]
+    source, version = tmp_path / "backend", f"late-{secrets.token_hex(3)}"
+    shutil.copytree(ROOT / "apps/backend", source, ignore=shutil.ignore_patterns(".*", "__pycache__"))
+    main = source / "app/main.py"
+    main.write_text(main.read_text() + code)
+    done("build", BACKEND_SOURCE=str(source), VERSION=version)
+    with Traffic(people, 30).flowing() as outcome:
+        said = refused("deploy", {"release_observe": 20}, BACKEND_SOURCE=str(source), VERSION=version)
+    assert f"{first} serves again" in said and word in said, said
+    # What the one that died held at that moment is lost, and nothing else.
+    assert len(outcome.failed) <= 10 and all("502" in line or "stream" in line for line in outcome.failed), outcome.failed
+    assert current() == first and all(version not in name for name in pair())
 
 
 def test_whoever_kills_a_deploy_leaves_one_release_whole(first: str, users: Callable[[int], list[User]]) -> None:
