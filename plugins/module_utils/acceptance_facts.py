@@ -1,0 +1,145 @@
+"""What the checks behind the acceptance criteria share: the gathered facts, the three ways not to pass, and the register of checks.
+
+A check is a pure function of `Facts`. Its docstring is what the report and the documents print: what is looked at, and when it passes;
+`{}` stands for the check's argument. It returns a line, or a line and what was measured against which budget; it raises Fail, Unknown
+(the facts that it needs are not there, and why) or NotApplicable.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+APPLICATION = ("backend", "frontend")
+MB = 1_000_000
+
+
+class Fail(Exception):
+    """The criterion is not met; the message says what was found."""
+
+
+class Unknown(Exception):
+    """It cannot be told; the message says why and what would tell it."""
+
+
+class NotApplicable(Exception):
+    """The application or the installation has no such part; the message says who says so."""
+
+
+class Facts:
+    """What was gathered: `stack` (host), `story` (steps), `source` (controller), with budgets and absent parts."""
+
+    def __init__(self, gathered: dict[str, Any]) -> None:
+        self.stack = gathered.get("stack") or {}
+        self.steps = {step["key"]: step for step in gathered.get("story") or []}
+        self.source = gathered.get("source") or {}
+        self.browser = gathered.get("browser") or {}
+        self.budgets = gathered.get("budgets") or {}
+        self.absent = gathered.get("absent") or {}
+        self.settings = gathered.get("settings") or {}
+
+    def part(self, name: str) -> dict[str, Any]:
+        """A part of the host's facts."""
+        if not self.stack:
+            raise Unknown("the host's facts were not gathered: nothing of the stack could be asked")
+        return self.stack[name]
+
+    def containers(self, *services: str) -> list[dict[str, Any]]:
+        """Containers of the stack, or of these services; missing ones fail."""
+        found = [c for c in self.part("containers") if not services or c["service"] in services]
+        missing = [service for service in services if service not in {c["service"] for c in found}]
+        if missing or not found:
+            raise Fail(f"no container of {', '.join(missing) or 'the stack'} is there")
+        return found
+
+    def container(self, service: str) -> dict[str, Any]:
+        return self.containers(service)[0]
+
+    def image(self, service: str) -> dict[str, Any]:
+        image = self.part("images").get(service)
+        if not image or "error" in image:
+            raise Fail(f"no image of {service}: {(image or {}).get('error', 'no container runs it')}")
+        return image
+
+    def step(self, key: str) -> dict[str, Any]:
+        """A step of the story that went well."""
+        step = self.steps.get(key)
+        if step is None:
+            raise Unknown("this step is not part of the story as it was told" if self.steps else "the story was not told")
+        if step["outcome"] == "skipped":
+            raise Fail(f"{step['step']}: {step['evidence']}")
+        if step["outcome"] != "ok":
+            raise Fail(f"{step['step']}: {step['evidence']}")
+        return step
+
+    def asked(self, service: str) -> dict[str, Any]:
+        asked = self.container(service).get("asked") or {}
+        if "error" in asked or not asked:
+            raise Unknown(f"{service} could not be asked: {asked.get('error', 'it does not run, or has no interpreter to ask with')}")
+        return asked
+
+    def record(self, name: str) -> dict[str, Any]:
+        """What an earlier run left about the version that runs."""
+        record = (self.source.get("records") or {}).get(name) or {}
+        version = self.part("releases").get("current")
+        if not record:
+            raise Unknown(f"no {name} run was recorded for this stack: make stress measures it")
+        if record.get("version") != version:
+            raise Unknown(f"the {name} run was of {record.get('version')}, and {version} runs: make stress measures it again")
+        return record
+
+    def document(self, name: str) -> dict[str, Any]:
+        if not self.source:
+            raise Unknown("the sources were not looked at")
+        found = self.source["documents"].get(name) or {}
+        if not found.get("there"):
+            raise Fail(f"{name} is not there")
+        if found["broken"]:
+            raise Fail(f"{name} links to what is not there: {', '.join(found['broken'])}")
+        return found
+
+    def dockerfile(self, service: str) -> dict[str, Any]:
+        if not self.source:
+            raise Unknown("the sources were not looked at")
+        found = self.source["dockerfiles"][service]
+        if not found["there"]:
+            raise Fail(f"there is no Dockerfile of the {service}")
+        return found
+
+
+Evidence = str | tuple[str, dict[str, Any]]
+CHECKS: dict[str, Callable[..., Evidence]] = {}
+NEEDS: dict[str, str] = {}
+
+
+def check(needs: str) -> Callable[[Callable[..., Evidence]], Callable[..., Evidence]]:
+    """Register a check by its function's name; `needs` is stack, story, source, browser or record."""
+
+    def register(function: Callable[..., Evidence]) -> Callable[..., Evidence]:
+        name = function.__name__
+        CHECKS[name], NEEDS[name] = function, needs
+        return function
+
+    return register
+
+
+def measured(value: float, budget: float, unit: str, name: str = "") -> dict[str, Any]:
+    return {"value": round(value, 3), "budget": budget, "unit": unit, "name": name}
+
+
+def below(line: str, value: float, budget: float, unit: str, name: str = "") -> Evidence:
+    """Evidence of a figure that may be `budget` at most."""
+    if value > budget:
+        raise Fail(f"{line}; the budget is {budget:g} {unit}")
+    return line, measured(value, budget, unit, name)
+
+
+def require(condition: Any, message: str) -> None:
+    if not condition:
+        raise Fail(message)
+
+
+def describe(name: str, argument: str) -> str:
+    """A check's docstring with its argument."""
+    return inspect.cleandoc(CHECKS[name].__doc__ or "").replace("\n", " ").replace("{}", argument)
