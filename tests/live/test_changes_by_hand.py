@@ -67,6 +67,11 @@ def psql(statement: str) -> str:
     return docker("exec", name("database"), "psql", "-qtAX", "-U", "postgres", "-d", "app", "-c", statement)
 
 
+def login() -> str:
+    """The frontend's newest login; each generation of secrets has one."""
+    return psql("SELECT max(rolname) FROM pg_roles WHERE rolcanlogin AND rolname LIKE 'frontend%'")
+
+
 def image(service: str) -> str:
     """The name of a service's image, as its release was given it."""
     release = (STATE / "current").read_text().strip()
@@ -143,9 +148,9 @@ CHANGES = [
     Change("routes edited", lambda: rewrite(CADDYFILE, CADDYFILE.read_text() + "# by hand\n"), "Caddyfile differs", CADDYFILE.read_text),
     Change(
         "role of the database",
-        lambda: psql("ALTER ROLE frontend RESET ALL"),
+        lambda: psql(f"ALTER ROLE {login()} RESET ALL"),
         "answer of psql",
-        lambda: psql("SELECT rolconfig FROM pg_roles WHERE rolname = 'frontend'"),
+        lambda: psql("SELECT rolname, rolconfig FROM pg_roles WHERE rolname LIKE 'frontend%' ORDER BY 1"),
     ),
     Change("certificate's copy removed", EDGE_CA.unlink, "copy", EDGE_CA.read_text),
 ]
