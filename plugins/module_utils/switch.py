@@ -233,7 +233,8 @@ class Switch:
         if actual is None:
             return f"{name} is gone"
         state = actual["State"]
-        if not state["Running"] or state["StartedAt"] != started:
+        # One that is about to be started again counts as running for the engine, and as unhealthy.
+        if not state["Running"] or state["Restarting"] or state["StartedAt"] != started:
             code, full = self.engine.ended(name, time.time() - self.wanted["observe"] - SETTLE - 60)
             killed = ", killed for using more memory than its limit" if full or state["OOMKilled"] else ""
             return f"{name} ended (exit code {code or state['ExitCode']}{killed}, restarted {actual['RestartCount']} times)"
