@@ -35,7 +35,7 @@ def routes(edge: dict[str, Any], fallback: dict[str, str] | None) -> str:
     for service, upstream in edge["upstreams"].items():
         other = (fallback or {}).get(service)
         if other and other != upstream:
-            text = text.replace(f"reverse_proxy {upstream} {{", f"reverse_proxy {upstream} {other} {{\n\t\t\tfail_duration 1s")
+            text = text.replace(f" {upstream} {{", f" {upstream} {other} {{\n\t\t\tfail_duration 1s")
     return text
 
 

@@ -164,11 +164,13 @@ def test_how_a_release_stands_to_the_database() -> None:
 
 
 def test_the_release_before_is_tried_where_the_new_one_refuses() -> None:
-    edge = {"caddyfile": "reverse_proxy s-backend-v2:8000 {\n}\nreverse_proxy s-frontend-v2:3000 {\n}\n"}
+    ways = ("s-backend-v2:8000", "@bodyless s-backend-v2:8000", "s-frontend-v2:3000")
+    edge = {"caddyfile": "".join(f"reverse_proxy {way} {{\n}}\n" for way in ways)}
     edge["upstreams"] = {"backend": "s-backend-v2:8000", "frontend": "s-frontend-v2:3000"}  # type: ignore[assignment]
     text = routes(edge, {"backend": "s-backend-v1:8000", "frontend": "s-frontend-v1:3000"})
     assert "reverse_proxy s-backend-v2:8000 s-backend-v1:8000 {" in text
-    assert text.count("fail_duration") == 2, "of two upstreams the one that refuses is passed over for a while; a single one never is"
+    assert text.count("fail_duration") == 3, "of two upstreams the one that refuses is passed over for a while; a single one never is"
+    assert "reverse_proxy @bodyless s-backend-v2:8000 s-backend-v1:8000 {" in text
     assert "reverse_proxy s-frontend-v2:3000 s-frontend-v1:3000 {" in text
     assert routes(edge, None) == edge["caddyfile"] == routes(edge, edge["upstreams"])  # type: ignore[arg-type]
 
