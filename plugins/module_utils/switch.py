@@ -89,8 +89,8 @@ class Switch:
         """Let `target` serve. True when something had to be done. Raises Failed, with what served before serving on."""
         before = self.store.manifest(self.store.current)
         other = before if before.get("version") != target["version"] else {}
-        fallback = other["edge"]["upstreams"] if other else target.get("edge_fallback") or {}
-        target["edge_fallback"] = fallback
+        # While it is watched, and no longer: a way out to containers that are gone would hold requests up.
+        fallback = other["edge"]["upstreams"] if other and self.wanted["observe"] else None
         for network in target.get("networks") or []:
             if self.engine.find(f"/networks/{network['name']}") is None:
                 self.stack.network(network)
@@ -106,6 +106,7 @@ class Switch:
         switched = self._route(text, other)
         if switched and other:
             self._observe(target, other)
+            self._settle(target)
         return bool(self.stack.actions) or bool(other)
 
     # the new one ------------------------------------------------------------------------------------------------------
@@ -195,6 +196,13 @@ class Switch:
             self.stack.container(container)
         return changed
 
+    def _settle(self, release: dict[str, Any]) -> None:
+        """Take the other release out of the routes of the one that serves."""
+        text = routes(release["edge"], None)
+        if not self.check and self.caddyfile.read_text() != text:
+            write(self.caddyfile, text, 0o644)
+            self._reload()
+
     def _up(self) -> None:
         state = self.engine.call("GET", f"/containers/{self.edge}/json")
         self.stack._state(self.edge, state)
@@ -223,6 +231,7 @@ class Switch:
                 why = f"{problem}\n{self._last_lines(problem.split(' ')[0])}"
                 time.sleep(SETTLE)
                 self._give_up(target, other, "")
+                self._settle(other)
                 raise Failed(
                     f"release {target['version']} failed within the {self.wanted['observe']} s after the switch; "
                     f"{other['version']} serves again:\n{why}"

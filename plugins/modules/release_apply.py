@@ -106,7 +106,7 @@ class Act:
             made = named(manifest, name) | {"version": name, "fingerprint": fingerprint(manifest)}
             there = self.store.manifest(name)
             if name == self.store.current and not self.store.pending:
-                return made | {key: there[key] for key in ("previous", "released", "by", "edge_fallback") if key in there}
+                return made | {key: there[key] for key in ("previous", "released", "by") if key in there}
             before = self.store.current
             return made | {"previous": before if before != name else there.get("previous", ""), "released": now(), "by": self.who}
         release = self.wanted["release"] or self.store.pending.get("from") or self.store.previous
