@@ -277,9 +277,13 @@ class Act:
         if self.wanted.get("swarm"):
             return  # the engine drains
         drain = Drain(self.engine, self.store, self.lock)
-        if not outcome["changed"] and drain.busy():
+        busy = drain.busy()
+        if not outcome["changed"] and busy:
             return
         left = drain.leftovers(self.wanted["labels"], self.wanted["services"], outcome["release"])
+        if busy:
+            # Told to stop already, by a drain that waits for them; told twice they would break off what they do.
+            left = [name for name in left if "-draining-" not in name]
         warm = [name for name in left if outcome["before"] and name.endswith(f"-{outcome['before']}")] if self.wanted["warm"] else []
         rest = [name for name in left if name not in warm]
         if rest and self.switch.did(f"drain and remove {', '.join(rest)}"):
