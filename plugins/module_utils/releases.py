@@ -90,8 +90,14 @@ class Store:
 
     @property
     def previous(self) -> str:
-        """The release to go back to: the one that served before the current one was deployed."""
-        return self.manifest(self.current).get("previous", "")
+        """The release to go back to: the one that served before the current one was deployed; where that was retired since, the newest that
+        is older than the current one."""
+        current = self.manifest(self.current)
+        noted = current.get("previous", "")
+        if not noted or self.manifest(noted):
+            return noted
+        older = [m for m in self.releases() if m["version"] != self.current and m.get("released", "") < current.get("released", "")]
+        return max(older, key=lambda m: m.get("released", ""))["version"] if older else ""
 
     def name(self, manifest: dict[str, Any], elsewhere: str = "") -> str:
         """The name of a release with this content: that of the images' version; where it is taken, with -r2, -r3, ...

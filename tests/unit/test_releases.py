@@ -25,6 +25,17 @@ def kept(store: Store, made: dict[str, Any], **other: Any) -> str:
     return name
 
 
+def test_where_the_release_before_was_retired_it_is_the_newest_that_is_older(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    for day, version in enumerate(("v1", "v2", "v3", "v4"), 1):
+        kept(store, manifest(image_version=version), released=f"2026-01-0{day}")
+    store.forget("v3")
+    assert (store.current, store.previous) == ("v4", "v2")
+    for version in ("v1", "v2"):
+        store.forget(version)
+    assert store.previous == ""
+
+
 def test_a_release_has_the_name_of_its_images_and_a_number_where_only_the_rest_differs(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert kept(store, manifest()) == "v1"
