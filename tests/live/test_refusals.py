@@ -11,22 +11,21 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 STACK = os.environ.get("STACK_NAME", "berth")
 
-# (verb, environment, arguments, words of the message)
+# (verb, environment, words of the message)
 WRONG = {
-    "a source that is not there": ("up", {"BACKEND_SOURCE": "/nowhere"}, [], ["/nowhere", "BACKEND_SOURCE"]),
-    "a port in use": ("up", {"STACK_NAME": "berth-refused"}, [], [os.environ.get("HTTPS_PORT", "8443"), "HTTPS_PORT"]),
-    "a name with a slash": ("up", {"STACK_NAME": "a/b"}, [], ["stack_name is 'a/b'", "lower-case letters"]),
-    "an unknown value": ("up", {"STACK_ENGINE": "nope"}, [], ["stack_engine", "hosts or swarm", "nope"]),
+    "a source that is not there": ("up", {"BACKEND_SOURCE": "/nowhere"}, ["/nowhere", "BACKEND_SOURCE"]),
+    "a port in use": ("up", {"STACK_NAME": "berth-refused"}, [os.environ.get("HTTPS_PORT", "8443"), "HTTPS_PORT"]),
+    "a name with a slash": ("up", {"STACK_NAME": "a/b"}, ["stack_name is 'a/b'", "lower-case letters"]),
+    "an unknown value": ("up", {"STACK_ENGINE": "nope"}, ["stack_engine", "hosts or swarm", "nope"]),
     "an address without an engine": (
         "up",
         {"DOCKER_HOST": "unix:///nowhere.sock"},
-        [],
         ["no Docker Engine answers", "/nowhere.sock", "DOCKER_HOST"],
     ),
-    "a version that was never built": ("deploy", {"VERSION": "nope"}, [], ["no version nope", "Built here"]),
-    "a release that never was": ("rollback", {"VERSION": "nope"}, [], ["no release nope", "serves now"]),
-    "a backup that never was": ("restore", {"BACKUP": "nope"}, [], ["nope"]),
-    "everything removed without its name": ("destroy", {}, [], ["CONFIRM"]),
+    "a version that was never built": ("deploy", {"VERSION": "nope"}, ["no version nope", "Built here"]),
+    "a release that never was": ("rollback", {"VERSION": "nope"}, ["no release nope", "serves now"]),
+    "a backup that never was": ("restore", {"BACKUP": "nope"}, ["nope"]),
+    "everything removed without its name": ("destroy", {}, ["CONFIRM"]),
 }
 
 
@@ -40,11 +39,11 @@ def there() -> list[str]:
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
-def test_wrong_input_is_refused_and_nothing_is_touched(wrong: tuple[str, dict[str, str], list[str], list[str]]) -> None:
-    verb, environment, arguments, words = wrong
+def test_wrong_input_is_refused_and_nothing_is_touched(wrong: tuple[str, dict[str, str], list[str]]) -> None:
+    verb, environment, words = wrong
     before = there()
     done = subprocess.run(
-        ["ansible-playbook", f"playbooks/{verb}.yml", *arguments],
+        ["ansible-playbook", f"playbooks/{verb}.yml"],
         cwd=ROOT,
         env=os.environ | environment,
         capture_output=True,
