@@ -1,12 +1,14 @@
 """Let another release serve: started beside the one that does, checked, given the traffic, watched; the other one drained.
 
 Deploy and rollback are the same act on a manifest (see module_utils/releases.py); they differ in where the manifest comes from.
-At every moment of it the edge points to a pair that is up: its routes name both releases, the one that serves first.
+At every moment of it the edge points to a pair that is up. It asks the name of a file which one that is, so that the switch is a new
+file; the edge is reloaded only where the routes themselves differ.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import http.client
 import os
 import signal
@@ -29,14 +31,17 @@ class Failed(Exception):
     """The release does not serve; the message says why, and what serves instead."""
 
 
-def routes(edge: dict[str, Any], fallback: dict[str, str] | None) -> str:
-    """The Caddyfile of a release; `fallback`, another release's upstreams, is tried where the own one refuses a connection."""
+# What stands for itself in a Caddyfile that asks the name of a file which release serves (role edge).
+ROUTES = "@routes@"
+
+
+def routes(edge: dict[str, Any]) -> tuple[str, str]:
+    """The Caddyfile of a release, and how the file begins that tells it who serves; empty where it names its upstreams itself."""
     text = edge["caddyfile"]
-    for service, upstream in edge["upstreams"].items():
-        other = (fallback or {}).get(service)
-        if other and other != upstream:
-            text = text.replace(f" {upstream} {{", f" {upstream} {other} {{\n\t\t\tfail_duration 1s")
-    return text
+    if ROUTES not in text:
+        return text, ""
+    mark = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return text.replace(ROUTES, mark), mark
 
 
 def ask(engine: Engine, container: str, port: int, path: str) -> tuple[int, str]:
@@ -78,6 +83,11 @@ class Switch:
     def caddyfile(self) -> Path:
         return Path(self.wanted["edge"]["directory"]) / "config" / "Caddyfile"
 
+    @property
+    def serving(self) -> Path:
+        """The directory of the file whose name says which release serves."""
+        return self.caddyfile.parent / "serving"
+
     def did(self, action: str, **diff: str) -> bool:
         return self.stack.did(action, **diff)
 
@@ -89,12 +99,10 @@ class Switch:
         """Let `target` serve. True when something had to be done. Raises Failed, with what served before serving on."""
         before = self.store.manifest(self.store.current)
         other = before if before.get("version") != target["version"] else {}
-        # While it is watched, and no longer: a way out to containers that are gone would hold requests up.
-        fallback = other["edge"]["upstreams"] if other and self.wanted["observe"] else None
         for network in target.get("networks") or []:
             if self.engine.find(f"/networks/{network['name']}") is None:
                 self.stack.network(network)
-        text = routes(target["edge"], fallback)
+        self.resumed = bool(self.store.pending)
         if not self.check and (other or self.store.pending):
             self.store.begin(self.wanted["verb"], before.get("version", ""), target["version"])
         if migrate:
@@ -103,10 +111,11 @@ class Switch:
         self._smoke(target, other)
         if before_switch:
             before_switch()
-        switched = self._route(text, other)
+        # Watched as far as there is another release to go back to.
+        switched = self._route(target, other, watched=bool(other and self.wanted["observe"]))
         if switched and other:
             self._observe(target, other)
-            self._settle(target)
+        self._point(target)
         return bool(self.stack.actions) or bool(other)
 
     # the new one ------------------------------------------------------------------------------------------------------
@@ -164,44 +173,79 @@ class Switch:
 
     # the edge ---------------------------------------------------------------------------------------------------------
 
-    def _route(self, text: str, other: dict[str, Any]) -> bool:
-        """Point the edge to the release; True when it was done."""
-        was = self.caddyfile.read_text() if self.caddyfile.is_file() else ""
+    def _route(self, release: dict[str, Any], other: dict[str, Any], watched: bool = False) -> bool:
+        """Point the edge to the release; True when it was done. `watched`: the other one gets what it refuses."""
+        text, mark = routes(release["edge"])
+        was, serves = self.caddyfile.read_text() if self.caddyfile.is_file() else "", self._serves(mark)
+        rewritten = was != text
+        # What it points to already, watched or not, needs no switch.
+        changed = rewritten or (bool(mark) and serves.partition("~")[0] != release["version"])
+        before, after = (f"# serves: {name}\n{routes}" for name, routes in ((self.store.current, was), (release["version"], text)))
+        if changed and self.did("switch the edge", header=str(self.caddyfile), before=before if was else "", after=after):
+            self._point(release, other["version"] if watched and other["edge"]["upstreams"] == release["edge"]["upstreams"] else "")
+            if rewritten:
+                self.caddyfile.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+                write(self.caddyfile, text, 0o644)
         container = self.wanted["edge_service"].get("spec")
-        changed = was != text
-        if changed and self.did("switch the edge", header=str(self.caddyfile), before=was, after=text):
-            self.caddyfile.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
-            write(self.caddyfile, text, 0o644)
-        if not self.check:
-            actions = len(self.stack.actions)
-            try:
-                if container:
-                    for volume in self.wanted["edge_service"].get("volumes") or []:
-                        self.stack.volume(volume)
-                    self.stack.container(container)
-                elif self.engine.find(f"/containers/{self.edge}/json") is None:
-                    raise Failed(f"the edge {self.edge} is not on this host; make deploy brings it back")
-                else:
-                    self._up()
-                fresh = len(self.stack.actions) > actions
-                if (changed or self.store.pending) and not fresh:
-                    self._reload()
-                if fresh:
-                    self.stack.wait([self.edge], self.wanted["wait"])
-            except (EngineError, SpecError, Unhealthy, Failed) as error:
-                if was and other:
-                    write(self.caddyfile, was, 0o644)
-                raise Failed(f"the edge did not take the new routes, the old ones stay: {error}") from error
-        elif container:
-            self.stack.container(container)
+        if self.check:
+            container and self.stack.container(container)
+            return changed
+        actions = len(self.stack.actions)
+        try:
+            if container:
+                for volume in self.wanted["edge_service"].get("volumes") or []:
+                    self.stack.volume(volume)
+                self.stack.container(container)
+            elif self.engine.find(f"/containers/{self.edge}/json") is None:
+                raise Failed(f"the edge {self.edge} is not on this host; make deploy brings it back")
+            else:
+                self._up()
+            fresh = len(self.stack.actions) > actions
+            # One that was interrupted may have written the routes and not loaded them.
+            if (rewritten or self.resumed) and not fresh:
+                self._reload()
+            if fresh:
+                self.stack.wait([self.edge], self.wanted["wait"])
+        except (EngineError, SpecError, Unhealthy, Failed) as error:
+            if was and other:
+                write(self.caddyfile, was, 0o644)
+                self._point(other)
+                self._only(routes(other["edge"])[1])
+            raise Failed(f"the edge did not take the new routes, the old ones stay: {error}") from error
+        self._only(mark)
         return changed
 
-    def _settle(self, release: dict[str, Any]) -> None:
-        """Take the other release out of the routes of the one that serves."""
-        text = routes(release["edge"], None)
-        if not self.check and self.caddyfile.read_text() != text:
-            write(self.caddyfile, text, 0o644)
-            self._reload()
+    def _files(self, mark: str) -> list[Path]:
+        """Files that say to the edge with these routes who serves: MARK.NUMBER.RELEASE, or RELEASE~BEFORE; the first is in force."""
+        return sorted(self.serving.glob(f"{mark}.*")) if mark and self.serving.is_dir() else []
+
+    def _serves(self, mark: str) -> str:
+        return next((file.name.split(".", 2)[2] for file in self._files(mark)), "")
+
+    def _point(self, release: dict[str, Any], before: str = "") -> None:
+        """Say to the edge who serves and, while it is watched, who did before. Nothing for routes that say it themselves."""
+        mark = routes(release["edge"])[1]
+        wanted = f"{release['version']}{'~' if before else ''}{before}"
+        if self.check or not mark or self._serves(mark) == wanted:
+            return
+        self.serving.mkdir(parents=True, exist_ok=True)
+        for directory in (self.serving, self.serving.parent):
+            directory.chmod(0o755)
+        there = self._files(mark)
+        # The one in force until now stays until the next time: a request may have just read its name.
+        for stale in there[1:]:
+            stale.unlink()
+        number = int(there[0].name.split(".", 2)[1]) - 1 if there else 999999
+        file = self.serving / f".{mark}.new"
+        file.touch()
+        file.chmod(0o644)
+        file.rename(self.serving / f"{mark}.{number:06d}.{wanted}")
+
+    def _only(self, mark: str) -> None:
+        """Keep the files of these routes alone."""
+        for file in self.serving.iterdir() if self.serving.is_dir() else ():
+            if not mark or not file.name.startswith(f"{mark}."):
+                file.unlink()
 
     def _up(self) -> None:
         state = self.engine.call("GET", f"/containers/{self.edge}/json")
@@ -227,11 +271,10 @@ class Switch:
                 misses = misses + 1 if answer else 0
                 problem = answer if misses >= 3 else ""
             if problem:
-                self._route(routes(other["edge"], target["edge"]["upstreams"]), other)
+                self._route(other, target)
                 why = f"{problem}\n{self._last_lines(problem.split(' ')[0])}"
                 time.sleep(SETTLE)
                 self._give_up(target, other, "")
-                self._settle(other)
                 raise Failed(
                     f"release {target['version']} failed within the {self.wanted['observe']} s after the switch; "
                     f"{other['version']} serves again:\n{why}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import subprocess
 import uuid
 from collections import Counter
@@ -51,11 +50,17 @@ def other_edge(tmp_path: Path):
     )
     image, caddy = (docker("inspect", "--format", "{{.Image}}", found) for found in (backend, front))
     refusing, serving = f"{edge}:9", f"{echo}:8000"
-    upstream = re.compile(rf"(reverse_proxy (?:@bodyless )?){STACK}-backend-\S+( {STACK}-backend-\S+)? {{\n(\s*fail_duration 1s\n)?")
-    routes, replaced = upstream.subn(rf"\g<1>{refusing} {serving} {{\n\t\t\tfail_duration 1s\n", ROUTES.read_text())
-    assert replaced == 2
+    routes = ROUTES.read_text()
+    for where, instead in (("{release}", refusing), ("{before}", serving)):
+        assert f"{STACK}-backend-{where}:8000" in routes
+        routes = routes.replace(f"{STACK}-backend-{where}:8000", instead)
     (tmp_path / "Caddyfile").write_text(routes)
-    tmp_path.chmod(0o755)
+    # As while a release is watched: the one that serves refuses, the one before answers.
+    name = min(path.name for path in (ROUTES.parent / "serving").iterdir())
+    (tmp_path / "serving").mkdir()
+    (tmp_path / "serving" / f"{name.partition('~')[0]}~before").touch()
+    for directory in (tmp_path, tmp_path / "serving"):
+        directory.chmod(0o755)
     docker("network", "create", *labels, network)
     try:
         docker("run", "--detach", "--name", echo, *labels, "--network", network, "--entrypoint", "python3", image, "-c", ECHO)

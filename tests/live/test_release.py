@@ -157,11 +157,11 @@ def start(name: str, variables: dict[str, Any], **environment: str) -> subproces
 
 def test_a_release_that_dies_after_the_switch_is_switched_back(first: str, users: Callable[[int], list[User]]) -> None:
     people = users(5)
-    routes = STATE / "edge/config/Caddyfile"
+    serving = STATE / "edge/config/serving"
     with Traffic(people, 30).flowing() as outcome:
         run = start("deploy", MARK | {"release_observe": 15}, VERSION=NEXT)
         deadline = time.monotonic() + 240
-        while f"reverse_proxy {STACK}-backend-{NEXT}:" not in routes.read_text():
+        while not any(f".{NEXT}~" in path.name for path in serving.iterdir()):
             assert run.poll() is None and time.monotonic() < deadline
             time.sleep(0.1)
         time.sleep(2)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.migrations import judge, revision, schema
 from ansible.module_utils.releases import Lock, Locked, Store, fingerprint, named
-from ansible.module_utils.switch import routes
+from ansible.module_utils.switch import Failed, Switch, routes
 
 ME = {"owner": "ann", "host": "here", "pid": 1, "started": "10"}
 OTHER = {"owner": "bob", "host": "there", "pid": 2, "started": "20"}
@@ -174,16 +174,84 @@ def test_how_a_release_stands_to_the_database() -> None:
 # --- routes --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_release_before_is_tried_where_the_new_one_refuses() -> None:
-    ways = ("s-backend-v2:8000", "@bodyless s-backend-v2:8000", "s-frontend-v2:3000")
-    edge = {"caddyfile": "".join(f"reverse_proxy {way} {{\n}}\n" for way in ways)}
-    edge["upstreams"] = {"backend": "s-backend-v2:8000", "frontend": "s-frontend-v2:3000"}  # type: ignore[assignment]
-    text = routes(edge, {"backend": "s-backend-v1:8000", "frontend": "s-frontend-v1:3000"})
-    assert "reverse_proxy s-backend-v2:8000 s-backend-v1:8000 {" in text
-    assert text.count("fail_duration") == 3, "of two upstreams the one that refuses is passed over for a while; a single one never is"
-    assert "reverse_proxy @bodyless s-backend-v2:8000 s-backend-v1:8000 {" in text
-    assert "reverse_proxy s-frontend-v2:3000 s-frontend-v1:3000 {" in text
-    assert routes(edge, None) == edge["caddyfile"] == routes(edge, edge["upstreams"])  # type: ignore[arg-type]
+class NoEngine:
+    """An edge that is up, and takes its routes unless told otherwise; says how often it was asked to load them."""
+
+    def __init__(self) -> None:
+        self.loaded, self.status = 0, 0
+
+    def call(self, method: str, path: str) -> dict[str, Any]:
+        return {"State": {"Running": True, "Paused": False, "Status": "running"}}
+
+    def find(self, path: str) -> dict[str, Any]:
+        return self.call("GET", path)
+
+    def execute(self, container: str, command: list[str]) -> tuple[int, str]:
+        self.loaded += 1
+        return self.status, "no such directive"
+
+
+def switched(tmp_path: Path) -> tuple[Switch, NoEngine]:
+    engine = NoEngine()
+    edge = {"container": "s-edge", "directory": str(tmp_path), "reload": ["reload"]}
+    wanted = {"labels": {}, "observe": 1, "edge": edge, "edge_service": {}}
+    switch = Switch(engine, Store(tmp_path / "state"), wanted, check=False)  # type: ignore[arg-type]
+    switch.resumed = False
+    return switch, engine
+
+
+def served(version: str, text: str = "one") -> dict[str, Any]:
+    edge = {"caddyfile": f"{text} /@routes@.* s-backend-{{release}}:8000", "upstreams": {"backend": "s-backend-{release}:8000"}}
+    return {"version": version, "edge": edge}
+
+
+def names(switch: Switch) -> list[str]:
+    return sorted(path.name for path in switch.serving.iterdir())
+
+
+def test_the_switch_of_two_releases_with_the_same_routes_is_a_new_file(tmp_path: Path) -> None:
+    switch, engine = switched(tmp_path)
+    one, two = served("v1"), served("v2.1-r2")
+    mark = routes(one["edge"])[1]
+    assert len(mark) == 12 and mark in routes(one["edge"])[0]
+    assert switch._route(one, {}) and engine.loaded == 1 and names(switch) == [f"{mark}.999999.v1"]
+    assert switch._route(two, one, watched=True)
+    assert names(switch) == [f"{mark}.999998.v2.1-r2~v1", f"{mark}.999999.v1"], "the first counts; the other may have been read just now"
+    assert not switch._route(two, one, watched=True), "it is there already"
+    switch._point(two)
+    assert names(switch) == [f"{mark}.999997.v2.1-r2", f"{mark}.999998.v2.1-r2~v1"]
+    assert switch._route(one, two) and switch._serves(mark) == "v1"
+    assert engine.loaded == 1
+
+
+def test_other_routes_are_loaded_and_bring_a_file_of_their_own(tmp_path: Path) -> None:
+    switch, engine = switched(tmp_path)
+    one, two = served("v1"), served("v2", "two")
+    switch._route(one, {})
+    assert switch._route(two, one) and engine.loaded == 2
+    kept = [f"{routes(two['edge'])[1]}.999999.v2"], routes(two["edge"])[0]
+    assert (names(switch), switch.caddyfile.read_text()) == kept
+    engine.status = 1
+    with pytest.raises(Failed, match=r"did not take the new routes, the old ones stay: no such directive"):
+        switch._route(served("v3", "three"), two)
+    assert (names(switch), switch.caddyfile.read_text()) == kept
+
+
+def test_an_interrupted_switch_loads_the_routes_again(tmp_path: Path) -> None:
+    switch, engine = switched(tmp_path)
+    one = served("v1")
+    switch._route(one, {})
+    switch.resumed = True
+    assert not switch._route(one, {}) and engine.loaded == 2
+
+
+def test_releases_that_name_their_upstreams_themselves_are_gone_back_to(tmp_path: Path) -> None:
+    switch, engine = switched(tmp_path)
+    two = served("v2")
+    old = {"version": "v1", "edge": {"caddyfile": "reverse_proxy s-backend-v1:8000", "upstreams": {}}}
+    switch._route(two, {})
+    assert switch._route(old, two, watched=True) and names(switch) == [] and engine.loaded == 2
+    assert switch.caddyfile.read_text() == old["edge"]["caddyfile"]
 
 
 def test_a_manifest_survives_its_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
