@@ -64,6 +64,7 @@ options:
   backup: {description: Dump the database before migrations change it., type: bool, default: true}
   who: {description: "Who runs the playbook: C(owner), C(host), C(pid), C(started). Added by the action.", type: dict, required: true}
   dead: {description: Token of a lock whose holder is gone. Added by the action., type: str, default: ""}
+  reason: {description: What others are told about the lock., type: str, default: ""}
   lock_wait: {description: Seconds to wait for somebody else's lock., type: float, default: 0}
 """
 
@@ -327,6 +328,7 @@ def main() -> None:
         "backup": {"type": "bool", "default": True},
         "who": {"type": "dict", "required": True},
         "dead": {"type": "str", "default": ""},
+        "reason": {"type": "str", "default": ""},
         "lock_wait": {"type": "float", "default": 0},
     }
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
@@ -339,7 +341,7 @@ def main() -> None:
             if holder and not act.lock.mine(holder):
                 warnings.append(str(Locked(holder)))
         else:
-            over = act.lock.take(wanted["verb"], wait=wanted["lock_wait"], dead=wanted["dead"])
+            over = act.lock.take(wanted["verb"], wanted["reason"], wait=wanted["lock_wait"], dead=wanted["dead"])
             if over:
                 warnings.append(f"took over the lock of {over}, whose run is gone")
     except Locked as error:
