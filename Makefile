@@ -101,6 +101,7 @@ mutate: setup-test ## Prove on a running stack that the acceptance criteria can 
 	@$(VENV)/bin/python bin/mutate $(M)
 
 bench: setup-test ## Measure beside peers, or one part: make bench B=converge (tables and pictures: docs/performance.md)
+	@bin/install-test-programs wrk
 	@$(VENV)/bin/python tests/bench/bench.py $(B)
 
 lint: setup-test ## ansible-lint (production profile), yamllint, ruff

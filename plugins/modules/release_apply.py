@@ -25,7 +25,7 @@ module: release_apply
 short_description: Let a release serve on this host, without a lost request
 description:
   - Brings the database to the release, starts its containers beside those that serve, waits for their health, asks them by their own
-    address, points the edge to them in one reload, watches them, records the release, and lets the old containers finish what they do.
+    address, points the edge to them in one moment, watches them, records the release, and lets the old containers finish what they do.
   - Where the release serves already, what differs from it is mended and nothing else is touched.
   - A release that fails is removed, its last lines are told, and what served before serves on.
   - Runs under the stack's lock. An action of the same name adds who runs the playbook, and takes the lock of a run that is gone.
