@@ -9,6 +9,7 @@ import asyncio
 import os
 import secrets
 import ssl
+import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,14 @@ import pytest
 
 BASE_URL = os.environ.get("BASE_URL", "https://localhost:8443")
 EDGE_CA = os.environ.get("EDGE_CA", ".local/edge-ca.crt")
+STACK = os.environ.get("STACK_NAME", "berth")
+
+
+def docker(*words: str) -> str:
+    """What the engine's client prints."""
+    done = subprocess.run(["docker", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"docker {' '.join(words)}: {done.stderr}"
+    return done.stdout.strip()
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
+from conftest import STACK
 
 ROOT = Path(__file__).resolve().parents[2]
-STACK = os.environ.get("STACK_NAME", "berth")
 
 
 @pytest.fixture(scope="module")

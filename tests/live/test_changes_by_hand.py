@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from conftest import EDGE_CA, STACK, docker
 
-STACK = os.environ.get("STACK_NAME", "berth")
 STATE = Path("/var/lib") / STACK
-EDGE_CA = Path(os.environ.get("EDGE_CA", ".local/edge-ca.crt"))
 ROOT = Path(__file__).resolve().parents[2]
 CADDYFILE = STATE / "edge/config/Caddyfile"
 
@@ -22,10 +20,6 @@ def run(*command: str) -> str:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}{done.stderr}"
     return done.stdout
-
-
-def docker(*words: str) -> str:
-    return run("docker", *words).strip()
 
 
 def name(service: str) -> str:
@@ -152,7 +146,7 @@ CHANGES = [
         "answer of psql",
         lambda: psql("SELECT rolname, rolconfig FROM pg_roles WHERE rolname LIKE 'frontend%' ORDER BY 1"),
     ),
-    Change("certificate's copy removed", EDGE_CA.unlink, "copy", EDGE_CA.read_text),
+    Change("certificate's copy removed", Path(EDGE_CA).unlink, "copy", Path(EDGE_CA).read_text),
 ]
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import STACK
 
 ROOT = Path(__file__).resolve().parents[2]
-STACK = os.environ.get("STACK_NAME", "berth")
 # Beside the stack of the other tests, on ports of its own.
 ENVIRONMENT = os.environ | {"STACK_NAME": STACK, "HTTPS_PORT": "18453", "HTTP_PORT": "18090"}
 ALIKE = (

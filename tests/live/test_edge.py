@@ -17,9 +17,8 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from conftest import BASE_URL, EDGE_CA
+from conftest import BASE_URL, EDGE_CA, STACK, docker
 
-STACK = os.environ.get("STACK_NAME", "berth")
 HTTP_PORT = int(os.environ.get("HTTP_PORT", "8080"))
 URL = urlsplit(BASE_URL)
 HOST, PORT = str(URL.hostname), URL.port or 443
@@ -126,13 +125,9 @@ def logged_client(path: str, headers: dict[str, str]) -> str:
     request_id = secrets.token_hex(8)
     with edge() as http:
         http.get(path, headers={**headers, "X-Request-Id": request_id})
-    container = subprocess.run(
-        ["docker", "ps", "--quiet", "--filter", f"label=berth.stack={STACK}", "--filter", "label=berth.service=backend"],
-        capture_output=True, text=True, check=True,
-    ).stdout.split()[0]  # fmt: skip
+    container = docker("ps", "--quiet", f"--filter=label=berth.stack={STACK}", "--filter=label=berth.service=backend").split()[0]
     for _ in range(50):
-        log = subprocess.run(["docker", "logs", "--tail", "200", container], capture_output=True, text=True, check=True)
-        lines = [json.loads(line) for line in log.stdout.splitlines() if request_id in line]
+        lines = [json.loads(line) for line in docker("logs", "--tail=200", container).splitlines() if request_id in line]
         if found := [line["client"] for line in lines if "client" in line]:
             return found[0]
         time.sleep(0.1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
 import uuid
 from collections import Counter
@@ -11,10 +10,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from conftest import EDGE_CA
+from conftest import EDGE_CA, STACK, docker
 
 ROOT = Path(__file__).resolve().parents[2]
-STACK = os.environ.get("STACK_NAME", "berth")
 ROUTES = Path("/var/lib") / STACK / "edge/config/Caddyfile"
 ECHO = """
 import asyncio, re
@@ -33,10 +31,6 @@ async def main():
     await (await asyncio.start_server(handle, "0.0.0.0", 8000)).serve_forever()
 asyncio.run(main())
 """
-
-
-def docker(*words: str) -> str:
-    return subprocess.run(["docker", *words], capture_output=True, text=True, check=True).stdout.strip()
 
 
 @pytest.fixture

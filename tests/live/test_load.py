@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
-import subprocess
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
 import httpx
-from conftest import User, client
+from conftest import STACK, User, client, docker
 
-STACK = os.environ.get("STACK_NAME", "berth")
 USERS, CHATS = 20, 200
 
 
@@ -66,11 +63,7 @@ def test_posts_after_the_servers_keep_alive_time() -> None:
 
 def containers() -> dict[str, tuple[str, int]]:
     """Name -> (when it was started, how often it was restarted), of all but the database."""
-    names = subprocess.run(
-        ["docker", "ps", "--filter", f"label=berth.stack={STACK}", "--format", "{{.Names}}"],
-        capture_output=True, text=True, check=True,
-    ).stdout.split()  # fmt: skip
-    found = json.loads(subprocess.run(["docker", "inspect", *names], capture_output=True, check=True).stdout)
+    found = json.loads(docker("inspect", *docker("ps", "--quiet", f"--filter=label=berth.stack={STACK}").split()))
     return {item["Name"][1:]: (item["State"]["StartedAt"], item["RestartCount"]) for item in found if item["Name"] != f"/{STACK}-database"}
 
 
@@ -96,19 +89,15 @@ def test_the_database_is_killed_for_ten_seconds(users: Callable[[int], list[User
             answers.append((time.monotonic(), str(answer.request.url.path), answer.status_code, answer.headers["content-type"]))
             await asyncio.sleep(0.1)
 
-    async def docker(*words: str) -> None:
-        process = await asyncio.create_subprocess_exec("docker", *words, stdout=subprocess.DEVNULL)
-        assert await process.wait() == 0
-
     async def run() -> None:
         ended = asyncio.Event()
         async with client(connections=20) as http:
             load = [asyncio.create_task(ask(http, person, ended.is_set)) for person in people]
             await asyncio.sleep(3)
             away[0] = time.monotonic()
-            await docker("kill", f"{STACK}-database")
+            await asyncio.to_thread(docker, "kill", f"{STACK}-database")
             await asyncio.sleep(10)
-            await docker("start", f"{STACK}-database")
+            await asyncio.to_thread(docker, "start", f"{STACK}-database")
             away[1] = time.monotonic()
             await asyncio.sleep(12)
             ended.set()

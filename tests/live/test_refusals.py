@@ -7,9 +7,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import STACK, docker
 
 ROOT = Path(__file__).resolve().parents[2]
-STACK = os.environ.get("STACK_NAME", "berth")
 
 # (verb, environment, words of the message)
 WRONG = {
@@ -32,7 +32,7 @@ WRONG = {
 def there() -> list[str]:
     """Containers, networks and volumes of every stack, and what the state directories hold."""
     kinds = (["ps", "--all", "--quiet", "--no-trunc"], ["network", "ls", "--quiet"], ["volume", "ls", "--quiet"])
-    listed = [subprocess.run(["docker", *words], capture_output=True, text=True, check=True).stdout for words in kinds]
+    listed = [docker(*words) for words in kinds]
     state = Path("/var/lib") / STACK
     kept = [path for path in state.rglob("*") if path.name != "audit.jsonl" and not path.name.startswith(".")]
     return [*listed, *sorted(f"{path} {path.stat().st_mtime_ns}" for path in kept)]

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import User, client
+from conftest import STACK, User, client, docker
 from traffic import Outcome, Traffic
 
 ROOT = Path(__file__).resolve().parents[2]
-STACK = os.environ.get("STACK_NAME", "berth")
 STATE = Path("/var/lib") / STACK
 # A name that no earlier run of these tests gave to another content.
 NEXT = f"test-{secrets.token_hex(3)}"
@@ -56,8 +55,7 @@ def current() -> str:
 def pair() -> dict[str, dict[str, str]]:
     """The containers of the release that serves: environment by name."""
     chosen = [f"--filter=label=berth.{key}={value}" for key, value in (("stack", STACK), ("version", current()))]
-    names = subprocess.run(["docker", "ps", *chosen, "--format", "{{.Names}}"], capture_output=True, text=True, check=True).stdout.split()
-    found = json.loads(subprocess.run(["docker", "inspect", *names], capture_output=True, check=True).stdout)
+    found = json.loads(docker("inspect", *docker("ps", "--quiet", *chosen).split()))
     return {c["Name"][1:]: dict(entry.split("=", 1) for entry in c["Config"]["Env"]) for c in found}
 
 
@@ -165,9 +163,7 @@ def test_a_release_that_dies_after_the_switch_is_switched_back(first: str, users
             assert run.poll() is None and time.monotonic() < deadline
             time.sleep(0.1)
         time.sleep(2)
-        backend = subprocess.run(
-            ["docker", "inspect", f"{STACK}-backend-{NEXT}", "--format", "{{.State.Pid}}"], capture_output=True, text=True, check=True
-        ).stdout
+        backend = docker("inspect", f"{STACK}-backend-{NEXT}", "--format={{.State.Pid}}")
         os.kill(int(backend), signal.SIGKILL)  # as a crash: the engine did not ask for it
         said, _ = run.communicate(timeout=120)
     assert run.returncode != 0 and f"{first} serves again" in said and f"{NEXT} ended (" in said, said
