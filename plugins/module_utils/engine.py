@@ -182,3 +182,15 @@ def wait_until(condition: Any, seconds: float, interval: float = 0.1) -> Any:
         if result or time.monotonic() > deadline:
             return result
         time.sleep(interval)
+
+
+def names_of(image: dict[str, Any], stay: set[str]) -> list[str]:
+    """The names by which an image goes, but for those that `stay`; also by what it was pulled as, unless one of its names stays.
+
+    A registry's digest is a name of its own: with it alone the image would stay.
+    """
+    tags = image.get("RepoTags") or []
+    if set(tags) & stay:
+        return [tag for tag in tags if tag not in stay]
+    named = {tag.rpartition(":")[0] for tag in tags}
+    return [digest for digest in image.get("RepoDigests") or [] if digest.partition("@")[0] not in named] + tags

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.container_spec import SpecError
-from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.engine import Engine, EngineError, names_of
 from ansible.module_utils.releases import Lock, Store, write
 from ansible.module_utils.stack import Stack, Unhealthy
 
@@ -385,8 +385,8 @@ def retire(engine: Engine, store: Store, keep: int, protected: set[str]) -> list
             if image in kept_images:
                 continue
             try:
-                for tag in (engine.find(f"/images/{image}/json") or {}).get("RepoTags") or []:
-                    engine.call("DELETE", f"/images/{tag}")
+                for name in names_of(engine.find(f"/images/{image}/json") or {}, kept_images):
+                    engine.call("DELETE", f"/images/{name}")
             except EngineError:
                 continue  # a container outside the releases still has it
         store.forget(manifest["version"])

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.engine import Engine, EngineError, wait_until
+from ansible.module_utils.engine import Engine, EngineError, names_of, wait_until
 
 DOCUMENTATION = r"""
 module: stack_prune
@@ -131,7 +131,7 @@ def main() -> None:
         if "images" in wanted["kinds"]:
             # Newest first: an image goes before the one that it was built on.
             for image in sorted(engine.listing("images", wanted["labels"]), key=lambda i: i["Created"], reverse=True):
-                names = image["RepoTags"] or [image["Id"]]
+                names = names_of(image, set()) or [image["Id"]]
                 removed += [f"image {name}" for name in names]
                 if not module.check_mode:
                     for name in names:

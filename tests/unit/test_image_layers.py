@@ -6,6 +6,7 @@ import hashlib
 import io
 import tarfile
 
+from engine import names_of
 from image_layers import chains, content, repack, spared
 
 
@@ -56,3 +57,12 @@ def test_repack_leaves_out_what_is_spared_and_nothing_else():
     with tarfile.open(fileobj=target) as packed:
         assert packed.getnames() == ["blobs/sha256/bb", "manifest.json"]
         assert packed.extractfile("blobs/sha256/bb").read() == b"y" * 10
+
+
+def test_an_image_goes_by_all_of_its_names_unless_one_of_them_stays():
+    pulled = {"RepoTags": ["x:1", "x:2"], "RepoDigests": ["r.example:5443/x@sha256:aa"]}
+    assert names_of(pulled, set()) == ["r.example:5443/x@sha256:aa", "x:1", "x:2"]
+    assert names_of(pulled, {"x:2"}) == ["x:1"]
+    # The engine takes a digest away with the last tag of its repository.
+    assert names_of({"RepoTags": ["r.example:5443/x:1"], "RepoDigests": ["r.example:5443/x@sha256:aa"]}, set()) == ["r.example:5443/x:1"]
+    assert names_of({"RepoTags": None}, set()) == []
