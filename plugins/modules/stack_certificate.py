@@ -27,7 +27,7 @@ options:
   labels: {description: Labels of the stack., type: dict, default: {}}
   authority: {description: "Directory of the authority, root's alone: C(ca.key), C(ca.crt).", type: path, required: true}
   directory: {description: "Directory of the certificate: C(server.key), C(server.crt).", type: path, required: true}
-  names: {description: "Names that clients connect to, the first also as common name.", type: list, elements: str, required: true}
+  names: {description: "Names or addresses of the service, the first also as common name.", type: list, elements: str, required: true}
   uid: {description: User who reads the key., type: int, required: true}
   days: {description: Days that a certificate is valid., type: int, default: 730}
   renew_days: {description: Days before its end when it is made again., type: int, default: 180}
@@ -121,6 +121,11 @@ def judge(authority: Path, directory: Path, names: list[str], renew_days: int) -
     return "", "" if left > renew_days else f"it ends in {left:.0f} days", left
 
 
+def alternatives(names: list[str]) -> str:
+    """subjectAltName of names and addresses, as openssl takes it."""
+    return ",".join(f"{'IP' if re.fullmatch(r'[0-9.]+|.*:.*', name) else 'DNS'}:{name}" for name in names)
+
+
 def make(module: AnsibleModule, given: str, new_authority: bool) -> list[str]:
     """The four PEM texts that MAKE prints."""
     wanted = module.params
@@ -130,7 +135,7 @@ def make(module: AnsibleModule, given: str, new_authority: bool) -> list[str]:
         "days": str(wanted["days"]),
         "stack": wanted["labels"].get("berth.stack", "stack"),
         "name": wanted["names"][0],
-        "names": ",".join(f"DNS:{name}" for name in wanted["names"]),
+        "names": alternatives(wanted["names"]),
     }
     command = ["docker", "run", "--rm", "--interactive", "--network", "none", "--read-only", "--tmpfs", "/tmp:size=1m,mode=1777"]
     # A key must not reach the engine's log of the container.

@@ -7,16 +7,16 @@ import shutil
 import subprocess
 
 import pytest
-from stack_certificate import MAKE, PEM, authority_days_left, days_left, judge, put
+from stack_certificate import MAKE, PEM, alternatives, authority_days_left, days_left, judge, put
 
-NAMES = ["database", "db.internal"]
+NAMES = ["database", "db.internal", "10.0.0.5"]
 
 
 def made(tmp_path, given="", authority="new", days=730, authority_days=7300, names=NAMES):
     """The four texts of the script, run by this machine's shell and openssl instead of the image's."""
     variables = {
         "authority": authority, "authority_days": str(authority_days), "days": str(days), "stack": "berth", "name": names[0],
-        "names": ",".join(f"DNS:{name}" for name in names), "PATH": os.environ["PATH"],
+        "names": alternatives(names), "PATH": os.environ["PATH"],
     }  # fmt: skip
     work = tmp_path / "work"
     work.mkdir(exist_ok=True)
