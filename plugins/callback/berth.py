@@ -58,7 +58,9 @@ class CallbackModule(Default):
     def _line(self, word: str, result: Any, color: str | None = None, note: str = "") -> None:
         seconds = time.monotonic() - self._task_started
         spent = f" ({seconds:.1f} s)" if seconds > 1 else ""
-        self._display.display(f"  {word:<9} {self.host_label(result)}: {result.task.get_name()}{note}{spent}", color=color)
+        # What a loop was delegated to is told as it was written; a variable's name says nothing.
+        host = result.host.get_name() if "{{" in str(result.task.delegate_to) else self.host_label(result)
+        self._display.display(f"  {word:<9} {host}: {result.task.get_name()}{note}{spent}", color=color)
 
     # --- the run ------------------------------------------------------------------------------------------------------
 
