@@ -123,14 +123,6 @@ def placeholder(name: str) -> str:
     return "http://127.0.0.1:9" if re.search(r"UR[IL]$", name) else "placeholder-of-the-build-0123456789abcdef"
 
 
-def repository_digest(image: dict[str, Any], registry: str) -> str:
-    """registry/name@sha256:... of a pushed image, from what the engine says of it."""
-    found = [digest for digest in image.get("RepoDigests") or [] if digest.startswith(registry + "/")]
-    if not found:
-        raise AnsibleFilterError(f"{image.get('RepoTags')} has no digest of {registry}: it was not pushed there")
-    return found[-1]
-
-
 def image_name(image: dict[str, str]) -> str:
     """repository:tag of an image."""
     return f"{image['repository']}:{image['tag']}"
@@ -155,7 +147,6 @@ class FilterModule:
     def filters(self) -> dict[str, object]:
         return {
             "with_secrets": with_secrets,
-            "repository_digest": repository_digest,
             "as_sidecar": as_sidecar,
             "build_secrets": build_secrets,
             "build_environment": build_environment,

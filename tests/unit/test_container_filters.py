@@ -17,7 +17,6 @@ from container import (
     built_line,
     named_secrets,
     placeholder,
-    repository_digest,
     with_secrets,
 )
 
@@ -93,13 +92,6 @@ def test_placeholders_have_the_form_that_is_asked_for():
 
 def test_build_secrets_are_files_by_id():
     assert build_secrets({"netrc": "/root/.netrc"}) == [{"id": "netrc", "type": "file", "src": "/root/.netrc"}]
-
-
-def test_a_digest_is_that_of_the_registry():
-    image = {"RepoTags": ["r.example/x:1"], "RepoDigests": ["other/x@sha256:aa", "r.example/x@sha256:bb"]}
-    assert repository_digest(image, "r.example") == "r.example/x@sha256:bb"
-    with pytest.raises(AnsibleFilterError, match="not pushed"):
-        repository_digest(image, "s.example")
 
 
 LOG = """#1 [internal] load build definition from Dockerfile
