@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import figures
+import kamal
 import load
 import peers
 from stopwatch import ROOT, Failed, Row, run, seconds
@@ -62,6 +63,7 @@ def prepare() -> None:
             peers.write(peer, variant, told)
     compose("base")
     naive("base")
+    kamal.prepare(STACK, PORT, {"bench-a": f"{STACK}-backend:bench-a", "bench-b": following["backend"]})
 
 
 def converge() -> list[Row]:
@@ -86,17 +88,22 @@ def deploy() -> list[Row]:
     """Another version that is built, and back, with the old containers gone (cold) or still there (warm)."""
     there, cold, warm = Row("Deploy of a built version", "s"), Row("Rollback, cold", "s"), Row("Rollback, warm", "s")
     alone = Row("The containers' own part: backend alone, docker run to healthy", "s")
-    for _ in range(max(RUNS // 2, 1)):
-        there.add("berth", play("deploy", *QUICK, VERSION="bench-b"))
-        there.add("compose up --wait", compose("next"))
-        there.add("naive tasks", naive("next"))
-        time.sleep(3)  # what drains has gone
-        cold.add("berth", play("rollback"))
-        cold.add("compose up --wait", compose("base"))
-        cold.add("naive tasks", naive("base"))
-        play("deploy", *QUICK, "-e", "release_warm=120", VERSION="bench-b")
-        warm.add("berth", play("rollback"))
-        alone.add("docker run", _alone())
+    with kamal.host(STACK, PORT, "bench-a") as other:
+        for _ in range(max(RUNS // 2, 1)):
+            there.add("berth", play("deploy", *QUICK, VERSION="bench-b"))
+            there.add("compose up --wait", compose("next"))
+            there.add("naive tasks", naive("next"))
+            if other:
+                there.add(kamal.NAME, other.deploy("bench-b"))
+            time.sleep(3)  # what drains has gone
+            cold.add("berth", play("rollback"))
+            cold.add("compose up --wait", compose("base"))
+            cold.add("naive tasks", naive("base"))
+            if other:
+                cold.add(kamal.NAME, other.rollback("bench-a"))
+            play("deploy", *QUICK, "-e", "release_warm=120", VERSION="bench-b")
+            warm.add("berth", play("rollback"))
+            alone.add("docker run", _alone())
     return [there, cold, warm, alone]
 
 
@@ -168,6 +175,7 @@ PARTS: dict[str, Callable[[], list[Row]]] = {
 
 def clean() -> None:
     """Nothing of the peers or of the stack stays."""
+    kamal.clean(STACK)
     compose("base", "down", "--volumes")
     peer = f"{STACK}-naive"
     for kind, remove in (("container", ["rm", "--force"]), ("volume", ["rm"]), ("network", ["rm"])):
