@@ -60,7 +60,7 @@ def prepare(stack: str, port: int, images: dict[str, str]) -> None:
     clean(stack)
     try:
         _install()
-        HOME.mkdir(parents=True)
+        HOME.mkdir(mode=0o700, parents=True)
         with ExitStack() as running:
             _registry(running, port + REGISTRY)
             for version, image in images.items():
