@@ -31,13 +31,15 @@ ENV = {
 }
 PLAYBOOK = ROOT / ".venv" / "bin" / "ansible-playbook"
 PAIR = ("backend", "frontend")
+# Hosts of the rig.
+FLEET = (1, 4, 8)
 # Without the ten seconds in which a release is watched after the switch: no peer watches.
 QUICK = ("-e", "release_observe=0")
 
 
-def play(verb: str, *more: str, **env: str) -> float:
+def play(verb: str, *more: str, inventory: str | Path = "inventory/local.yml", **env: str) -> float:
     """Seconds of one of our verbs."""
-    return seconds([PLAYBOOK, "-i", "inventory/local.yml", f"playbooks/{verb}.yml", *more], ENV | env)
+    return seconds([PLAYBOOK, "-i", inventory, f"playbooks/{verb}.yml", *more], ENV | env)
 
 
 def compose(variant: str, *words: str) -> float:
@@ -168,8 +170,42 @@ def size() -> list[Row]:
     return figures.sizes(STACK)
 
 
+def hosts() -> list[Row]:
+    """What a host more costs: nothing to be done on 1, 4 and 8 hosts of a rig on this machine, over SSH."""
+    took, busy = Row("Converge without change, hosts over SSH", "s"), Row("CPU of the controller for it", "s")
+    more = Row("Growth for each host more", "s")
+    rig = peers.WORK / "rig"
+    there = {"RIG_DIR": str(rig), "RIG_HOSTS": str(max(FLEET))}
+
+    def made(what: str) -> None:
+        run([PLAYBOOK, "-i", "inventory/local.yml", f"molecule/shared/rig/{what}.yml"], ENV | there)
+
+    def on(count: int) -> float:
+        limit = ":".join(["builders", *(f"rig-{number}" for number in range(1, count + 1))])
+        return play("deploy", *QUICK, "--limit", limit, inventory=rig / "hosts.yml", VERSION="bench-a", SERIAL="100%")
+
+    made("create")
+    try:
+        on(max(FLEET))
+        for count in FLEET:
+            on(count)  # connected, and with nothing left to do
+        for _ in range(max(RUNS // 2, 1)):
+            alone = 0.0
+            for count in FLEET:
+                before = os.times()
+                spent = on(count)
+                after = os.times()
+                took.add(f"{count} hosts", spent)
+                busy.add(f"{count} hosts", after.children_user + after.children_system - before.children_user - before.children_system)
+                alone = alone or spent
+            more.add("berth", (spent - alone) / (max(FLEET) - min(FLEET)))
+    finally:
+        made("destroy")
+    return [took, busy, more]
+
+
 PARTS: dict[str, Callable[[], list[Row]]] = {
-    "converge": converge, "deploy": deploy, "start": start, "serve": serve, "build": build, "size": size,
+    "converge": converge, "deploy": deploy, "start": start, "serve": serve, "build": build, "size": size, "hosts": hosts,
 }  # fmt: skip
 
 

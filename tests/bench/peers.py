@@ -34,6 +34,8 @@ def service(actual: dict[str, Any], stack: str, peer: str) -> dict[str, Any]:
     check = config.get("Healthcheck")
     return {
         "image": actual["Image"],
+        # Images hand their labels to containers; a peer's are none of the stack.
+        "labels": {"berth.stack": f"{stack}-{peer}"},
         "entrypoint": config["Entrypoint"],
         "command": config["Cmd"] or [],
         "user": config["User"],
