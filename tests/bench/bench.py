@@ -114,6 +114,7 @@ def _alone() -> float:
     backend = json.loads((peers.WORK / "compose-base.json").read_text())["services"]["backend"]
     name = f"{STACK}-alone"
     options = [
+        ("--label", f"berth.stack={name}"),
         ("--network", next(iter(backend["networks"]))),
         ("--user", backend["user"]),
         ("--cap-drop", "ALL"),
