@@ -12,6 +12,7 @@ import re
 import shutil
 import ssl
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -27,7 +28,7 @@ NAMES = sorted(path.name for path in PAIRS.iterdir() if path.is_dir())
 STACK = os.environ.get("SOURCES_STACK", "sources")
 HTTPS, HTTP = os.environ.get("SOURCES_HTTPS_PORT", "9443"), os.environ.get("SOURCES_HTTP_PORT", "9080")
 LOCK = {
-    "uv": ["uv", "lock", "--quiet", "--no-python-downloads"],
+    "uv": [str(Path(sys.executable).with_name("uv")), "lock", "--quiet", "--no-python-downloads"],
     "npm": ["npm", "install", "--package-lock-only", "--ignore-scripts", "--silent"],
     "yarn": ["npx", "--yes", "yarn@1.22.22", "install", "--ignore-scripts", "--silent", "--non-interactive"],
     "pnpm": ["npx", "--yes", "pnpm@9.15.9", "install", "--lockfile-only", "--silent"],
