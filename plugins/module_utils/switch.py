@@ -10,7 +10,9 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import http.client
+import json
 import os
+import secrets
 import signal
 import time
 from collections.abc import Callable
@@ -302,6 +304,8 @@ class Drain:
     def __init__(self, engine: Engine, store: Store, lock: Lock) -> None:
         self.engine, self.store, self.lock = engine, store, lock
         self.note = store.root / ".draining"
+        # Who drains what by now: {container: token}. One that was told before, and waits, leaves it to the one that was told since.
+        self.told = store.root / ".drains.json"
 
     def leftovers(self, labels: dict[str, str], services: list[str], keep: str) -> list[str]:
         """Containers of other releases, that nobody drains; frontends first, for they ask the backends."""
@@ -322,10 +326,21 @@ class Drain:
                 return True
         return False
 
+    def _mine(self, name: str, token: str) -> bool:
+        return self.told.is_file() and json.loads(self.told.read_text()).get(name) == token
+
+    def _tell(self, names: list[str]) -> str:
+        """Take these containers over from whoever was to drain them; the token by which that is known."""
+        told, token = json.loads(self.told.read_text()) if self.told.is_file() else {}, secrets.token_hex(8)
+        known = {name: other for name, other in told.items() if self.engine.find(f"/containers/{name}/json")}
+        write(self.told, json.dumps(known | dict.fromkeys(names, token)), 0o600)
+        return token
+
     def start(self, names: list[str], after: float, wait: float) -> bool:
         """Drain `names` `after` seconds from now; wait up to `wait` seconds for it. True when they are gone already."""
         found = [self.engine.find(f"/containers/{name}/json") for name in names]
         identities = [actual["Id"] for actual in found if actual]
+        token = self._tell(names)
         child = os.fork()
         if child == 0:
             try:
@@ -339,7 +354,7 @@ class Drain:
                 os.closerange(3, 4096)
                 with self.note.open("a") as file:
                     fcntl.flock(file, fcntl.LOCK_SH)
-                    self._drain(names, after)
+                    self._drain(names, after, token)
             finally:
                 os._exit(0)
         os.waitpid(child, 0)
@@ -350,7 +365,7 @@ class Drain:
             time.sleep(0.05)
         return bool(wait)
 
-    def _drain(self, names: list[str], after: float) -> None:
+    def _drain(self, names: list[str], after: float, token: str) -> None:
         time.sleep(after)
         for name in names:
             if not self.store.root.is_dir():
@@ -359,8 +374,10 @@ class Drain:
                 # While nobody switches: a release that goes back to this container meanwhile keeps it.
                 with self.lock.working():
                     actual = self.engine.find(f"/containers/{name}/json")
-                    if actual is None or (
-                        "-draining-" not in name and actual["Config"]["Labels"].get("berth.version") == self.store.current
+                    if (
+                        actual is None
+                        or not self._mine(name, token)
+                        or ("-draining-" not in name and actual["Config"]["Labels"].get("berth.version") == self.store.current)
                     ):
                         continue
                     if "-draining-" not in name:

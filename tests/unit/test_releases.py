@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.migrations import judge, revision, schema
 from ansible.module_utils.releases import Lock, Locked, Store, fingerprint, named
-from ansible.module_utils.switch import Failed, Switch, routes
+from ansible.module_utils.switch import Drain, Failed, Switch, routes
 
 ME = {"owner": "ann", "host": "here", "pid": 1, "started": "10"}
 OTHER = {"owner": "bob", "host": "there", "pid": 2, "started": "20"}
@@ -252,6 +252,32 @@ def test_releases_that_name_their_upstreams_themselves_are_gone_back_to(tmp_path
     switch._route(two, {})
     assert switch._route(old, two, watched=True) and names(switch) == [] and engine.loaded == 2
     assert switch.caddyfile.read_text() == old["edge"]["caddyfile"]
+
+
+class Containers:
+    """An engine that notes what is removed; every container is there."""
+
+    def __init__(self) -> None:
+        self.removed: list[str] = []
+
+    def find(self, path: str) -> dict[str, Any]:
+        return {"Id": "0123456789", "Config": {"Labels": {"berth.version": "v1"}}}
+
+    def call(self, method: str, path: str, *_: Any, **__: Any) -> None:
+        if method == "DELETE":
+            self.removed.append(path)
+
+
+def test_a_warm_release_is_let_go_by_the_one_that_was_told_last(tmp_path: Path) -> None:
+    engine, store = Containers(), Store(tmp_path)
+    store.prepare()
+    drain = Drain(engine, store, Lock(store, ME))  # type: ignore[arg-type]
+    # Kept warm, gone back to, left again and kept warm once more: the first timer is over, the second one is not.
+    first, second = drain._tell(["s-backend-v1"]), drain._tell(["s-backend-v1"])
+    drain._drain(["s-backend-v1"], 0, first)
+    assert engine.removed == []
+    drain._drain(["s-backend-v1"], 0, second)
+    assert engine.removed == ["/containers/0123456789"]
 
 
 def test_a_manifest_survives_its_file_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
