@@ -91,7 +91,7 @@ def picture(title: str, rows: list[dict[str, Any]]) -> str:
     left, right, step, top = 330, 420, 22, 34
     height = top + step * len(bars) + 12 * len(rows) + 10
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right + 80}" height="{height}" font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + right + 140}" height="{height}" font-family="sans-serif" font-size="12">',
         '<rect width="100%" height="100%" fill="white"/>',
         f'<text x="10" y="20" font-size="14" font-weight="bold">{escape(title)}</text>',
     ]
