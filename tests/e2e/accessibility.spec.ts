@@ -36,7 +36,7 @@ for (const scheme of ["light", "dark"] as const) {
       await workspace.task("Order antifouling paint").getByRole("button", { name: "Edit" }).click();
       await expectAccessible(page, "editing a task");
       await page.getByRole("textbox", { name: "Details" }).fill("Two tins, red, for the hull");
-      await page.getByRole("button", { name: "Save" }).click();
+      await workspace.save();
       await expect(page.getByText("Two tins")).toBeVisible();
       await workspace.task("Renew the harbour permit").getByRole("button", { name: "Delete" }).click();
       await expect(page.getByRole("button", { name: "Undo" })).toBeVisible();

@@ -29,7 +29,7 @@ test("from signing up to signing out", async ({ page, account, monitor, picture 
     await workspace.task("Order antifouling paint").getByRole("button", { name: "Edit" }).click();
     await page.getByRole("textbox", { name: "Title" }).fill("Order copper paint");
     await page.getByRole("textbox", { name: "Details" }).fill("Two tins, red, for the hull");
-    await page.getByRole("button", { name: "Save" }).click();
+    await workspace.save();
     await expect(workspace.task("Order copper paint")).toContainText("Two tins, red");
 
     await page.getByRole("button", { name: "Done", exact: true }).click();

@@ -14,7 +14,7 @@ const FILTERS: [Filter, string][] = [
   ["open", "Open"],
   ["done", "Done"],
 ];
-const UNDO_MS = 10_000;
+const UNDO_MS = 20_000;
 
 interface TasksPanelProps {
   tasks: ReturnType<typeof useTasks>;

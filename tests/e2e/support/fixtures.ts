@@ -82,6 +82,13 @@ export class Workspace {
     await expect(this.task(title)).toBeVisible();
   }
 
+  /** Save the task that is being edited and wait for its form to close: the rows below it move when it does. */
+  async save(): Promise<void> {
+    const save = this.page.getByRole("button", { name: "Save" });
+    await save.click();
+    await expect(save).toBeHidden();
+  }
+
   /** Bring a panel to the front where only one fits. */
   async show(view: "Tasks" | "Assistant"): Promise<void> {
     const tab = this.page.getByRole("navigation", { name: "Views" }).getByRole("button", { name: view });
