@@ -19,7 +19,7 @@ from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import module_utils_loader
 
 # What of the project decides what a run does.
-PROJECT = ("roles", "plugins", "playbooks", "group_vars")
+PROJECT = ("roles", "plugins", "playbooks")  # group_vars are among the settings, value by value
 # What Ansible itself and this role put among a host's variables, which says nothing about what is wanted; the connection does.
 MAGIC = re.compile(
     r"ansible_(?!host$|port$|user$|connection$|become).*|role_.*|unchanged_.*|hostvars|groups|group_names|vars|omit|environment|play_hosts|__.*"
@@ -56,7 +56,7 @@ def settings(variables: dict[str, Any]) -> dict[str, Any]:
 def parts(
     project: Path, sources: list[Path], variables: dict[str, Any], copies: list[Path], environment: Iterable[str] = ()
 ) -> Iterator[tuple[str, str]]:
-    """(what, hash of it): the project, each source with its commit, the settings, the environment, the controller's own copies."""
+    """(what, hash of it): the project, each source with its commit, each setting, the environment, the controller's own copies."""
     context = _context()
     for folder in PROJECT:
         yield folder, context.content_hash(project / folder, context.Ignore("**/__pycache__"))
@@ -64,11 +64,15 @@ def parts(
         rules = source / ".dockerignore"
         yield f"source {source}", context.content_hash(source, context.Ignore(rules.read_text() if rules.is_file() else ""))
         yield f"commit of {source}", repr(context.describe([source], 200))
-    yield "settings", hashlib.sha256(json.dumps(settings(variables), sort_keys=True, default=str).encode()).hexdigest()
-    values = {name: os.environ.get(name) for name in asked_of_environment(project, environment) if name != VERSION}
-    yield "environment", hashlib.sha256(json.dumps(values).encode()).hexdigest()
-    yield "version asked for", os.environ.get(VERSION, "")
+    for name, value in settings(variables).items():
+        yield f"setting {name}", _hash(value)
+    for name in asked_of_environment(project, environment):
+        yield ("version asked for", os.environ.get(VERSION, "")) if name == VERSION else (f"environment {name}", _hash(os.environ.get(name)))
     yield from copied(copies)
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def copied(copies: Iterable[Path]) -> Iterator[tuple[str, str]]:

@@ -155,6 +155,22 @@ class Store:
         self.prepare()
         write(self.root / "schema.json", json.dumps(schema, indent=2) + "\n", 0o644)
 
+    # what the releases stand on ---------------------------------------------------------------------------------------
+
+    @property
+    def foundation(self) -> dict[str, dict[str, Any]]:
+        """As the last look at everything left it: {networks, volumes, containers: {name: its spec}, edge: {spec, volumes}}."""
+        return {"networks": {}, "volumes": {}, "containers": {}, "edge": {}} | self.note("foundation.json")
+
+    def stand(self, **kinds: dict[str, Any]) -> None:
+        """Remember more of it; what is None there stands there no longer."""
+        known = self.foundation
+        for kind, named in kinds.items():
+            known[kind] = {name: spec for name, spec in (known[kind] | named).items() if spec is not None}
+        if known != self.foundation:
+            self.prepare()
+            write(self.root / "foundation.json", json.dumps(known, indent=2) + "\n", 0o600)
+
     # who did what -----------------------------------------------------------------------------------------------------
 
     def audit(self, **line: Any) -> None:

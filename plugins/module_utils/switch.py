@@ -102,7 +102,9 @@ class Switch:
         before = self.store.manifest(self.store.current)
         other = before if before.get("version") != target["version"] else {}
         for network in target.get("networks") or []:
-            if self.engine.find(f"/networks/{network['name']}") is None:
+            # In check mode those that the release stands on are planned already, and not there.
+            planned = f"create network {network['name']}" in self.stack.actions
+            if not planned and self.engine.find(f"/networks/{network['name']}") is None:
                 self.stack.network(network)
         self.resumed = bool(self.store.pending)
         if not self.check and (other or self.store.pending):

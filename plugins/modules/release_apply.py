@@ -13,10 +13,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.container_spec import SpecError
 from ansible.module_utils.dumps import Database, DumpError
 from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.image_layers import content
 from ansible.module_utils.migrations import judge
 from ansible.module_utils.releases import Lock, Locked, Store, fingerprint, named, now
 from ansible.module_utils.secret_store import Store as Secrets
-from ansible.module_utils.stack import Ended, run_to_end
+from ansible.module_utils.stack import Ended, Unhealthy, run_to_end
 from ansible.module_utils.swarm_switch import SwarmSwitch
 from ansible.module_utils.switch import SETTLE, Drain, Failed, Switch, retire
 
@@ -45,12 +46,20 @@ options:
         500 will do."
       - C(@release@) in it stands for its name, which is the images' version, with C(-r2) and so on where only the configuration differs.
     type: dict
+  contents: {description: "What the images of O(manifest) were when they were built: hash by name (module images_held).", type: dict, default: {}}
   release: {description: "Without O(manifest), the one to go back to; empty for the one before the current one.", type: str, default: ""}
   schema:
     description: What to do where the database is newer than the release can live with.
     type: str
     choices: ["", downgrade, restore]
     default: ""
+  foundation:
+    description:
+      - "What is done to the networks and containers that releases stand on, as the host remembers them: C(made), nothing, since this run
+        has seen to them; C(mend), what differs; C(revive), what is gone or does not run, since a release that goes back changes no database."
+    type: str
+    choices: [made, mend, revive]
+    default: revive
   elsewhere: {description: Name that the release has on another host., type: str, default: ""}
   replicas: {description: "On a Swarm, the number of tasks of each service, by its name.", type: dict, default: {}}
   edge_service: {description: "For a deploy, the edge's own container: C(spec) and C(volumes).", type: dict, default: {}}
@@ -126,6 +135,13 @@ class Act:
         missing = [name for name, image in found.items() if image is None]
         if missing and not self.check:
             raise Failed(f"These images are not on this host: {', '.join(missing)}. Build them first: make build. Nothing was changed.")
+        known = self.wanted["contents"]
+        foreign = [name for name, image in found.items() if image and known.get(name, content(image)) != content(image)]
+        if foreign:
+            raise Failed(
+                f"Under these names are other images than those that were built: {', '.join(foreign)}. Nothing was changed.\n"
+                "Remove them (docker image rm) and build them again: make build"
+            )
         ids = {name: image["Id"] if image else name for name, image in found.items()}
 
         def own(spec: dict[str, Any]) -> dict[str, Any]:
@@ -157,12 +173,39 @@ class Act:
                 f"The manifest of {target['version']} is an older Berth's; deploy it anew: make deploy VERSION={target['version']}"
             )
         self.wanted.update(target["around"])
+        self.wanted["edge_service"] = self.wanted["edge_service"] or self.store.foundation["edge"]
         if self.wanted.get("swarm"):
             # How many there are of a service is no part of a release: it stays when a release goes back.
             self.wanted["swarm"] = self.wanted["swarm"] | {"replicas": self.wanted["replicas"]}
             self.switch = SwarmSwitch(self.engine, self.store, self.wanted, self.check)
         base = self.wanted["database"]
         self.database = Database(self.engine, base["container"], base["name"]) if base else None
+
+    def stand(self) -> None:
+        """Have what a release stands on."""
+        base, mend, stack = self.store.foundation, self.wanted["foundation"] == "mend", self.switch.stack
+        if self.wanted["foundation"] == "made":
+            return
+        lost = [name for name in base["volumes"] if self.engine.find(f"/volumes/{name}") is None]
+        if lost:
+            raise Failed(
+                f"The volume {', '.join(lost)} is gone from this host, and its data with it. Nothing was changed.\n"
+                "make deploy makes an empty one; make restore BACKUP=... puts a backup into it."
+            )
+        try:
+            for name, network in base["networks"].items():
+                if mend or self.engine.find(f"/networks/{name}") is None:
+                    stack.network(network)
+            for name, spec in base["containers"].items():
+                actual = self.engine.find(f"/containers/{name}/json")
+                if mend or actual is None:
+                    stack.container(spec)
+                else:
+                    stack._state(name, actual)
+            if not self.check:
+                stack.wait(list(base["containers"]), self.wanted["wait"])
+        except (EngineError, SpecError, Unhealthy) as error:
+            raise Failed(f"what the release stands on is not as it has to be: {error}") from error
 
     # the database -----------------------------------------------------------------------------------------------------
 
@@ -247,6 +290,7 @@ class Act:
         self.around(target)
         rollback = not self.wanted["manifest"]
         prepared = self.compatible(target) if rollback else None
+        self.stand()
         try:
             changed = self.switch.to(target, lambda: prepared or self.migrate(target), prepared)
         except (Ended, DumpError, EngineError) as error:
@@ -258,6 +302,8 @@ class Act:
             if fresh or self.store.manifest(target["version"]) != target:
                 self.store.record(target)
             self.store.end()
+            if self.wanted["manifest"]:
+                self.store.stand(edge=self.wanted["edge_service"])
         gone: list[str] = []
         if fresh and not self.check:
             protected = {target["version"], target.get("previous", ""), before}
@@ -313,8 +359,10 @@ def main() -> None:
         "labels": {"type": "dict", "required": True},
         "verb": {"type": "str", "required": True},
         "manifest": {"type": "dict"},
+        "contents": {"type": "dict", "default": {}},
         "release": {"type": "str", "default": ""},
         "schema": {"type": "str", "choices": ["", "downgrade", "restore"], "default": ""},
+        "foundation": {"type": "str", "choices": ["made", "mend", "revive"], "default": "revive"},
         "elsewhere": {"type": "str", "default": ""},
         "replicas": {"type": "dict", "default": {}},
         "edge_service": {"type": "dict", "default": {}},

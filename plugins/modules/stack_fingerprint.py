@@ -31,7 +31,7 @@ options:
   files: {description: "Files and directories whose content, owner and mode count.", type: list, elements: path, default: []}
   probes: {description: "Commands whose answer counts, each C(container) and C(command).", type: list, elements: dict, default: []}
   released:
-    description: "Patterns of names that a release itself brings about or mends."
+    description: "Patterns of differences that a release itself brings about or mends."
     type: list
     elements: str
     default: []
@@ -55,6 +55,7 @@ EXAMPLES = r"""
 RETURN = r"""
 same: {description: Whether nothing differs., type: bool, returned: always}
 around: {description: Whether nothing differs but what a release brings about or mends., type: bool, returned: always}
+asked: {description: "Whether a setting or what the environment says differs, O(released) or not.", type: bool, returned: always}
 time: {description: When everything was looked at last., type: float, returned: always}
 known: {description: Whether there was a record to compare with., type: bool, returned: always}
 differs: {description: What differs., type: list, elements: str, returned: always}
@@ -64,6 +65,7 @@ kept: {description: What was to be kept., type: dict, returned: always}
 wanted: {description: As it was given., type: dict, returned: always}
 """
 
+ANSWER = "answer of"
 CONFIG = ("Env", "Entrypoint", "Cmd", "User", "Labels", "Healthcheck", "StopTimeout", "ExposedPorts", "Image")
 
 
@@ -121,7 +123,8 @@ class Look:
             yield "manifest of the current release", digest(self.store.manifest(self.store.current))
             yield from self._objects()
         for probe in self.wanted["probes"]:
-            yield f"answer of {probe['command'][0]} in {probe['container']}", digest(self._answer(probe))
+            if self.engine.find(f"/containers/{probe['container']}/json"):
+                yield f"{ANSWER} {probe['command'][0]} in {probe['container']}", digest(self._answer(probe))
 
     def _answer(self, probe: dict[str, Any]) -> Any:
         try:
@@ -156,12 +159,17 @@ def compare(before: dict[str, str], after: dict[str, str]) -> list[str]:
     """What differs, in words."""
     gone = [f"{name} is gone" for name in before if name not in after]
     new = [f"{name} is new" for name in after if name not in before]
-    return gone + new + [f"{name} differs" for name in after if before.get(name, after[name]) != after[name]]
+    return gone + new + [f"{name} differs" for name in unlike(before, after)]
+
+
+def unlike(before: dict[str, str], after: dict[str, str]) -> list[str]:
+    """Names of what is in both, and not the same."""
+    return [name for name in after if before.get(name, after[name]) != after[name]]
 
 
 def of_release(difference: str, released: list[str]) -> bool:
     """Whether a difference is one that a release itself brings about or mends."""
-    return any(fnmatchcase(difference, f"{pattern} *") for pattern in released)
+    return any(fnmatchcase(difference, pattern) for pattern in released)
 
 
 def main() -> None:
@@ -183,7 +191,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     given, path = module.params, Path(module.params["record"])
-    before: dict[str, Any] = {} if given["remember"] or not path.is_file() else json.loads(path.read_text())
+    before: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     answer = {
         "changed": False,
         "known": bool(before),
@@ -193,24 +201,29 @@ def main() -> None:
     }
     try:
         if not before and not given["remember"]:
-            module.exit_json(same=False, around=False, differs=[], compared=0, release="", **answer)
-        look = Look(Engine(timeout=10), given, before.get("images", given["images"]))
+            module.exit_json(same=False, around=False, asked=False, differs=[], compared=0, release="", **answer)
+        look = Look(Engine(timeout=10), given, given["images"] if given["remember"] else before.get("images", given["images"]))
     except EngineError as error:
-        module.exit_json(same=False, around=False, differs=[str(error)], compared=0, release="", **answer)
+        module.exit_json(same=False, around=False, asked=False, differs=[str(error)], compared=0, release="", **answer)
     found = {"compared": len(look.seen), "release": look.store.current}
     if given["remember"]:
-        if not module.check_mode and not look.ill:
+        # What answers was not looked at where everything around the release was as before: then it has to answer as before.
+        other = [name for name in unlike(before.get("seen", {}), look.seen) if name.startswith(ANSWER)] if given["time"] else []
+        if other and not module.check_mode:
+            path.unlink(missing_ok=True)
+        elif not module.check_mode and not look.ill:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
             kept = {"wanted": given["wanted"], "seen": look.seen, "images": given["images"], "kept": given["keep"]}
             kept["time"] = given["time"] or time.time()
             write(path, json.dumps(kept, indent=1) + "\n", 0o600)
-        module.exit_json(same=False, around=False, differs=[], **found, **answer)
+        module.exit_json(same=False, around=False, asked=False, differs=[], **found, **answer)
     differs = compare(before["wanted"], given["wanted"]) + compare(before["seen"], look.seen)
     differs += [f"{name} is not well" for name in look.ill]
     if time.time() - before["time"] > given["hours"] * 3600:
         differs.append(f"the last look at everything is more than {given['hours']} hours ago")
     around = all(of_release(difference, given["released"]) for difference in differs)
-    module.exit_json(same=not differs, around=around, differs=differs, **found, **answer)
+    asked = any(difference.startswith(("setting ", "environment ")) for difference in differs)
+    module.exit_json(same=not differs, around=around, asked=asked, differs=differs, **found, **answer)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.container_spec import SpecError
 from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.releases import Store
 from ansible.module_utils.stack import Stack, Unhealthy
 
 DOCUMENTATION = r"""
@@ -49,6 +50,9 @@ options:
     description: Seconds to wait for all containers to be healthy (or running, without a health check). 0 does not wait.
     type: int
     default: 60
+  remember:
+    description: State directory of the stack that remembers what is wanted here, so that a release brings back what is gone.
+    type: path
   discard_failed:
     description: Remove a container that this run created and that did not become healthy.
     type: bool
@@ -78,6 +82,11 @@ seconds: {description: Seconds that the run took, waiting included., type: float
 """
 
 
+def standing(wanted: dict[str, Any], kind: str) -> dict[str, dict[str, Any] | None]:
+    """What is there after the run, by name; None is what is not."""
+    return {spec["name"]: spec for spec in wanted[kind]} | dict.fromkeys(wanted["absent"].get(kind) or [])
+
+
 def main() -> None:
     listing = {"type": "list", "elements": "dict", "default": []}
     module = AnsibleModule(
@@ -88,6 +97,7 @@ def main() -> None:
             "containers": listing,
             "absent": {"type": "dict", "default": {}},
             "wait": {"type": "int", "default": 60},
+            "remember": {"type": "path"},
             "discard_failed": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -107,6 +117,8 @@ def main() -> None:
             stack.container(spec)
         if not module.check_mode:
             containers = stack.wait([spec["name"] for spec in wanted["containers"]], wanted["wait"])
+            if wanted["remember"]:
+                Store(wanted["remember"]).stand(**{kind: standing(wanted, kind) for kind in ("networks", "volumes", "containers")})
     except Unhealthy as error:
         if wanted["discard_failed"]:
             stack.discard()

@@ -111,17 +111,19 @@ def test_no_secret_is_in_a_hash_that_is_told(tmp_path):
         ("container berth-backend-v1 differs", True),
         ("container berth-database differs", False),
         ("version asked for differs", True),
-        ("environment differs", False),
+        ("setting backend_image_memory is new", True),
+        ("setting database_memory is new", False),
+        ("environment STACK_HOST differs", False),
         ("the last look at everything is more than 24 hours ago", False),
     ],
 )
 def test_what_a_release_brings_about_is_told_from_what_stands_around_it(difference, release):
-    assert module.of_release(difference, ["container berth-backend-*", "version asked for", "current release"]) is release
+    assert module.of_release(difference, ["container berth-backend-*", "version asked for *", "setting *_image_memory *"]) is release
 
 
 @pytest.fixture
 def project(tmp_path):
-    for name in action.PROJECT:
+    for name in (*action.PROJECT, "group_vars"):
         (tmp_path / name).mkdir()
     (tmp_path / "group_vars" / "main.yml").write_text("""level: "{{ lookup('ansible.builtin.env', 'LOG_LEVEL') }}"\n""")
     (tmp_path / "source").mkdir()
@@ -157,5 +159,14 @@ def test_settings_differ_and_what_ansible_adds_does_not(project, monkeypatch):
     monkeypatch.setattr(action.module_utils_loader, "find_plugin", lambda name: str(ROOT / f"plugins/module_utils/{name}.py"))
     before = wanted(project, level="info", ansible_host="10.0.0.1")
     assert wanted(project, level="info", ansible_host="10.0.0.1", ansible_version={"full": "2"}, __registered=1, hostvars={}) == before
-    assert wanted(project, level="debug", ansible_host="10.0.0.1")["settings"] != before["settings"]
-    assert wanted(project, level="info", ansible_host="10.0.0.2")["settings"] != before["settings"]
+    assert module.compare(before, wanted(project, level="debug", ansible_host="10.0.0.1")) == ["setting level differs"]
+    assert module.compare(before, wanted(project, level="info", ansible_host="10.0.0.2")) == ["setting ansible_host differs"]
+    assert module.compare(before, wanted(project, ansible_host="10.0.0.1", other=1)) == ["setting level is gone", "setting other is new"]
+
+
+def test_a_secret_among_settings_or_in_the_environment_is_only_hashed(project, monkeypatch):
+    monkeypatch.setattr(action.module_utils_loader, "find_plugin", lambda name: str(ROOT / f"plugins/module_utils/{name}.py"))
+    monkeypatch.setenv("SECRET_KEY", "canary-value")
+    found = wanted(project, vault_key="canary-value")
+    assert "canary-value" not in repr(found)
+    assert {"setting vault_key", "environment SECRET_KEY"} <= set(found)
