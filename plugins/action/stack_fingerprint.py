@@ -67,7 +67,9 @@ def parts(
     for name, value in settings(variables).items():
         yield f"setting {name}", _hash(value)
     for name in asked_of_environment(project, environment):
-        yield ("version asked for", os.environ.get(VERSION, "")) if name == VERSION else (f"environment {name}", _hash(os.environ.get(name)))
+        if name != VERSION:
+            yield f"environment {name}", _hash(os.environ.get(name))
+    yield "version asked for", os.environ.get(VERSION, "")
     yield from copied(copies)
 
 
