@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as Default
+from ansible.plugins.loader import filter_loader, test_loader
 
 DOCUMENTATION = r"""
 name: berth
@@ -63,6 +64,14 @@ class CallbackModule(Default):
         self._display.display(f"  {word:<9} {host}: {result.task.get_name()}{note}{spent}", color=color)
 
     # --- the run ------------------------------------------------------------------------------------------------------
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        # Each task runs in a fork of this process: filters and tests that are loaded here need not be loaded in each of them.
+        for loader in (filter_loader, test_loader):
+            list(loader.all())
+        super().v2_playbook_on_start(playbook)
+
+    # --- plays and tasks ----------------------------------------------------------------------------------------------
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         if not self._short:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.container_spec import (
@@ -28,8 +29,18 @@ class Stack:
         self.actions: list[str] = []
         self.diff: list[dict[str, str]] = []
         self.created: set[str] = set()
+        self.seconds: dict[str, float] = {}
         # Those that could answer no check for a while: unhealthy is not their last word.
         self.waking: set[str] = set()
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count how long something takes."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0) + time.monotonic() - began, 2)
 
     def did(self, action: str, header: str = "", before: str = "", after: str = "") -> bool:
         """Record an action; True when it is to be carried out."""

@@ -109,16 +109,22 @@ class Switch:
         self.resumed = bool(self.store.pending)
         if not self.check and (other or self.store.pending):
             self.store.begin(self.wanted["verb"], before.get("version", ""), target["version"])
+        phase = self.stack.phase
         if migrate:
-            migrate()
-        self._start(target, other)
-        self._smoke(target, other)
+            with phase("migrate"):
+                migrate()
+        with phase("start"):
+            self._start(target, other)
+        with phase("smoke"):
+            self._smoke(target, other)
         if before_switch:
             before_switch()
         # Watched as far as there is another release to go back to.
-        switched = self._route(target, other, watched=bool(other and self.wanted["observe"]))
+        with phase("switch"):
+            switched = self._route(target, other, watched=bool(other and self.wanted["observe"]))
         if switched and other:
-            self._observe(target, other)
+            with phase("observe"):
+                self._observe(target, other)
         self._point(target)
         return bool(self.stack.actions) or bool(other)
 
@@ -194,7 +200,7 @@ class Switch:
         if self.check:
             container and self.stack.container(container)
             return changed
-        actions = len(self.stack.actions)
+        actions, early = len(self.stack.actions), self.edge in self.stack.created
         try:
             if container:
                 for volume in self.wanted["edge_service"].get("volumes") or []:
@@ -205,11 +211,11 @@ class Switch:
             else:
                 self._up()
             fresh = len(self.stack.actions) > actions
+            if fresh or early:
+                self.stack.wait([self.edge], self.wanted["wait"])
             # One that was interrupted may have written the routes and not loaded them.
             if (rewritten or self.resumed) and not fresh:
                 self._reload()
-            if fresh:
-                self.stack.wait([self.edge], self.wanted["wait"])
         except (EngineError, SpecError, Unhealthy, Failed) as error:
             if was and other:
                 write(self.caddyfile, was, 0o644)
@@ -218,6 +224,14 @@ class Switch:
             raise Failed(f"the edge did not take the new routes, the old ones stay: {error}") from error
         self._only(mark)
         return changed
+
+    def begin_edge(self) -> None:
+        """Start an edge that is gone and has routes from before beside all else; the switch waits for it."""
+        service = self.wanted["edge_service"]
+        if service and self.caddyfile.is_file() and self.engine.find(f"/containers/{self.edge}/json") is None:
+            for volume in service.get("volumes") or []:
+                self.stack.volume(volume)
+            self.stack.container(service["spec"])
 
     def _files(self, mark: str) -> list[Path]:
         """Files that say to the edge with these routes who serves: MARK.NUMBER.RELEASE, or RELEASE~BEFORE; the first is in force."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -46,7 +45,10 @@ options:
         500 will do."
       - C(@release@) in it stands for its name, which is the images' version, with C(-r2) and so on where only the configuration differs.
     type: dict
-  contents: {description: "What the images of O(manifest) were when they were built: hash by name (module images_held).", type: dict, default: {}}
+  contents:
+    description: "What the images of O(manifest) were when they were built: hash by name (module images_held)."
+    type: dict
+    default: {}
   release: {description: "Without O(manifest), the one to go back to; empty for the one before the current one.", type: str, default: ""}
   schema:
     description: What to do where the database is newer than the release can live with.
@@ -55,8 +57,9 @@ options:
     default: ""
   foundation:
     description:
-      - "What is done to the networks and containers that releases stand on, as the host remembers them: C(made), nothing, since this run
-        has seen to them; C(mend), what differs; C(revive), what is gone or does not run, since a release that goes back changes no database."
+      - "What is done to the networks and containers that releases stand on, as the host remembers them: C(made), nothing, since this
+        run has seen to them; C(mend), what differs; C(revive), what is gone or does not run, since a release that goes back changes no
+        database."
     type: str
     choices: [made, mend, revive]
     default: revive
@@ -89,7 +92,11 @@ RETURN = r"""
 release: {description: Name of the release that serves., type: str, returned: success}
 before: {description: The one that served before., type: str, returned: success}
 actions: {description: "What was done, or in check mode would be, one sentence each.", type: list, elements: str, returned: always}
-seconds: {description: "By phase, how long it took.", type: dict, returned: success}
+seconds:
+  description: "How long it took, by phase: C(stand), C(migrate), C(start), C(smoke), C(switch), C(observe), C(drain)."
+  type: dict
+  returned: success
+retired: {description: "Releases, backups and generations of secrets that were let go.", type: list, elements: str, returned: success}
 """
 
 
@@ -202,6 +209,8 @@ class Act:
                     stack.container(spec)
                 else:
                     stack._state(name, actual)
+            if isinstance(self.switch, Switch):
+                self.switch.begin_edge()
             if not self.check:
                 stack.wait(list(base["containers"]), self.wanted["wait"])
         except (EngineError, SpecError, Unhealthy) as error:
@@ -285,12 +294,12 @@ class Act:
     # all of it --------------------------------------------------------------------------------------------------------
 
     def run(self) -> dict[str, Any]:
-        began = time.monotonic()
         before, target = self.before, self.target()
         self.around(target)
         rollback = not self.wanted["manifest"]
         prepared = self.compatible(target) if rollback else None
-        self.stand()
+        with self.switch.stack.phase("stand"):
+            self.stand()
         try:
             changed = self.switch.to(target, lambda: prepared or self.migrate(target), prepared)
         except (Ended, DumpError, EngineError) as error:
@@ -316,7 +325,6 @@ class Act:
             "release": target["version"],
             "before": before,
             "retired": gone,
-            "manifest_seconds": round(time.monotonic() - began, 2),
         }
 
     def drain(self, outcome: dict[str, Any]) -> None:
@@ -403,14 +411,16 @@ def main() -> None:
         else:
             with act.lock.working():
                 outcome = act.run()
-            act.drain(outcome)
+            with act.switch.stack.phase("drain"):
+                act.drain(outcome)
     except (Failed, SpecError, EngineError, DumpError, Ended, Locked) as error:
         act.done("failed", " ".join(str(error).splitlines()[:2]))
         module.fail_json(msg=str(error), actions=act.switch.stack.actions)
     if outcome["changed"]:
         act.done("ok", "; ".join(act.switch.stack.actions), outcome["release"])
     act.lock.free()
-    module.exit_json(actions=act.switch.stack.actions, diff=act.switch.stack.diff, **outcome)
+    stack = act.switch.stack
+    module.exit_json(actions=stack.actions, diff=stack.diff, seconds=stack.seconds, **outcome)
 
 
 if __name__ == "__main__":

@@ -245,6 +245,29 @@ def test_an_interrupted_switch_loads_the_routes_again(tmp_path: Path) -> None:
     assert not switch._route(one, {}) and engine.loaded == 2
 
 
+def test_an_edge_that_was_started_with_the_routes_of_before_loads_the_new_ones_when_it_is_up(tmp_path: Path) -> None:
+    switch, engine = switched(tmp_path)
+    one, two = served("v1"), served("v2", "two")
+    switch._route(one, {})
+    waited: list[int] = []
+    switch.stack.created.add("s-edge")
+    switch.stack.wait = lambda names, seconds: waited.append(engine.loaded)  # type: ignore[method-assign]
+    switch.wanted["wait"] = 1
+    assert switch._route(two, one) and waited == [1] and engine.loaded == 2
+
+
+def test_what_releases_stand_on_is_remembered_until_it_is_said_not_to_be(tmp_path: Path) -> None:
+    store = Store(tmp_path / "state")
+    assert not any(store.foundation.values())
+    store.stand(containers={"s-model": {"image": "m:1"}}, networks={"s-data": {"internal": True}})
+    store.stand(containers={"s-model": {"image": "m:2"}, "s-database": {"image": "d:1"}})
+    assert store.foundation["containers"] == {"s-model": {"image": "m:2"}, "s-database": {"image": "d:1"}}
+    store.stand(containers={"s-model": None}, edge={"spec": {"name": "s-edge"}, "volumes": []})
+    assert store.foundation["containers"] == {"s-database": {"image": "d:1"}}
+    assert store.foundation["networks"] == {"s-data": {"internal": True}} and store.foundation["edge"]["spec"] == {"name": "s-edge"}
+    assert oct((tmp_path / "state" / "foundation.json").stat().st_mode & 0o777) == "0o600"
+
+
 def test_releases_that_name_their_upstreams_themselves_are_gone_back_to(tmp_path: Path) -> None:
     switch, engine = switched(tmp_path)
     two = served("v2")
