@@ -96,6 +96,8 @@ class HealthService:
         self.database = database
         self.mcp = mcp
         self.assistant = assistant
+        # Asked most often of all, and always the same.
+        self.alive = Health(version=settings.app_version, revision=settings.app_revision).model_dump_json().encode()
         self._http = httpx.AsyncClient(timeout=2, trust_env=False)
         self._seen: dict[str, tuple[float, Check]] = {}  # until when it is to be believed, and what it was
         self._locks = {name: asyncio.Lock() for name in ("database", "mcp", "model")}

@@ -31,6 +31,7 @@ class Metrics:
             buckets=DURATION_BUCKETS,
             registry=self.registry,
         )
+        self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.in_flight = Gauge("http_requests_in_flight", "Requests being answered.", registry=self.registry)
         self.chat_turns = Counter(
             "chat_turns_total", "Chat turns by their outcome.", ["outcome"], registry=self.registry
@@ -39,6 +40,15 @@ class Metrics:
         self.tool_calls = Counter(
             "mcp_tool_calls_total", "MCP tool calls by their outcome.", ["tool", "outcome"], registry=self.registry
         )
+
+    def answered(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a request. Which counters are its is looked up once: each request would pay for it otherwise."""
+        key = (method, route, status)
+        if key not in self._counted:
+            self._counted[key] = (self.requests.labels(method, route, str(status)), self.duration.labels(method, route))
+        requests, duration = self._counted[key]
+        requests.inc()
+        duration.observe(seconds)
 
     def watch_pool(self, engine: AsyncEngine) -> None:
         """Report the connection pool whenever the metrics are read."""

@@ -82,9 +82,10 @@ class Observe:
     def _record(self, scope: Scope, status: int, seconds: float, user_id: str | None) -> None:
         route = route_of(scope)
         method = scope["method"] if scope["method"] in METHODS else "OTHER"
-        self.metrics.requests.labels(method, route, str(status)).inc()
-        self.metrics.duration.labels(method, route).observe(seconds)
+        self.metrics.answered(method, route, status, seconds)
         level = logging.DEBUG if (method, route) in PROBES and status < 500 else logging.INFO
+        if not logger.isEnabledFor(level):
+            return
         client = scope.get("client")
         fields = {
             # As the edge says; UVICORN_PROXY_HEADERS and FORWARDED_ALLOW_IPS have put it here.

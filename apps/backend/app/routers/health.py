@@ -7,16 +7,15 @@ from starlette.responses import Response
 
 from app.health import Health, HealthService, Readiness
 from app.metrics import CONTENT_TYPE
-from app.settings import Settings
 
 router = APIRouter(tags=["health"])
 
 
-@router.get("/health", summary="Liveness", operation_id="health")
-async def health(request: Request) -> Health:
+@router.get("/health", summary="Liveness", operation_id="health", response_model=Health)
+async def health(request: Request) -> Response:
     """The process answers. Looks at nothing else."""
-    settings: Settings = request.app.state.settings
-    return Health(version=settings.app_version, revision=settings.app_revision)
+    service: HealthService = request.app.state.health
+    return Response(service.alive, media_type="application/json")
 
 
 @router.get(
