@@ -127,7 +127,7 @@ class Stack:
         self.created.add(name)
         for network, settings in list(endpoints.items())[1:]:
             self._join(network, name, settings)
-        self.engine.call("POST", f"/containers/{name}/start")
+        start(self.engine, name)
 
     def _join(self, network: str, name: str, settings: dict[str, Any]) -> None:
         self.engine.call("POST", f"/networks/{network}/connect", body={"Container": name, "EndpointConfig": settings})
@@ -237,6 +237,19 @@ def _pretty(changed: dict[str, tuple[Any, Any]]) -> tuple[str, str]:
     return before, "".join(f"{key}: {wanted}\n" for key, (_, wanted) in changed.items())
 
 
+def start(engine: Engine, name: str, patience: float = 10) -> None:
+    """Start a container. The overlay networks of a Swarm reach a node a moment after they were made: that is waited for."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            engine.call("POST", f"/containers/{name}/start")
+            return
+        except EngineError as error:
+            if "could not find a network" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.3)
+
+
 class Ended(Exception):
     """A container that was to run to its end and did not, or not well; the message holds its last lines."""
 
@@ -251,7 +264,7 @@ def run_to_end(engine: Engine, spec: dict[str, Any], labels: dict[str, str], tim
         raise Ended(f"image {spec['image']} is not on this host")
     engine.call("POST", "/containers/create", {"name": name}, container_body(spec, image))
     try:
-        engine.call("POST", f"/containers/{name}/start")
+        start(engine, name)
         status = engine.call("POST", f"/containers/{name}/wait", timeout=timeout)["StatusCode"]
         output = engine.logs(name, 200)
     except (EngineError, OSError) as error:
