@@ -90,7 +90,7 @@ def converge() -> list[Row]:
 def deploy() -> list[Row]:
     """Another version that is built, and back, with the old containers gone (cold) or still there (warm)."""
     there, cold, warm = Row("Deploy of a built version", "s"), Row("Rollback, cold", "s"), Row("Rollback, warm", "s")
-    alone = Row("Containers' part: backend", "s")
+    alone = {name: Row(f"Containers' part: {name}, read-only, no capability", "s") for name in PAIR}
     with kamal.host(STACK, PORT, "bench-a") as other:
         for _ in range(max(RUNS // 2, 1)):
             there.add("berth", play("deploy", *QUICK, VERSION="bench-b"))
@@ -104,35 +104,37 @@ def deploy() -> list[Row]:
             cold.add("naive tasks", naive("base"))
             if other:
                 cold.add(kamal.NAME, other.rollback("bench-a"))
-            alone.add("docker run", _alone())
+            for name, row in alone.items():
+                row.add("docker run", _alone(name))
     # By itself: another setting has the next run look at everything.
     play("deploy", *WARM, VERSION="bench-a")
     for _ in range(max(RUNS // 2, 1)):
         play("deploy", *WARM, VERSION="bench-b")
         warm.add("berth", play("rollback"))
-    return [there, cold, warm, alone]
+    return [there, cold, warm, *alone.values()]
 
 
-def _alone() -> float:
-    """Seconds until a backend that is started by hand, with what the running one has, is healthy."""
-    backend = json.loads((peers.WORK / "compose-base.json").read_text())["services"]["backend"]
+def _alone(service: str) -> float:
+    """Seconds until a container of the pair that is started by hand, with what the running one has, is healthy."""
+    told = json.loads((peers.WORK / "compose-base.json").read_text())["services"][service]
     name = f"{STACK}-alone"
     options = [
         ("--label", f"berth.stack={name}"),
-        ("--network", next(iter(backend["networks"]))),
-        ("--user", backend["user"]),
+        ("--network", next(iter(told["networks"]))),
+        ("--user", told["user"]),
         ("--cap-drop", "ALL"),
-        ("--memory", backend["mem_limit"]),
-        ("--cpus", backend["cpus"]),
+        ("--security-opt", "no-new-privileges"),
+        ("--memory", told["mem_limit"]),
+        ("--cpus", told["cpus"]),
         ("--health-start-interval", "500ms"),
         ("--health-start-period", "60s"),
-        *(("--tmpfs", entry) for entry in backend["tmpfs"]),
-        *(("--env", f"{key}={value}") for key, value in backend["environment"].items()),
-        *(("--mount", f"type=bind,src={mount['source']},dst={mount['target']},readonly") for mount in backend["volumes"]),
+        *(("--tmpfs", entry) for entry in told["tmpfs"]),
+        *(("--env", f"{key}={value}") for key, value in told["environment"].items()),
+        *(("--mount", f"type=bind,src={mount['source']},dst={mount['target']},readonly") for mount in told["volumes"]),
     ]
     began = time.monotonic()
     try:
-        run(["docker", "run", "--detach", "--read-only", "--name", name, *(word for pair in options for word in pair), backend["image"]])
+        run(["docker", "run", "--detach", "--read-only", "--name", name, *(word for pair in options for word in pair), told["image"]])
         while run(["docker", "inspect", "--format", "{{.State.Health.Status}}", name]).strip() != "healthy":
             if time.monotonic() - began > 60:
                 raise Failed(f"{name} is not healthy after 60 s:\n{run(['docker', 'logs', name])}")
