@@ -6,6 +6,7 @@ Hashing what a run starts from takes 50 ms; evaluating it, which is what a run d
 from __future__ import annotations
 
 import hashlib
+import hmac
 import importlib.util
 import json
 import os
@@ -54,7 +55,7 @@ def settings(variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def parts(
-    project: Path, sources: list[Path], variables: dict[str, Any], copies: list[Path], environment: Iterable[str] = ()
+    project: Path, sources: list[Path], variables: dict[str, Any], copies: list[Path], environment: Iterable[str] = (), key: str = ""
 ) -> Iterator[tuple[str, str]]:
     """(what, hash of it): the project, each source with its commit, each setting, the environment, the controller's own copies."""
     context = _context()
@@ -65,16 +66,17 @@ def parts(
         yield f"source {source}", context.content_hash(source, context.Ignore(rules.read_text() if rules.is_file() else ""))
         yield f"commit of {source}", repr(context.describe([source], 200))
     for name, value in settings(variables).items():
-        yield f"setting {name}", _hash(value)
+        yield f"setting {name}", _hash(value, key)
     for name in asked_of_environment(project, environment):
         if name != VERSION:
-            yield f"environment {name}", _hash(os.environ.get(name))
+            yield f"environment {name}", _hash(os.environ.get(name), key)
     yield "version asked for", os.environ.get(VERSION, "")
     yield from copied(copies)
 
 
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+def _hash(value: Any, key: str) -> str:
+    """A hash that only who has the key can try values against: secrets are among settings and in the environment."""
+    return hmac.digest(key.encode(), json.dumps(value, sort_keys=True, default=str).encode(), "sha256").hex()
 
 
 def copied(copies: Iterable[Path]) -> Iterator[tuple[str, str]]:
@@ -85,14 +87,15 @@ def copied(copies: Iterable[Path]) -> Iterator[tuple[str, str]]:
 
 class ActionModule(ActionBase):
     """The action; arguments are the module's, and, to look: C(project), C(sources) and C(copies), paths on the controller, and
-    C(environment), names of variables."""
+    C(environment), names of variables, and C(key), which settings and the environment are hashed with."""
 
     _supports_check_mode = True
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         arguments = dict(self._task.args)
-        project, sources, copies, environment = (arguments.pop(name, None) for name in ("project", "sources", "copies", "environment"))
+        project, sources, copies = (arguments.pop(name, None) for name in ("project", "sources", "copies"))
+        environment, key = arguments.pop("environment", None) or [], arguments.pop("key", "")
         own = [Path(copy) for copy in copies or []]
         if "wanted" in arguments:
             arguments["wanted"] |= dict(copied(own))  # the run has made them since it looked
@@ -101,6 +104,6 @@ class ActionModule(ActionBase):
             missing = [folder for folder in folders if not folder.is_dir()]
             if missing:  # preflight says so, in more words
                 return {"changed": False, "same": False, "known": False, "differs": [], "wanted": {}, "kept": {}}
-            arguments["wanted"] = dict(parts(Path(project), folders, task_vars or {}, own, environment or []))
+            arguments["wanted"] = dict(parts(Path(project), folders, task_vars or {}, own, environment, key))
         result = self._execute_module(module_name="stack_fingerprint", module_args=arguments, task_vars=task_vars)
         return result | {"wanted": arguments["wanted"]}

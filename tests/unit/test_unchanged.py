@@ -169,4 +169,6 @@ def test_a_secret_among_settings_or_in_the_environment_is_only_hashed(project, m
     monkeypatch.setenv("SECRET_KEY", "canary-value")
     found = wanted(project, vault_key="canary-value")
     assert "canary-value" not in repr(found)
+    other = dict(action.parts(project, [project / "source"], {"vault_key": "canary-value"}, [], key="another"))
+    assert other["setting vault_key"] != found["setting vault_key"], "without the key nobody can try values against it"
     assert {"setting vault_key", "environment SECRET_KEY"} <= set(found)
