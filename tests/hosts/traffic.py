@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Users of an application that has several edges, while something happens to it: what was asked, and what went wrong.
 
-usage: traffic.py --ca FILE --until FILE [--url https://localhost:8443] [--rate 10] [--shared] HOST:PORT...
+usage: traffic.py --ca FILE --until FILE [--begun FILE] [--url https://localhost:8443] [--rate 10] [--shared] HOST:PORT...
 
-Each edge is asked RATE times a second until the file UNTIL is there: pages, reading and writing of tasks, chat, each with the user's
+Each edge is asked RATE times a second until the file UNTIL is there (BEGUN is made when users begin): pages, reading and writing of tasks, chat, each with the user's
 token, on connections that stay open. With --shared one user goes from edge to edge, so that a session and a conversation meet every
 replica. At the end the tasks are counted: each write that was answered must be there. Prints one JSON document; exit status 0 whatever
 it found.
@@ -124,6 +124,7 @@ def main() -> None:
     parser.add_argument("edges", nargs="+")
     parser.add_argument("--ca", type=Path, required=True)
     parser.add_argument("--until", type=Path, required=True)
+    parser.add_argument("--begun", type=Path)
     parser.add_argument("--url", default="https://localhost:8443")
     parser.add_argument("--rate", type=float, default=10)
     parser.add_argument("--shared", action="store_true")
@@ -136,6 +137,8 @@ def main() -> None:
     ]
     for edge in edges:
         edge.start()
+    if wanted.begun:
+        wanted.begun.touch()
     for edge in edges:
         edge.join()
     told: dict[str, Any] = {
