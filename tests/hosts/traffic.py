@@ -3,9 +3,9 @@
 
 usage: traffic.py --ca FILE --until FILE [--begun FILE] [--url https://localhost:8443] [--rate 10] [--shared] HOST:PORT...
 
-Each edge is asked RATE times a second until the file UNTIL is there (BEGUN is made when users begin): pages, reading and writing of tasks, chat, each with the user's
-token, on connections that stay open. With --shared one user goes from edge to edge, so that a session and a conversation meet every
-replica. At the end the tasks are counted: each write that was answered must be there. Prints one JSON document; exit status 0 whatever
+Each edge is asked RATE times a second until the file UNTIL is there (BEGUN is made when users begin): pages, reading and writing of
+tasks, chat, each with the user's token, on connections that stay open. With --shared one user goes from edge to edge, so that a session
+and a conversation meet every replica. At the end the tasks are counted: each write that was answered must be there. Prints one JSON document; exit status 0 whatever
 it found.
 """
 
