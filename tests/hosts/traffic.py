@@ -5,8 +5,8 @@ usage: traffic.py --ca FILE --until FILE [--begun FILE] [--url https://localhost
 
 Each edge is asked RATE times a second until the file UNTIL is there (BEGUN is made when users begin): pages, reading and writing of
 tasks, chat, each with the user's token, on connections that stay open. With --shared one user goes from edge to edge, so that a session
-and a conversation meet every replica. At the end the tasks are counted: each write that was answered must be there. Prints one JSON document; exit status 0 whatever
-it found.
+and a conversation meet every replica. At the end the tasks are counted: each write that was answered must be there. Prints one JSON
+document; exit status 0 whatever it found.
 """
 
 from __future__ import annotations
