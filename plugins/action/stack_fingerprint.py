@@ -25,8 +25,10 @@ PROJECT = ("roles", "plugins", "playbooks")  # group_vars are among the settings
 MAGIC = re.compile(
     r"ansible_(?!host$|port$|user$|connection$|become).*|role_.*|unchanged_.*|hostvars|groups|group_names|vars|omit|environment|play_hosts|__.*"
 )
-# Which release is wanted; everything else in the environment says how.
+# Which release is wanted; everything else in the environment says how it is to be.
 VERSION = "VERSION"
+# What says nothing of it: words for others, and how long to wait for them.
+ASIDE = ("REASON", "LOCK_WAIT")
 ENVIRONMENT = re.compile(r"""lookup\(\s*['"]ansible\.builtin\.env['"]\s*,\s*['"](\w+)['"]""")
 
 
@@ -68,7 +70,7 @@ def parts(
     for name, value in settings(variables).items():
         yield f"setting {name}", _hash(value, key)
     for name in asked_of_environment(project, environment):
-        if name != VERSION:
+        if name not in (VERSION, *ASIDE):
             yield f"environment {name}", _hash(os.environ.get(name), key)
     yield "version asked for", os.environ.get(VERSION, "")
     yield from copied(copies)

@@ -180,7 +180,10 @@ class Act:
                 f"The manifest of {target['version']} is an older Berth's; deploy it anew: make deploy VERSION={target['version']}"
             )
         self.wanted.update(target["around"])
-        self.wanted["edge_service"] = self.wanted["edge_service"] or self.store.foundation["edge"]
+        edge = self.wanted["edge"]["container"]
+        # Going back, an edge that is there stays as it is.
+        if not self.wanted["edge_service"] and self.engine.find(f"/containers/{edge}/json") is None:
+            self.wanted["edge_service"] = self.store.foundation["edge"]
         if self.wanted.get("swarm"):
             # How many there are of a service is no part of a release: it stays when a release goes back.
             self.wanted["swarm"] = self.wanted["swarm"] | {"replicas": self.wanted["replicas"]}
