@@ -203,9 +203,7 @@ class Switch:
         actions, early = len(self.stack.actions), self.edge in self.stack.created
         try:
             if container:
-                for volume in self.wanted["edge_service"].get("volumes") or []:
-                    self.stack.volume(volume)
-                self.stack.container(container)
+                self._have_edge()
             elif self.engine.find(f"/containers/{self.edge}/json") is None:
                 raise Failed(f"the edge {self.edge} is not on this host; make deploy brings it back")
             else:
@@ -229,9 +227,12 @@ class Switch:
         """Start an edge that is gone and has routes from before beside all else; the switch waits for it."""
         service = self.wanted["edge_service"]
         if service and self.caddyfile.is_file() and self.engine.find(f"/containers/{self.edge}/json") is None:
-            for volume in service.get("volumes") or []:
-                self.stack.volume(volume)
-            self.stack.container(service["spec"])
+            self._have_edge()
+
+    def _have_edge(self) -> None:
+        for volume in self.wanted["edge_service"].get("volumes") or []:
+            self.stack.volume(volume)
+        self.stack.container(self.wanted["edge_service"]["spec"])
 
     def _files(self, mark: str) -> list[Path]:
         """Files that say to the edge with these routes who serves: MARK.NUMBER.RELEASE, or RELEASE~BEFORE; the first is in force."""
