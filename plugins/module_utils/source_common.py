@@ -1,4 +1,4 @@
-"""What the checks of Python and of JavaScript sources share: the tree, versions, credentials, addresses, documented variables.
+"""What the checks of Python and of JavaScript sources share: the tree, versions, credentials, addresses.
 
 Only the standard library, because it runs on the host that builds; nothing of the application is imported or run.
 """
@@ -302,21 +302,3 @@ def merge_marks(tree: Tree, path: str) -> dict[str, Any] | None:
         return finding("parse", "error", "an unresolved merge conflict: nothing can parse this", f"{path}:{line_of(text, match.start())}",
                        "resolve the conflict")  # fmt: skip
     return None
-
-
-def documented(tree: Tree, given: set[str], read: dict[str, str], variable: str) -> Iterator[dict[str, Any]]:
-    """Variables that an example file documents without a usable value, that the source reads and that nothing gives."""
-    for path in tree.files:
-        if not re.search(r"(^|/)\.?env[^/]*(example|sample|template)$|(^|/)[^/]*\.env\.(example|sample)$", path, re.I):
-            continue
-        for number, line in enumerate((tree.text(path) or "").splitlines(), 1):
-            match = re.match(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*(?:\s#.*)?$", line)
-            if not match:
-                continue
-            name, value = match[1], match[2].strip("\"'")
-            if name not in read or name in given or f"{name}_FILE" in given or (value and not PLACEHOLDER.search(value)):
-                continue
-            secret = re.search(r"(SECRET|PASSWORD|TOKEN|API_KEY|PRIVATE_KEY)$", name)
-            how = "a secret file (secrets_services, container_environment_secrets)" if secret else f"{variable}.{name}"
-            yield finding("documented", "warning", f"{name} is documented here, read in {read[name]}, and given nowhere",
-                          f"{path}:{number}", f"set {how}, if the application needs it")  # fmt: skip

@@ -16,11 +16,14 @@ from ansible.module_utils.findings import finding
 from ansible.module_utils.python_dependencies import Options, declared, judge
 from ansible.module_utils.python_imports import Walk
 from ansible.module_utils.python_modules import Application, bound, imports
-from ansible.module_utils.source_common import LOCALHOST, TESTS, Tree, credentials, documented, line_of
+from ansible.module_utils.source_common import LOCALHOST, TESTS, Tree, credentials
+from ansible.module_utils.source_environment import Reads, documented
 
 BUILT_IN_PATHS = {"/docs", "/redoc", "/openapi.json"}
 ASGI = re.compile(r"^(\w+)\s*(?::[^=\n]+)?=\s*(?:[\w.]+\.)?(?:FastAPI|create_app|get_app|get_application|make_app)\s*\(", re.M)
 HEALTHY = re.compile(r"^/(?:[\w.-]+/)*(health\w*|livez?|liveness|readyz?|readiness|ping|status|up|heartbeat|_health)/?$")
+# How a variable is read.
+READ = r"[\"']{name}[\"']|process\.env\.{name}\b|^\s+(?i:{name})\s*:"
 
 
 def check(root: str, options: Options) -> list[dict[str, Any]]:
@@ -44,28 +47,8 @@ def check(root: str, options: Options) -> list[dict[str, Any]]:
         out += _localhost(application, reachable)
     out += credentials(tree)
     sources = [path for path in tree.files if path.endswith(".py") and not TESTS.search(path)]
-    out += documented(tree, options.environment, _Reads(tree, sources), f"{options.role}_extra_environment")
+    out += documented(tree, options.environment, Reads(tree, sources, READ), f"{options.role}_extra_environment")
     return out
-
-
-class _Reads(dict):
-    """By variable: the place in the source that reads it. Looked up only for the names that are asked for."""
-
-    def __init__(self, tree: Tree, paths: list[str]) -> None:
-        super().__init__()
-        self.tree, self.paths = tree, paths
-
-    def __contains__(self, name: object) -> bool:
-        if not super().__contains__(name):
-            words = re.compile(
-                rf"[\"']{re.escape(str(name))}[\"']|process\.env\.{re.escape(str(name))}\b|^\s+(?i:{re.escape(str(name))})\s*:", re.M
-            )
-            for path in self.paths:
-                text = self.tree.text(path) or ""
-                if match := words.search(text):
-                    self[name] = f"{path}:{line_of(text, match.start() + (match[0].startswith(chr(10))))}"
-                    break
-        return super().__contains__(name)
 
 
 def _entry(application: Application) -> tuple[list[str], list[dict[str, Any]]]:

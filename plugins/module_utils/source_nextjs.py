@@ -15,12 +15,15 @@ from ansible.module_utils.findings import finding
 from ansible.module_utils.javascript_dependencies import manifest, versions
 from ansible.module_utils.javascript_imports import follow
 from ansible.module_utils.javascript_modules import CODE, Frontend, Options, without_comments
-from ansible.module_utils.source_common import EXAMPLE_FILE, LOCALHOST, TESTS, Tree, credentials, documented, line_of
+from ansible.module_utils.source_common import EXAMPLE_FILE, LOCALHOST, TESTS, Tree, credentials, line_of
+from ansible.module_utils.source_environment import Reads, documented
 
 ENTRIES = re.compile(
     r"^(src/)?((app/(.*/)?(page|layout|route|template|loading|error|not-found|global-error|global-not-found|default|sitemap|robots|manifest|icon|apple-icon"
     r"|opengraph-image|twitter-image|forbidden|unauthorized)|pages/.+|middleware|proxy|instrumentation(-client)?)\.([cm]?[jt]sx?))$|^next\.config\.[cm]?[jt]s$"
 )
+# How a variable is read.
+READ = r"\benv\.{name}\b|\benv\[[\"']{name}[\"']\]"
 
 
 def check(root: str, options: Options) -> list[dict[str, Any]]:
@@ -38,25 +41,8 @@ def check(root: str, options: Options) -> list[dict[str, Any]]:
         out += _secret_names(frontend, reached)
     out += credentials(tree)
     code = [path for path in tree.files if path.endswith(CODE) and not TESTS.search(path)]
-    out += documented(tree, options.environment, _Read(tree, code), f"{options.role}_extra_environment")
+    out += documented(tree, options.environment, Reads(tree, code, READ), f"{options.role}_extra_environment")
     return out
-
-
-class _Read(dict):
-    """By variable: the place in the source that reads it. Looked up only for the names that are asked for."""
-
-    def __init__(self, tree: Tree, paths: list[str]) -> None:
-        super().__init__()
-        self.tree, self.paths = tree, paths
-
-    def __contains__(self, name: object) -> bool:
-        if not super().__contains__(name):
-            words = re.compile(rf"\benv\.{re.escape(str(name))}\b|\benv\[[\"']{re.escape(str(name))}[\"']\]")
-            for path in self.paths:
-                if match := words.search(self.tree.text(path) or ""):
-                    self[name] = f"{path}:{line_of(self.tree.text(path) or '', match.start())}"
-                    break
-        return super().__contains__(name)
 
 
 def _entries(frontend: Frontend) -> list[str]:
