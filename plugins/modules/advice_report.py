@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.module_utils import advice
+from ansible.module_utils.advice import analyse, changes, chosen
+from ansible.module_utils.advice_builds import build_steps
+from ansible.module_utils.advice_items import TASKS
+from ansible.module_utils.advice_text import markdown, text
 from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
@@ -60,7 +63,7 @@ def builds(directory: Path, contents: dict[str, str]) -> dict[str, Any]:
         path = directory / f"{content}.json"
         if content and path.is_file():
             output = json.loads(path.read_text()).get("output", "")
-            found[service] = {"output": output, "steps": advice.build_steps(output)}
+            found[service] = {"output": output, "steps": build_steps(output)}
     return found
 
 
@@ -125,14 +128,14 @@ def make(wanted: dict[str, Any]) -> dict[str, Any]:
         {"service": r["service"], "image": r["image"], "size": r["size"]} | ({"before": was[r["service"]]} if r["service"] in was else {})
         for r in wanted["images"]
     ]
-    pieces = advice.analyse(facts)
+    pieces = analyse(facts)
     # What was applied is no longer advice; it stands in the report all the same.
     applied = [piece | {"applied": True} for piece in earlier.get("advice", []) if piece["id"] in earlier.get("chosen", [])]
     if applied:
         pieces = applied + [piece | {"id": f"B{number}"} for number, piece in enumerate(pieces, 1)]
     by_task = {answer["task"]: answer for answer in wanted["answers"]}
     tasks = []
-    for task in advice.TASKS:
+    for task in TASKS:
         answer = by_task.get(task) or {"answer": "", "reason": "it was not asked", "seconds": 0}
         tasks.append(
             {
@@ -166,9 +169,9 @@ def keep(directory: Path, report: dict[str, Any], prompts: dict[str, str]) -> No
             (transcripts / f"{entry['task']}.md").write_text(
                 f"## Asked\n\n{asked}\n\n## Answered in {entry['seconds']} s\n\n{entry['answer']}\n"
             )
-    for name, text in (("advice.json", json.dumps(report, indent=1) + "\n"), ("advice.md", advice.markdown(report))):
+    for name, content in (("advice.json", json.dumps(report, indent=1) + "\n"), ("advice.md", markdown(report))):
         scratch = directory / f".{name}.new"
-        scratch.write_text(text)
+        scratch.write_text(content)
         os.replace(scratch, directory / name)
 
 
@@ -193,13 +196,13 @@ def main() -> None:
     )
     report = make(module.params)
     try:
-        applied = advice.chosen(report["advice"], module.params["apply"])
+        applied = chosen(report["advice"], module.params["apply"])
     except ValueError as error:
         module.fail_json(msg=f"APPLY={module.params['apply']}: {error}")
     report["chosen"] = [piece["id"] for piece in applied]
     if not module.check_mode:
         keep(Path(module.params["directory"]), report, module.params["prompts"])
-    module.exit_json(changed=False, report=report, lines=advice.text(report), changes=advice.changes(applied), applied=applied)
+    module.exit_json(changed=False, report=report, lines=text(report), changes=changes(applied), applied=applied)
 
 
 if __name__ == "__main__":

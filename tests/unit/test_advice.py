@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 
-import advice
 import pytest
+from advice import analyse, changes, chosen
+from advice_builds import build_steps
+from advice_items import TASKS
 from advice_report import builds, compose, failed, keep, make
+from advice_text import text
 from image_archive import Entry
 from image_weight import weigh
 
@@ -49,7 +52,7 @@ def facts(**more: object) -> dict:
 
 
 def test_nothing_is_said_of_what_is_as_it_should_be():
-    assert advice.analyse(facts()) == []
+    assert analyse(facts()) == []
 
 
 @pytest.mark.parametrize(
@@ -115,7 +118,7 @@ def test_nothing_is_said_of_what_is_as_it_should_be():
     ],
 )
 def test_what_the_analysers_say(given, task, words, change, apply):
-    found = advice.analyse(facts(**given))
+    found = analyse(facts(**given))
     assert [piece["task"] for piece in found] == [task]
     assert words in f"{found[0]['title']} {found[0]['why']}"
     assert found[0]["change"] == change and found[0]["apply"] == apply
@@ -125,32 +128,32 @@ def test_what_the_analysers_say(given, task, words, change, apply):
 def test_a_compiler_that_compiles_stays():
     settings = SETTINGS | {"backend_image_extra_build_packages": ["gcc"]}
     log = {"backend": {"output": "#9 Building wheel for x", "steps": []}}
-    assert advice.analyse(facts(settings=settings, builds=log)) == []
+    assert analyse(facts(settings=settings, builds=log)) == []
 
 
 def test_findings_of_the_checks_are_ranked_among_the_rest_and_accepted_ones_are_not_told():
     found = {"check": "secrets", "severity": "error", "where": "/app/x:1", "message": "a key", "advice": "give it as a build secret"}
     accepted = found | {"accepted": "an example (until 2030-01-01)"}
     report = image("backend", packages=[{"name": "openai", "bytes": 9_000_000}]) | {"findings": [found, accepted]}
-    pieces = advice.analyse(facts(images=[report]))
+    pieces = analyse(facts(images=[report]))
     assert [(p["id"], p["task"], p["saves"]["risk"]) for p in pieces] == [("A1", "security", "high"), ("A2", "size", "none")]
 
 
 def test_what_is_applied():
     settings = SETTINGS | {"backend_image_variant": "slim", "frontend_image_languages": ["all"]}
-    pieces = advice.analyse(facts(settings=settings, images=[image("backend"), image("frontend", parts={"languages": 31_000_000})]))
+    pieces = analyse(facts(settings=settings, images=[image("backend"), image("frontend", parts={"languages": 31_000_000})]))
     by = {next(iter(p["change"])): p["id"] for p in pieces}
-    assert advice.chosen(pieces, "") == advice.chosen(pieces, "false") == []
-    assert advice.changes(advice.chosen(pieces, "true")) == {"backend_image_variant": "scratch"}
-    assert advice.changes(advice.chosen(pieces, by["frontend_image_languages"])) == {"frontend_image_languages": ["en"]}
+    assert chosen(pieces, "") == chosen(pieces, "false") == []
+    assert changes(chosen(pieces, "true")) == {"backend_image_variant": "scratch"}
+    assert changes(chosen(pieces, by["frontend_image_languages"])) == {"frontend_image_languages": ["en"]}
     with pytest.raises(ValueError, match="no variable changes A9; what can be applied: A1, A2"):
-        advice.chosen(pieces, "A9")
+        chosen(pieces, "A9")
 
 
 def test_two_pieces_of_advice_on_one_mapping_are_put_together():
     report = image("backend", prunable={"pandas/tests": 30_000_000, "nltk/test": 5_000_000})
-    pieces = advice.analyse(facts(images=[report]))
-    assert advice.changes(advice.chosen(pieces, "A1,A2")) == {"backend_image_args": {"PRUNE": "pandas/tests nltk/test"}}
+    pieces = analyse(facts(images=[report]))
+    assert changes(chosen(pieces, "A1,A2")) == {"backend_image_args": {"PRUNE": "pandas/tests nltk/test"}}
 
 
 def test_the_weight_of_an_image():
@@ -172,7 +175,7 @@ def test_the_weight_of_an_image():
 
 def test_the_steps_of_a_build():
     log = "#4 [internal] load\n#4 DONE 0.1s\n#9 [build 3/5] RUN npm ci\n#9 DONE 12.5s\n#10 [build 4/5] COPY . .\n#10 CACHED\n"
-    assert advice.build_steps(log) == [{"name": "[build 3/5] RUN npm ci", "seconds": 12.5}]
+    assert build_steps(log) == [{"name": "[build 3/5] RUN npm ci", "seconds": 12.5}]
 
 
 # --- the report -------------------------------------------------------------------------------------------------------------
@@ -197,11 +200,11 @@ def wanted(tmp_path, **more: object) -> dict:
 
 def test_without_the_agent_its_part_is_unknown_with_a_reason(tmp_path):
     reason = "Docker's AI agent is not here"
-    answers = [{"task": task, "answer": "", "reason": reason, "seconds": 0} for task in advice.TASKS]
+    answers = [{"task": task, "answer": "", "reason": reason, "seconds": 0} for task in TASKS]
     report = make(wanted(tmp_path, answers=answers))
-    assert {entry["task"] for entry in report["tasks"]} == set(advice.TASKS)
+    assert {entry["task"] for entry in report["tasks"]} == set(TASKS)
     assert all(entry["source"] == "analysers" and entry["reason"] == reason for entry in report["tasks"])
-    assert advice.text(report)[-1] == f"Docker's agent: unknown: {reason}"
+    assert text(report)[-1] == f"Docker's agent: unknown: {reason}"
 
 
 def test_what_the_agent_answered_is_kept_with_what_became_of_it(tmp_path):
@@ -223,7 +226,7 @@ def test_before_and_after(tmp_path):
     before = make(wanted(tmp_path, settings=settings)) | {"chosen": ["A1"]}
     after = make(wanted(tmp_path, before=before, images=[image("backend") | {"size": 80_000_000}, image("frontend")]))
     assert after["sizes"][0] == {"service": "backend", "image": "s-backend:v1", "size": 80_000_000, "before": 90_000_000}
-    assert advice.text(after)[0] == "s-backend:v1  80.0 MB, before 90.0 MB"
+    assert text(after)[0] == "s-backend:v1  80.0 MB, before 90.0 MB"
     assert [(p["id"], p["applied"]) for p in after["advice"]] == [("A1", True)]
     outcome = next(e["outcome"] for e in after["tasks"] if e["task"] == "size")
     assert "applied: A1" in outcome and "s-backend:v1 90.0 -> 80.0 MB" in outcome
