@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.app_client import Broken, Browser
+from ansible.module_utils.engine import memory_used
 
 Evidence = str | tuple[str, dict[str, Any]]
 # What the reference application's methods need in a body; other operations are asked without a token only.
@@ -426,16 +427,10 @@ class Probes:
         return f"in {len(pairs)} bursts of {per_burst} requests one adds {growth.get(worst, 0):.0f} bytes at least ({worst})", figures
 
     def _used(self) -> dict[str, int]:
-        """Bytes in use by backend and frontend, without the file cache."""
+        """Bytes in use by backend and frontend."""
         told = {}
         for container in self.engine.listing("containers", self.wanted["labels"]):
             service = container["Labels"].get("berth.service", "")
             if service in ("backend", "frontend") and container["State"] == "running":
-                memory = self.engine.call("GET", f"/containers/{container['Id']}/stats", {"stream": "false", "one-shot": "true"})[
-                    "memory_stats"
-                ]
-                kept = memory.get("stats") or {}
-                told[service] = (
-                    told.get(service, 0) + memory.get("usage", 0) - kept.get("total_inactive_file", kept.get("inactive_file", 0))
-                )
+                told[service] = told.get(service, 0) + memory_used(self.engine.statistics(container["Id"]))
         return told

@@ -13,7 +13,6 @@ import socket
 import ssl
 import struct
 import time
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -122,7 +121,7 @@ class Engine:
     def logs(self, container: str, lines: int = 20, kind: str = "containers") -> str:
         """The last `lines` lines that a container (or with `kind` tasks, a task on any node of a Swarm) wrote to stdout and stderr."""
         raw = self.call("GET", f"/{kind}/{container}/logs", {"stdout": 1, "stderr": 1, "tail": lines})
-        return b"".join(_frames(raw)).decode(errors="replace").rstrip()
+        return written(raw).rstrip()
 
     def ended(self, container: str, since: float) -> tuple[str, bool]:
         """(exit code of its last end, whether it ran out of memory) of a container since a time in Unix seconds, which its state forgets
@@ -154,24 +153,45 @@ class Engine:
         finally:
             connection.close()
 
-    def execute(self, container: str, command: list[str], user: str | None = None, timeout: float | None = None) -> tuple[int, str]:
-        """Run a command in a running container; return its exit status and what it wrote."""
+    def execute(
+        self,
+        container: str,
+        command: list[str],
+        user: str | None = None,
+        timeout: float | None = None,
+        environment: list[str] | None = None,
+    ) -> tuple[int, str]:
+        """Run a command in a running container, with more environment (NAME=value); return its exit status and what it wrote."""
         body: dict[str, Any] = {"Cmd": command, "AttachStdout": True, "AttachStderr": True}
         if user:
             body["User"] = user
+        if environment:
+            body["Env"] = environment
         started = self.call("POST", f"/containers/{container}/exec", body=body)["Id"]
         raw = self.call("POST", f"/exec/{started}/start", body={"Detach": False, "Tty": False}, timeout=timeout)
         status = self.call("GET", f"/exec/{started}/json")["ExitCode"]
-        return status, b"".join(_frames(raw)).decode(errors="replace")
+        return status, written(raw)
+
+    def statistics(self, container: str) -> dict[str, Any]:
+        """What a running container uses now."""
+        return self.call("GET", f"/containers/{container}/stats", {"stream": "false", "one-shot": "true"})
 
 
-def _frames(raw: bytes) -> Iterator[bytes]:
-    """Split the engine's multiplexed stream (8 byte header, payload) into its payloads."""
-    position = 0
+def written(raw: bytes) -> str:
+    """What stands in the engine's multiplexed stream of output: frames of an 8 byte header and a payload."""
+    parts, position = [], 0
     while position + 8 <= len(raw):
         size = struct.unpack(">I", raw[position + 4 : position + 8])[0]
-        yield raw[position + 8 : position + 8 + size]
+        parts.append(raw[position + 8 : position + 8 + size])
         position += 8 + size
+    return b"".join(parts).decode(errors="replace")
+
+
+def memory_used(stats: dict[str, Any]) -> int:
+    """Bytes in use by a container's statistics, as `docker stats` counts them: without the file cache that can go."""
+    memory = stats.get("memory_stats") or {}
+    kept = memory.get("stats") or {}
+    return max(0, memory.get("usage", 0) - kept.get("total_inactive_file", kept.get("inactive_file", 0)))
 
 
 def wait_until(condition: Any, seconds: float, interval: float = 0.1) -> Any:

@@ -17,7 +17,7 @@ from typing import Any
 from ansible.module_utils.backups import Backups
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.cis_docker import score, warnings
-from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.engine import Engine, EngineError, memory_used, written
 from ansible.module_utils.image_scan import SCANNER, history_hits, hits, scan, setting_hits
 from ansible.module_utils.netns import reached
 from ansible.module_utils.releases import Store
@@ -215,14 +215,12 @@ class Gatherer:
 
     def live(self, identity: str, pid: int, service: str, config: dict[str, Any]) -> dict[str, Any]:
         """What only a running container can tell."""
-        stats = self.engine.call("GET", f"/containers/{identity}/stats", {"stream": "false", "one-shot": "true"})
-        memory = stats["memory_stats"]
-        kept = memory.get("stats") or {}
+        stats = self.engine.statistics(identity)
         top = self.engine.call("GET", f"/containers/{identity}/top", {"ps_args": "-eo pid,uid,args"})
         columns = [title.upper() for title in top["Titles"]]
         processes = [dict(zip(columns, row, strict=False)) for row in top["Processes"]]
         told: dict[str, Any] = {
-            "memory": max(0, memory.get("usage", 0) - kept.get("total_inactive_file", kept.get("inactive_file", 0))),
+            "memory": memory_used(stats),
             "pids": stats.get("pids_stats", {}).get("current", len(processes)),
             "processes": [{"uid": p.get("UID", ""), "command": p.get("COMMAND", p.get("CMD", ""))[:120]} for p in processes],
             "changes": [change["Path"] for change in self.engine.call("GET", f"/containers/{identity}/changes") or []][:50],
@@ -264,11 +262,8 @@ class Gatherer:
 
     def exit_status(self, identity: str, command: list[str], environment: list[str]) -> int | None:
         """Run a command inside with more environment; None when it cannot be run."""
-        body = {"Cmd": command, "Env": environment, "AttachStdout": True, "AttachStderr": True}
         try:
-            started = self.engine.call("POST", f"/containers/{identity}/exec", body=body)["Id"]
-            self.engine.call("POST", f"/exec/{started}/start", body={"Detach": False, "Tty": False}, timeout=20)
-            return self.engine.call("GET", f"/exec/{started}/json")["ExitCode"]
+            return self.engine.execute(identity, command, timeout=20, environment=environment)[0]
         except EngineError:
             return None
 
@@ -284,14 +279,14 @@ class Gatherer:
         try:
             path, since = f"/containers/{identity}/logs", moment(started_at)
             tail = {"stdout": 1, "stderr": 1, "tail": self.wanted["lines"], "since": since}
-            lines = _payload(self.engine.call("GET", path, tail)).splitlines()
+            lines = written(self.engine.call("GET", path, tail)).splitlines()
             # Errors count from when the verification began: one that a user caused last week does not make a deployment wrong.
-            recent = _payload(self.engine.call("GET", path, {**tail, "since": max(since, self.wanted["errors_since"])})).splitlines()
+            recent = written(self.engine.call("GET", path, {**tail, "since": max(since, self.wanted["errors_since"])})).splitlines()
             first = self.engine.call("GET", path, {"stdout": 1, "stderr": 1, "timestamps": 1, "since": since - 0.01, "until": since + 90})
         except EngineError as error:
             return {"error": str(error)}
         ready = None
-        for line in _payload(first).splitlines():
+        for line in written(first).splitlines():
             when, _, text = line.partition(" ")
             if READY.search(text):
                 ready = round(moment(when) - since, 2)
@@ -438,16 +433,6 @@ def _bad(line: str) -> bool:
         entry = json.loads(line)
         return str(entry.get("level", entry.get("severity", ""))).lower() in BAD_LEVELS
     return bool(BAD.search(line))
-
-
-def _payload(raw: bytes) -> str:
-    """The engine's multiplexed stream without its headers."""
-    parts, position = [], 0
-    while position + 8 <= len(raw):
-        size = int.from_bytes(raw[position + 4 : position + 8], "big")
-        parts.append(raw[position + 8 : position + 8 + size])
-        position += 8 + size
-    return b"".join(parts).decode(errors="replace")
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.engine import Engine, EngineError, memory_used
 from ansible.module_utils.releases import Store
 
 DOCUMENTATION = r"""
@@ -42,13 +42,9 @@ def past(listed: dict[str, Any]) -> bool:
 
 
 def describe(engine: Engine, listed: dict[str, Any]) -> dict[str, Any]:
-    """One service of the status; memory as `docker stats` counts it, without the file cache that can go."""
+    """One service of the status."""
     actual = engine.call("GET", f"/containers/{listed['Id']}/json")
-    memory = 0
-    if actual["State"]["Running"]:
-        stats = engine.call("GET", f"/containers/{listed['Id']}/stats", {"stream": "false", "one-shot": "true"}).get("memory_stats") or {}
-        kept = stats.get("stats") or {}
-        memory = max(0, stats.get("usage", 0) - kept.get("total_inactive_file", kept.get("inactive_file", 0)))
+    memory = memory_used(engine.statistics(listed["Id"])) if actual["State"]["Running"] else 0
     health = (actual["State"].get("Health") or {}).get("Status", actual["State"]["Status"])
     return {
         "service": listed["Labels"].get("berth.service", ""),

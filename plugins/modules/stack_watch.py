@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.engine import Engine, EngineError, memory_used
 
 DOCUMENTATION = r"""
 module: stack_watch
@@ -47,13 +47,12 @@ def sample(engine: Engine, labels: dict[str, str]) -> dict[str, Any]:
     told: dict[str, Any] = {"time": time.time(), "memory": {}, "service": {}, "pid": {}}
     for listed in containers(engine, labels):
         try:
-            stats = engine.call("GET", f"/containers/{listed['Id']}/stats", {"stream": "false", "one-shot": "true"})["memory_stats"]
+            used = memory_used(engine.statistics(listed["Id"]))
             pid = engine.call("GET", f"/containers/{listed['Id']}/json")["State"]["Pid"]
         except EngineError:
             continue  # it is being replaced
-        kept = stats.get("stats") or {}
         name = listed["Names"][0].lstrip("/")
-        told["memory"][name] = max(0, stats.get("usage", 0) - kept.get("total_inactive_file", kept.get("inactive_file", 0)))
+        told["memory"][name] = used
         told["service"][name] = listed["Labels"].get("berth.service", "")
         told["pid"][name] = pid
     return told
