@@ -13,7 +13,12 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from ansible.module_utils.app_client import Broken, Browser
-from ansible.module_utils.app_probes import Evidence, Probes
+from ansible.module_utils.app_probes import Evidence
+from ansible.module_utils.app_probes_access import Access
+from ansible.module_utils.app_probes_agent import Agent
+from ansible.module_utils.app_probes_api import Api
+from ansible.module_utils.app_probes_edge import Edge
+from ansible.module_utils.app_probes_load import Load
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.engine import Engine, EngineError, wait_until
 
@@ -23,7 +28,7 @@ short_description: Tell the story of a user through the edge, and check each ste
 description:
   - Signs a new user up and in, asks the chat to add a task, finds it by the API and in the database, restarts all containers where
     that is wanted, finds session and task again, and removes user and task. Certificates are always verified.
-  - Then looks beyond the story at all that the acceptance criteria ask of the application (C(app_probes)).
+  - Then looks beyond the story at all that the acceptance criteria ask of the application (C(app_probes_*)).
   - A step that is not as it should be fails the module, or, with C(report), is one of its results; steps that need it are then not told.
 options:
   url: {description: Where users reach the application., type: str, required: true}
@@ -102,7 +107,8 @@ class Story:
         if self.wanted["database"]:
             told.append(Step("row", "The task is a row in PostgreSQL", self.row, {"chat"}))
         told.append(Step("listed", "The API lists the task", self.listed, {"chat"}))
-        told += [Step(key, title, act, {"token"} if key not in ("tls", "headers") else set()) for key, title, act in Probes(self).steps()]
+        probes = [probe for room in (Edge, Api, Access, Agent, Load) for probe in room(self).steps()]
+        told += [Step(key, title, act, {"token"} if key not in ("tls", "headers") else set()) for key, title, act in probes]
         if self.wanted["restart"]:
             told += [
                 Step("restart", "Restart every container", self.restart),
