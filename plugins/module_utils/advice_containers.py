@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 from ansible.module_utils.advice_items import Facts, Items, item, role
-
-
-def _size(text: Any) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)([kmg]?)b?", str(text).strip().lower())
-    return int(float(match[1]) * {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}[match[2]]) if match else 0
+from ansible.module_utils.container_spec import size
 
 
 def memory(facts: Facts) -> Items:
@@ -18,7 +11,7 @@ def memory(facts: Facts) -> Items:
     out = []
     for run in facts["runs"]:
         variable = f"{role(run['service'])}_memory"
-        limit, used = _size(facts["settings"].get(variable, "")), int(run.get("memory_bytes") or 0)
+        limit, used = size(facts["settings"].get(variable, "")), int(run.get("memory_bytes") or 0)
         if not limit or not used:
             continue
         told = f"it uses {used / 1024**2:.0f} of {limit / 1024**2:.0f} MiB"

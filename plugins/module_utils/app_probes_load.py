@@ -14,12 +14,7 @@ from urllib.parse import urlsplit
 from ansible.module_utils.app_client import Broken
 from ansible.module_utils.app_probes import Evidence, Probe, Probes
 from ansible.module_utils.engine import memory_used
-
-
-def _p95(values: list[float]) -> float:
-    """The 95th percentile, by nearest rank."""
-    ordered = sorted(values)
-    return ordered[max(0, round(0.95 * len(ordered) + 0.5) - 1)] if ordered else 0.0
+from ansible.module_utils.load_figures import percentile
 
 
 class Load(Probes):
@@ -40,7 +35,7 @@ class Load(Probes):
                 started = time.monotonic()
                 self.web("GET", path, token=token)
                 seconds.append(time.monotonic() - started)
-            figures[name] = {"p95": round(_p95(seconds) * 1000, 1), "median": round(statistics.median(seconds) * 1000, 1)}
+            figures[name] = {"p95": round(percentile(seconds, 0.95) * 1000, 1), "median": round(statistics.median(seconds) * 1000, 1)}
         return "; ".join(f"{name}: median {f['median']} ms, p95 {f['p95']} ms" for name, f in figures.items()), figures
 
     def _many(self, requests: int, workers: int) -> tuple[Counter[str], list[float]]:
@@ -95,7 +90,7 @@ class Load(Probes):
             "connections": workers,
             "requests": len(seconds),
             "rate": round(rate),
-            "p95": round(_p95(seconds) * 1000, 1),
+            "p95": round(percentile(seconds, 0.95) * 1000, 1),
             "outcomes": dict(outcomes),
         }
         wrong = len(seconds) - outcomes["right"]

@@ -69,6 +69,18 @@ def hits(data: bytes, canaries: list[bytes]) -> list[str]:
     return found + [name.decode() for name, form in SECRET_FORMS.items() if name in data and form.search(data)]
 
 
+def hidden(value: Any, canaries: list[bytes]) -> Any:
+    """`value`, whatever it holds, with `[a secret of this stack]` in place of each secret."""
+    if isinstance(value, dict):
+        return {hidden(key, canaries): hidden(one, canaries) for key, one in value.items()}
+    if isinstance(value, list):
+        return [hidden(one, canaries) for one in value]
+    if isinstance(value, str):
+        for canary in canaries:
+            value = value.replace(canary.decode(errors="replace"), "[a secret of this stack]")
+    return value
+
+
 def setting_hits(text: str) -> list[str]:
     """Names of settings in a history line or an environment that carry a secret's value; NAME_FILE is a path and none."""
     return sorted({match[1] for match in SECRET_SETTING.finditer(text)})

@@ -90,11 +90,8 @@ def _missing(frontend: Frontend, path: str, line: int, specifier: str, spot: str
     advice = "commit it, or correct the import"
     if near:
         advice = f"there is {near[0]}: the image's file system tells upper from lower case"
-    for file in tree.files:
-        if posixpath.basename(file) == ".gitignore":
-            for number, rule in enumerate((tree.text(file) or "").splitlines(), 1):
-                if rule.strip().strip("/") and rule.strip().strip("/").removeprefix("**/") in spot.split("/"):
-                    advice = f"commit {spot} ({file}:{number} hides it)"
+    elif ignored := tree.ignored_by(spot):
+        advice = f"commit {spot} ({ignored} hides it)"
     return finding(
         "import", "warning" if generated else "error", f"imports {specifier}, which is not in the source ({spot})", f"{path}:{line}", advice
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from typing import Any
 
@@ -12,7 +13,7 @@ STEADY = 5
 def percentile(values: list[float], share: float) -> float:
     """By nearest rank; 0 of nothing."""
     ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)] if ordered else 0.0
 
 
 def recovery(probes: list[tuple[float, bool]], at: float, until: float) -> float | None:

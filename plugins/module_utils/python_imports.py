@@ -15,7 +15,7 @@ from ansible.module_utils.findings import finding
 from ansible.module_utils.python_dependencies import Declared
 from ansible.module_utils.python_modules import Application, Import, bound, imports
 from ansible.module_utils.python_packages import normal
-from ansible.module_utils.source_common import Tree, release
+from ansible.module_utils.source_common import release
 
 
 class Walk:
@@ -123,7 +123,7 @@ class Walk:
         if re.search(r"sys\.(modules|meta_path)", self.application.tree.text(near) or ""):
             return  # it finds its modules in a way of its own
         parent = name.rpartition(".")[0].replace(".", "/")
-        ignored = _ignored(self.application.tree, name.replace(".", "/"))
+        ignored = self.application.tree.ignored_by(name.replace(".", "/"))
         advice = f"commit {name.replace('.', '/')}.py" + (f" ({ignored} hides it)" if ignored else "")
         if parent and not ignored:
             advice += ", or correct the import"
@@ -191,7 +191,7 @@ class Walk:
             message = f"imports {top}, and {missing} is only a development dependency: the image is built without those"
             advice = f"move {missing} to the dependencies of {dependencies.file}"
         elif own or (not packages.IMPORTS.get(top) and wanted[0] not in packages.BRINGS and wanted[0] not in packages.WIDE):
-            ignored = _ignored(application.tree, top)
+            ignored = application.tree.ignored_by(top)
             message = f"imports {top}, which is not in the source" + (
                 "" if own else f", and {dependencies.file} names nothing of that name"
             )
@@ -210,14 +210,3 @@ def _stub(application: Application, file: str) -> bool:
     """A package that computes what it has: nothing can be said of its names."""
     text = application.tree.text(file) or ""
     return "__all__" in text and ("importlib" in text or "import_module" in text or "pkgutil" in text)
-
-
-def _ignored(tree: Tree, path: str) -> str:
-    """The line of a .gitignore that hides a path, as file:line."""
-    names = set(path.split("/"))
-    for file in tree.files:
-        if file.rpartition("/")[2] == ".gitignore":
-            for number, rule in enumerate((tree.text(file) or "").splitlines(), 1):
-                if rule.strip().strip("/").removeprefix("**/") in names:
-                    return f"{file}:{number}"
-    return ""

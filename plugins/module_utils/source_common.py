@@ -71,6 +71,16 @@ class Tree:
                 self._texts[path] = None
         return self._texts[path]
 
+    def ignored_by(self, path: str) -> str:
+        """The line of a .gitignore that names a part of a path, as file:line; empty where none does."""
+        for file in self.files:
+            if file.rpartition("/")[2] == ".gitignore":
+                for number, rule in enumerate((self.text(file) or "").splitlines(), 1):
+                    name = rule.strip().strip("/").removeprefix("**/")
+                    if name and name in path.split("/"):
+                        return f"{file}:{number}"
+        return ""
+
     @cached_property
     def tracked(self) -> set[str] | None:
         """What git has under version control, or None outside a checkout (or where git is not installed)."""

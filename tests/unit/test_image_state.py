@@ -10,13 +10,14 @@ class Engine:
     """An engine that has `images` {name: content}, and contents without a name."""
 
     def __init__(self, *nameless: str, **images: str) -> None:
-        self.nameless = nameless
+        self.nameless, self.created = nameless, "then"
         self.images = {name.replace("_", ":"): content for name, content in images.items()}
 
     def find(self, path: str):
         name = path.removeprefix("/images/").removesuffix("/json")
         content = self.images.get(name) or (name if name in (*self.images.values(), *self.nameless) else None)
-        return content and {"Id": content, "Config": {"Labels": {"berth.content": content}}}
+        labels = {"berth.content": content, "org.opencontainers.image.created": "then"}
+        return content and {"Id": content, "Created": self.created, "Config": {"Labels": labels}}
 
     def listing(self, kind: str, labels: dict[str, str]):
         wanted = labels["berth.content"]
@@ -50,6 +51,12 @@ def test_a_tag_that_was_moved_by_hand_is_put_back():
 def test_an_image_that_lost_its_only_name_gets_it_back():
     image, other = find(Engine("new", app_v2="old"), wanted())
     assert (image["Id"], other) == ("new", "new")
+
+
+def test_a_nameless_image_that_was_built_from_the_wanted_one_is_not_taken_for_it():
+    engine = Engine("new", app_v2="old")
+    engine.created = "later"
+    assert find(engine, wanted()) == (None, "")
 
 
 def test_a_moved_tag_whose_image_is_gone_is_built_again():

@@ -1,0 +1,26 @@
+"""Secrets in what is gathered: found, named, and not repeated."""
+
+from __future__ import annotations
+
+from ansible.module_utils.image_scan import hidden, hits, setting_hits
+
+CANARY = b"canary-9f31c2d8e4"
+
+
+def test_a_secret_is_found_by_its_value_and_by_its_form():
+    assert hits(b"password=" + CANARY, [CANARY]) == ["a secret of this stack"]
+    assert hits(b"-----BEGIN PRIVATE KEY-----\n" + b"MIIEvQ" * 12, [CANARY]) == ["PRIVATE KEY-----"]
+    assert hits(b"nothing here", [CANARY]) == []
+
+
+def test_a_setting_with_a_value_is_named_and_a_path_is_none():
+    assert setting_hits("AUTH_SECRET=abcdefgh12345678") == ["AUTH_SECRET"]
+    assert setting_hits("AUTH_SECRET_FILE=/run/secrets/auth_secret") == []
+
+
+def test_facts_repeat_no_secret_wherever_it_stands():
+    facts = {"environment": {"KEY": CANARY.decode()}, "logs": {"bad": [f"login with {CANARY.decode()}"]}, "count": 3, "none": None}
+    told = hidden(facts, [CANARY])
+    assert CANARY.decode() not in repr(told)
+    assert told["logs"]["bad"] == ["login with [a secret of this stack]"]
+    assert (told["count"], told["none"]) == (3, None)
