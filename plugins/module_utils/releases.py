@@ -184,6 +184,10 @@ class Store:
         return [json.loads(line) for line in path.read_text().splitlines()[-lines:]] if path.is_file() else []
 
 
+class Failed(Exception):
+    """The release does not serve; the message says why, and what serves instead."""
+
+
 class Locked(Exception):
     """Somebody else works on the stack; `holder` says who."""
 

@@ -14,10 +14,9 @@ from typing import Any
 
 from ansible.module_utils.container_spec import SpecError
 from ansible.module_utils.engine import Engine, EngineError
-from ansible.module_utils.releases import Store
+from ansible.module_utils.releases import Failed, Store
 from ansible.module_utils.stack import Stack
 from ansible.module_utils.swarm_spec import secret_name, secrets_directory, service_body, service_name, unlike
-from ansible.module_utils.switch import Failed
 
 # A new service has no old one to go back to: after so many failed tasks it is given up.
 ATTEMPTS = 3

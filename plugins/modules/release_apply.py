@@ -10,15 +10,17 @@ from typing import Any
 from ansible.module_utils.backups import Backups
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.container_spec import SpecError
+from ansible.module_utils.drain import Drain, retire
 from ansible.module_utils.dumps import Database, DumpError
+from ansible.module_utils.edge import SETTLE
 from ansible.module_utils.engine import Engine, EngineError
 from ansible.module_utils.image_layers import content
 from ansible.module_utils.migrations import judge
-from ansible.module_utils.releases import Lock, Locked, Store, fingerprint, named, now
+from ansible.module_utils.releases import Failed, Lock, Locked, Store, fingerprint, named, now
 from ansible.module_utils.secret_store import Store as Secrets
 from ansible.module_utils.stack import Ended, Unhealthy, run_to_end
 from ansible.module_utils.swarm_switch import SwarmSwitch
-from ansible.module_utils.switch import SETTLE, Drain, Failed, Switch, retire
+from ansible.module_utils.switch import Switch
 
 DOCUMENTATION = r"""
 module: release_apply
@@ -213,7 +215,7 @@ class Act:
                 else:
                     stack._state(name, actual)
             if isinstance(self.switch, Switch):
-                self.switch.begin_edge()
+                self.switch.edge.begin()
             if not self.check:
                 stack.wait(list(base["containers"]), self.wanted["wait"])
         except (EngineError, SpecError, Unhealthy) as error:

@@ -1,4 +1,4 @@
-"""What a host remembers of its releases; the lock; what migrations say; the routes of a switch."""
+"""What a host remembers of its releases; the lock; what migrations say; the routes of the edge."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.drain import Drain
+from ansible.module_utils.edge import Edge, routes
 from ansible.module_utils.migrations import judge, revision, schema
-from ansible.module_utils.releases import Lock, Locked, Store, fingerprint, named
-from ansible.module_utils.switch import Drain, Failed, Switch, routes
+from ansible.module_utils.releases import Failed, Lock, Locked, Store, fingerprint, named
+from ansible.module_utils.stack import Stack
 
 ME = {"owner": "ann", "host": "here", "pid": 1, "started": "10"}
 OTHER = {"owner": "bob", "host": "there", "pid": 2, "started": "20"}
@@ -191,13 +193,11 @@ class NoEngine:
         return self.status, "no such directive"
 
 
-def switched(tmp_path: Path) -> tuple[Switch, NoEngine]:
+def standing(tmp_path: Path) -> tuple[Edge, NoEngine]:
     engine = NoEngine()
-    edge = {"container": "s-edge", "directory": str(tmp_path), "reload": ["reload"]}
-    wanted = {"labels": {}, "observe": 1, "edge": edge, "edge_service": {}}
-    switch = Switch(engine, Store(tmp_path / "state"), wanted, check=False)  # type: ignore[arg-type]
-    switch.resumed = False
-    return switch, engine
+    settings = {"container": "s-edge", "directory": str(tmp_path), "reload": ["reload"]}
+    stack = Stack(engine, {}, check=False)  # type: ignore[arg-type]
+    return Edge(stack, Store(tmp_path / "state"), {"edge": settings, "edge_service": {}}), engine
 
 
 def served(version: str, text: str = "one") -> dict[str, Any]:
@@ -205,55 +205,55 @@ def served(version: str, text: str = "one") -> dict[str, Any]:
     return {"version": version, "edge": edge}
 
 
-def names(switch: Switch) -> list[str]:
-    return sorted(path.name for path in switch.serving.iterdir())
+def names(edge: Edge) -> list[str]:
+    return sorted(path.name for path in edge.serving.iterdir())
 
 
 def test_the_switch_of_two_releases_with_the_same_routes_is_a_new_file(tmp_path: Path) -> None:
-    switch, engine = switched(tmp_path)
+    edge, engine = standing(tmp_path)
     one, two = served("v1"), served("v2.1-r2")
     mark = routes(one["edge"])[1]
     assert len(mark) == 12 and mark in routes(one["edge"])[0]
-    assert switch._route(one, {}) and engine.loaded == 1 and names(switch) == [f"{mark}.999999.v1"]
-    assert switch._route(two, one, watched=True)
-    assert names(switch) == [f"{mark}.999998.v2.1-r2~v1", f"{mark}.999999.v1"], "the first counts; the other may have been read just now"
-    assert not switch._route(two, one, watched=True), "it is there already"
-    switch._point(two)
-    assert names(switch) == [f"{mark}.999997.v2.1-r2", f"{mark}.999998.v2.1-r2~v1"]
-    assert switch._route(one, two) and switch._serves(mark) == "v1"
+    assert edge.route(one, {}) and engine.loaded == 1 and names(edge) == [f"{mark}.999999.v1"]
+    assert edge.route(two, one, watched=True)
+    assert names(edge) == [f"{mark}.999998.v2.1-r2~v1", f"{mark}.999999.v1"], "the first counts; the other may have been read just now"
+    assert not edge.route(two, one, watched=True), "it is there already"
+    edge.point(two)
+    assert names(edge) == [f"{mark}.999997.v2.1-r2", f"{mark}.999998.v2.1-r2~v1"]
+    assert edge.route(one, two) and edge._serves(mark) == "v1"
     assert engine.loaded == 1
 
 
 def test_other_routes_are_loaded_and_bring_a_file_of_their_own(tmp_path: Path) -> None:
-    switch, engine = switched(tmp_path)
+    edge, engine = standing(tmp_path)
     one, two = served("v1"), served("v2", "two")
-    switch._route(one, {})
-    assert switch._route(two, one) and engine.loaded == 2
+    edge.route(one, {})
+    assert edge.route(two, one) and engine.loaded == 2
     kept = [f"{routes(two['edge'])[1]}.999999.v2"], routes(two["edge"])[0]
-    assert (names(switch), switch.caddyfile.read_text()) == kept
+    assert (names(edge), edge.caddyfile.read_text()) == kept
     engine.status = 1
     with pytest.raises(Failed, match=r"did not take the new routes, the old ones stay: no such directive"):
-        switch._route(served("v3", "three"), two)
-    assert (names(switch), switch.caddyfile.read_text()) == kept
+        edge.route(served("v3", "three"), two)
+    assert (names(edge), edge.caddyfile.read_text()) == kept
 
 
 def test_an_interrupted_switch_loads_the_routes_again(tmp_path: Path) -> None:
-    switch, engine = switched(tmp_path)
+    edge, engine = standing(tmp_path)
     one = served("v1")
-    switch._route(one, {})
-    switch.resumed = True
-    assert not switch._route(one, {}) and engine.loaded == 2
+    edge.route(one, {})
+    edge.resumed = True
+    assert not edge.route(one, {}) and engine.loaded == 2
 
 
 def test_an_edge_that_was_started_with_the_routes_of_before_loads_the_new_ones_when_it_is_up(tmp_path: Path) -> None:
-    switch, engine = switched(tmp_path)
+    edge, engine = standing(tmp_path)
     one, two = served("v1"), served("v2", "two")
-    switch._route(one, {})
+    edge.route(one, {})
     waited: list[int] = []
-    switch.stack.created.add("s-edge")
-    switch.stack.wait = lambda names, seconds: waited.append(engine.loaded)  # type: ignore[method-assign]
-    switch.wanted["wait"] = 1
-    assert switch._route(two, one) and waited == [1] and engine.loaded == 2
+    edge.stack.created.add("s-edge")
+    edge.stack.wait = lambda names, seconds: waited.append(engine.loaded)  # type: ignore[method-assign]
+    edge.wanted["wait"] = 1
+    assert edge.route(two, one) and waited == [1] and engine.loaded == 2
 
 
 def test_what_releases_stand_on_is_remembered_until_it_is_said_not_to_be(tmp_path: Path) -> None:
@@ -269,12 +269,12 @@ def test_what_releases_stand_on_is_remembered_until_it_is_said_not_to_be(tmp_pat
 
 
 def test_releases_that_name_their_upstreams_themselves_are_gone_back_to(tmp_path: Path) -> None:
-    switch, engine = switched(tmp_path)
+    edge, engine = standing(tmp_path)
     two = served("v2")
     old = {"version": "v1", "edge": {"caddyfile": "reverse_proxy s-backend-v1:8000", "upstreams": {}}}
-    switch._route(two, {})
-    assert switch._route(old, two, watched=True) and names(switch) == [] and engine.loaded == 2
-    assert switch.caddyfile.read_text() == old["edge"]["caddyfile"]
+    edge.route(two, {})
+    assert edge.route(old, two, watched=True) and names(edge) == [] and engine.loaded == 2
+    assert edge.caddyfile.read_text() == old["edge"]["caddyfile"]
 
 
 class Containers:
