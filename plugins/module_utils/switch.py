@@ -82,7 +82,7 @@ class Switch:
         # Watched as far as there is another release to go back to.
         with phase("switch"):
             switched = self.edge.route(target, other, watched=bool(other and self.wanted["observe"]))
-        if switched and other:
+        if switched and other and not self.check:
             with phase("observe"):
                 self._observe(target, other)
         self.edge.point(target)
@@ -132,7 +132,7 @@ class Switch:
 
     def _give_up(self, target: dict[str, Any], other: dict[str, Any], why: str) -> str:
         """Remove what this run started, unless it is what serves; the message for a person."""
-        if other or not self.store.current:
+        if not self.check and (other or not self.store.current):
             for spec in target["containers"]:
                 self.engine.find(f"/containers/{spec['name']}/json") and self.engine.call(
                     "DELETE", f"/containers/{spec['name']}", {"force": "true", "v": "true"}
@@ -148,7 +148,7 @@ class Switch:
         names = [spec["name"] for spec in target["containers"]]
         started = {name: self.engine.call("GET", f"/containers/{name}/json")["State"]["StartedAt"] for name in names}
         end, misses, asked = time.monotonic() + self.wanted["observe"], 0, time.monotonic()
-        while not self.check and time.monotonic() < end:
+        while time.monotonic() < end:
             time.sleep(min(0.2, self.wanted["observe"]))
             problem = next((why for name in names if (why := self._ill(name, started[name]))), "")
             if not problem and time.monotonic() - asked > 1:
