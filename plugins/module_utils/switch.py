@@ -20,7 +20,10 @@ from ansible.module_utils.stack import Stack, Unhealthy
 
 def ask(engine: Engine, container: str, port: int, path: str) -> tuple[int, str]:
     """(status, why) of a GET to a container's own address: from the host, or, where the host has no way there, from inside."""
-    networks = engine.call("GET", f"/containers/{container}/json")["NetworkSettings"]["Networks"]
+    actual = engine.find(f"/containers/{container}/json")
+    if actual is None:
+        return 0, "it is gone"
+    networks = actual["NetworkSettings"]["Networks"]
     address = next((n["IPAddress"] for n in networks.values() if n.get("IPAddress")), "")
     connection = http.client.HTTPConnection(address, port, timeout=10)
     try:
@@ -30,10 +33,18 @@ def ask(engine: Engine, container: str, port: int, path: str) -> tuple[int, str]
     except (TimeoutError, ConnectionRefusedError, http.client.HTTPException) as error:
         return 0, str(error) or type(error).__name__
     except OSError:
-        status, said = engine.execute(container, ["healthcheck", str(port), path], timeout=20)
-        return (200 if status == 0 else 500), said
+        return asked_inside(engine, container, port, path)
     finally:
         connection.close()
+
+
+def asked_inside(engine: Engine, container: str, port: int, path: str) -> tuple[int, str]:
+    """The same with the image's own health check, which tells no more than whether the answer was a good one: 200 or 500."""
+    try:
+        status, said = engine.execute(container, ["healthcheck", str(port), path], timeout=20)
+    except EngineError as error:  # it ended since it was looked at
+        return 0, str(error)
+    return (200 if status == 0 else 500), said
 
 
 class Problem(str):
