@@ -82,8 +82,8 @@ class Edge:
             if (rewritten or self.resumed) and not fresh:
                 self._reload()
         except (EngineError, SpecError, Unhealthy, Failed) as error:
-            if was and other:
-                write(self.caddyfile, was, 0o644)
+            if other:
+                write(self.caddyfile, was or routes(other["edge"])[0], 0o644)
                 self.point(other)
                 self._only(routes(other["edge"])[1])
             raise Failed(f"the edge did not take the new routes, the old ones stay: {error}") from error

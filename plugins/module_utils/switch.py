@@ -92,7 +92,12 @@ class Switch:
             before_switch()
         # Watched as far as there is another release to go back to.
         with phase("switch"):
-            switched = self.edge.route(target, other, watched=bool(other and self.wanted["observe"]))
+            try:
+                switched = self.edge.route(target, other, watched=bool(other and self.wanted["observe"]))
+            except Failed as error:
+                time.sleep(SETTLE)
+                # The edge may have the new routes loaded: what stays noted makes the next run load them again.
+                raise Failed(self._give_up(target, other, str(error), noted=True)) from error
         if switched and other and not self.check:
             with phase("observe"):
                 self._observe(target, other)
@@ -141,14 +146,15 @@ class Switch:
     def _last_lines(self, name: str) -> str:
         return f"last lines of its log:\n{self.engine.logs(name, 20)}" if self.engine.find(f"/containers/{name}/json") else ""
 
-    def _give_up(self, target: dict[str, Any], other: dict[str, Any], why: str) -> str:
-        """Remove what this run started, unless it is what serves; the message for a person."""
+    def _give_up(self, target: dict[str, Any], other: dict[str, Any], why: str, noted: bool = False) -> str:
+        """Remove what this run started, unless it is what serves; the message for a person. `noted`: it stays under way."""
         if not self.check and (other or not self.store.current):
             for spec in target["containers"]:
                 self.engine.find(f"/containers/{spec['name']}/json") and self.engine.call(
                     "DELETE", f"/containers/{spec['name']}", {"force": "true", "v": "true"}
                 )
-            self.store.end()
+            if not noted:
+                self.store.end()
         serves = f"{other['version']} serves on" if other else "nothing served before" if not self.store.current else "it is what serves"
         return f"release {target['version']} did not get traffic ({serves}):\n{why}"
 
