@@ -33,8 +33,9 @@ class Drain:
 
     def busy(self) -> bool:
         """Whether a drain is under way."""
-        self.store.prepare()
-        with self.note.open("a") as file:
+        if not self.note.is_file():
+            return False
+        with self.note.open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
