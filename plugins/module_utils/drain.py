@@ -118,7 +118,10 @@ def retire(engine: Engine, store: Store, keep: int, protected: set[str]) -> list
             if image in kept_images:
                 continue
             try:
-                for name in names_of(engine.find(f"/images/{image}/json") or {}, kept_images):
+                found = engine.find(f"/images/{image}/json") or {}
+                named = found.get("RepoTags") or found.get("RepoDigests")
+                # One whose name another image took since has none, and goes by its id.
+                for name in names_of(found, kept_images) if named or not found else [image]:
                     engine.call("DELETE", f"/images/{name}")
             except EngineError:
                 continue  # a container outside the releases still has it
