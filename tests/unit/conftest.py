@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import ansible.module_utils
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,3 +16,15 @@ sys.path[:0] = [str(ROOT / "plugins" / "modules"), str(ROOT / "plugins" / "filte
 ansible.module_utils.__path__.append(str(ROOT / "plugins" / "module_utils"))
 for path in sorted((ROOT / "plugins" / "module_utils").glob("*.py")):
     sys.modules[path.stem] = importlib.import_module(f"ansible.module_utils.{path.stem}")
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A host without Docker (tests/unit/engines.py), whose clock is that of what switches releases."""
+    engines = importlib.import_module("engines")
+    made = engines.Host(tmp_path)
+    for name in ("switch", "stack"):
+        monkeypatch.setattr(sys.modules[name], "time", made.clock)
+    monkeypatch.setattr(sys.modules["switch"], "ask", made.ask)
+    monkeypatch.setattr(sys.modules["release_act"], "Engine", lambda: made.engine)
+    return made

@@ -12,8 +12,8 @@ from ansible.module_utils.edge import Edge, routes
 from ansible.module_utils.migrations import judge, revision, schema
 from ansible.module_utils.releases import Failed, Lock, Locked, Store, fingerprint, named
 from ansible.module_utils.stack import Stack
+from engines import ME
 
-ME = {"owner": "ann", "host": "here", "pid": 1, "started": "10"}
 OTHER = {"owner": "bob", "host": "there", "pid": 2, "started": "20"}
 
 

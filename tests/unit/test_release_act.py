@@ -1,0 +1,214 @@
+"""One run of release_apply: which release it is about, what it refuses, and what it writes down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible.module_utils.release_act import Act
+from ansible.module_utils.releases import Failed
+from engines import LABELS, ME, Host, pair, release
+
+
+def act(host: Host, check: bool = False, **other: Any) -> Act:
+    """A run with the module's defaults: going back, unless it is given a manifest."""
+    options = {"directory": str(host.store.root), "labels": LABELS, "verb": "rollback", "manifest": None, "contents": {}, "release": ""}
+    options |= {"schema": "", "foundation": "revive", "elsewhere": "", "replicas": {}, "edge_service": {}, "smoke_wait": 5, "wait": 60}
+    options |= {"migrate_timeout": 120, "observe": 0, "warm": 0, "drain_wait": 0, "keep": 5, "backup": True, "who": ME}
+    return Act(options | other, check)
+
+
+def manifest(host: Host, version: str, **other: Any) -> dict[str, Any]:
+    """What a deploy is given: a release without a name whose images go by theirs."""
+    made = release("@release@", image_version=version, around=host.around, **other)
+    made["images"] = {service: f"s-{service}:{version}" for service in made["images"]}
+    for spec in made["containers"]:
+        spec["image"] = made["images"][spec["labels"]["berth.service"]]
+    del made["version"]
+    return made
+
+
+def deploy(host: Host, version: str, **other: Any) -> dict[str, Any]:
+    """Deploy and let go of what served, as the drain would."""
+    host.images(version)
+    outcome = act(host, verb="deploy", manifest=manifest(host, version), foundation="made", **other).run()
+    for name in host.running - pair(version):
+        del host.engine.containers[name]
+    host.engine.changes.clear()
+    return outcome
+
+
+# which one --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_deploy_names_the_release_pins_its_images_and_remembers_what_it_came_after(host: Host) -> None:
+    assert deploy(host, "v1") == {"changed": True, "release": "v1", "before": "", "retired": []}
+    assert deploy(host, "v2")["before"] == "v1"
+    made = host.store.manifest("v2")
+    assert (host.store.current, host.serves, made["previous"], made["by"], host.store.pending) == ("v2", "v2", "v1", "ann@here", {})
+    assert made["images"] == {"backend": "sha256:backend-v2", "frontend": "sha256:frontend-v2"}
+    assert {spec["name"]: spec["image"] for spec in made["containers"]}["s-backend-v2"] == "sha256:backend-v2"
+    assert made["references"]["backend"] == "s-backend:v2"
+    again = host.files()
+    assert not deploy(host, "v2")["changed"] and host.files() == again
+
+
+def test_one_goes_back_to_the_release_before(host: Host) -> None:
+    for version in ("v1", "v2", "v3"):
+        deploy(host, version)
+    assert act(host).run()["release"] == "v2"
+    assert (host.store.current, host.serves) == ("v2", "v2") and pair("v2") <= host.running
+    # What v2 came after, not what served last.
+    assert act(host).run()["release"] == "v1"
+
+
+def test_one_goes_back_to_the_release_that_is_named(host: Host) -> None:
+    for version in ("v1", "v2", "v3"):
+        deploy(host, version)
+    assert act(host, release="v1").run()["release"] == "v1"
+    assert (host.store.current, host.serves, host.store.manifest("v1")["previous"]) == ("v1", "v1", "")
+
+
+def test_after_an_interrupted_deploy_one_goes_back_to_what_it_came_from(host: Host) -> None:
+    for version in ("v1", "v2"):
+        deploy(host, version)
+    host.store.begin("deploy", "v2", "v3")
+    outcome = act(host).run()
+    assert (outcome["release"], outcome["changed"], host.store.pending) == ("v2", True, {})
+
+
+# what is refused, with nothing touched ----------------------------------------------------------------------------------
+
+
+def refused(host: Host, run: Act) -> str:
+    """What it says; the host is as before."""
+    before = host.files()
+    with pytest.raises(Failed) as failed:
+        run.run()
+    assert (host.files(), host.engine.changes) == (before, [])
+    return str(failed.value)
+
+
+def test_a_release_that_nobody_knows_is_refused_with_those_that_are_there(host: Host) -> None:
+    for version in ("v1", "v2"):
+        deploy(host, version)
+    for image in host.store.manifest("v1")["images"].values():
+        del host.engine.images[image]
+    head, _, listing = refused(host, act(host, release="v9")).partition("\n")
+    assert head == "There is no release v9 to go back to. Nothing was changed."
+    title, *rows = listing.splitlines()
+    assert title == "Releases on this host (make rollback VERSION=...):"
+    assert {row.split()[0]: row.split("Z")[-1].strip() for row in rows} == {"v2": "serves now", "v1": "images gone"}
+
+
+def test_where_there_is_none_before_that_is_said(host: Host) -> None:
+    assert refused(host, act(host)) == (
+        "There is none before the first one to go back to. Nothing was changed.\nNo release was made on this host yet."
+    )
+    deploy(host, "v1")
+    assert refused(host, act(host)).startswith("There is none before v1 to go back to.")
+
+
+def test_a_release_whose_images_are_gone_is_refused(host: Host) -> None:
+    for version in ("v1", "v2"):
+        deploy(host, version)
+    del host.engine.images["sha256:frontend-v1"]
+    said = refused(host, act(host))
+    assert said.startswith("The images of frontend of v1 are gone from this host. Nothing was changed.\nReleases on this host")
+
+
+def test_a_deploy_of_images_that_are_not_there_or_not_those_that_were_built_is_refused(host: Host) -> None:
+    host.images("v1")
+    named = manifest(host, "v1")
+    said = refused(host, act(host, verb="deploy", manifest=named, contents={"s-backend:v1": "another"}, foundation="made"))
+    assert said.startswith("Under these names are other images than those that were built: s-backend:v1. Nothing was changed.")
+    del host.engine.images["sha256:backend-v1"]
+    said = refused(host, act(host, verb="deploy", manifest=named, foundation="made"))
+    assert said.startswith("These images are not on this host: s-backend:v1. Build them first")
+
+
+def test_a_volume_that_is_gone_is_not_made_anew_empty(host: Host) -> None:
+    for version in ("v1", "v2"):
+        deploy(host, version)
+    host.store.stand(volumes={"s-data": {"name": "s-data"}}, networks={"s-lost": {"name": "s-lost"}})
+    for how in ("revive", "mend"):
+        assert refused(host, act(host, foundation=how)).startswith("The volume s-data is gone from this host, and its data with it.")
+    # A deploy has seen to it itself.
+    assert act(host, foundation="made").run()["release"] == "v1"
+
+
+def test_what_a_release_stands_on_is_brought_back(host: Host) -> None:
+    for version in ("v1", "v2"):
+        deploy(host, version)
+    host.engine.volumes["s-data"] = {}
+    host.engine.image("sha256:database")
+    host.store.stand(
+        volumes={"s-data": {"name": "s-data"}},
+        networks={"s-lost": {"name": "s-lost"}},
+        containers={"s-database": {"name": "s-database", "image": "sha256:database"}},
+    )
+    act(host).run()
+    assert "s-lost" in host.engine.networks and host.engine.containers["s-database"]["State"]["Running"]
+    first = host.engine.changes.index(("POST", "/containers/s-database/start"))
+    assert first < host.engine.changes.index(("POST", "/containers/s-backend-v1/start"))
+
+
+# check mode, and what fails ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("there", [(), ("v1",), ("v1", "v2")])
+def test_check_mode_of_a_deploy_changes_nothing(host: Host, there: tuple[str, ...]) -> None:
+    for version in there:
+        deploy(host, version)
+    # Their images are not built yet.
+    planned = act(host, check=True, verb="deploy", manifest=manifest(host, "v3"), foundation="made", observe=1, keep=1)
+    before, containers = host.files(), host.running
+    outcome = planned.run()
+    planned.drain(outcome)
+    planned.done("ok", "")
+    assert (host.files(), host.engine.changes, host.running) == (before, [], containers)
+    assert (outcome["changed"], outcome["release"], outcome["retired"]) == (True, "v3", [])
+    said = planned.switch.stack.actions
+    assert {"create container s-backend-v3", "create container s-frontend-v3", "switch the edge"} <= set(said)
+    if there:
+        assert said[-1] == f"drain and remove s-frontend-{there[-1]}, s-backend-{there[-1]}"
+
+
+def test_check_mode_of_a_rollback_changes_nothing(host: Host) -> None:
+    for version in ("v1", "v2"):
+        deploy(host, version)
+    before = host.files()
+    planned = act(host, check=True, observe=1, warm=60)
+    outcome = planned.run()
+    planned.drain(outcome)
+    assert (host.files(), host.engine.changes, outcome["release"]) == (before, [], "v1")
+    assert planned.switch.stack.actions[-1] == "keep s-frontend-v2, s-backend-v2 warm for 60 s"
+
+
+def test_a_release_that_fails_is_not_recorded(host: Host) -> None:
+    for version in ("v1", "v2"):
+        deploy(host, version)
+    host.images("v3")
+    host.engine.answers["s-backend-v3"] = (500, "broken")
+    with pytest.raises(Failed, match=r"release v3 did not get traffic \(v2 serves on\)"):
+        act(host, verb="deploy", manifest=manifest(host, "v3"), foundation="made", keep=1).run()
+    assert (host.store.current, host.store.previous, host.serves, host.store.pending) == ("v2", "v1", "v2", {})
+    assert {made["version"] for made in host.store.releases()} == {"v1", "v2"}, "nor is another one let go for it"
+    assert host.running == pair("v2")
+
+
+def test_a_migration_that_fails_starts_nothing(host: Host) -> None:
+    deploy(host, "v1")
+    host.images("v2")
+    step = {"service": "backend", "changed": "Running upgrade", "container": {"name": "s-migrate", "image": "s-backend:v2"}}
+    host.engine.exits["s-migrate"] = 1
+    with pytest.raises(Failed, match=r"(?s)release v2 did not get traffic: s-migrate ended with exit status 1; last lines:.*last of s-m"):
+        act(host, verb="deploy", manifest=manifest(host, "v2", migrations=[step]), foundation="made").run()
+    assert (host.store.current, host.serves, host.running, host.store.schema) == ("v1", "v1", pair("v1"), {})
+
+
+def test_of_many_releases_those_that_serve_and_served_stay(host: Host) -> None:
+    for version in ("v1", "v2", "v3"):
+        deploy(host, version)
+    assert deploy(host, "v4", keep=1)["retired"] == ["v2", "v1"]
+    assert host.store.previous == "v3" and host.store.manifest("v3")
