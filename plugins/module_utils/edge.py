@@ -50,6 +50,12 @@ class Edge:
         """The directory of the file whose name says which release serves."""
         return self.caddyfile.parent / "serving"
 
+    def points_to(self, release: dict[str, Any]) -> bool:
+        """Whether the edge was told that this release serves."""
+        text, mark = routes(release["edge"])
+        told = self.caddyfile.is_file() and self.caddyfile.read_text() == text
+        return told and (not mark or self._serves(mark).partition("~")[0] == release["version"])
+
     def route(self, release: dict[str, Any], other: dict[str, Any], watched: bool = False) -> bool:
         """Point the edge to the release; True when it was done. `watched`: the other one gets what it refuses."""
         text, mark = routes(release["edge"])

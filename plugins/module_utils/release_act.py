@@ -228,7 +228,7 @@ class Act:
             changed = self.switch.to(target, lambda: prepared or self.migrate(target), prepared)
         except (Ended, DumpError, EngineError) as error:
             if before and before != target["version"]:
-                self.switch._give_up(target, self.store.manifest(before), "")
+                self.switch.give_up(target, self.store.manifest(before), "")
             raise Failed(f"release {target['version']} did not get traffic: {error}") from error
         fresh = target["version"] != before or bool(self.store.pending)
         if not self.check:

@@ -56,7 +56,7 @@ class SwarmSwitch:
         try:
             self._serve(target, together=self._known)
         except (Failed, SpecError, EngineError) as error:
-            raise Failed(self._give_up(target, other, str(error))) from error
+            raise Failed(self.give_up(target, other, str(error))) from error
         self._forget_secrets()
         return bool(self.stack.actions) or bool(other)
 
@@ -75,7 +75,7 @@ class SwarmSwitch:
             for body, changed in begun:
                 self._wait(body, changed)
 
-    def _give_up(self, target: dict[str, Any], other: dict[str, Any], why: str) -> str:
+    def give_up(self, target: dict[str, Any], other: dict[str, Any], why: str) -> str:
         """Put back what was updated before the one that failed; the message for a person."""
         if other and not self.check:
             try:

@@ -97,7 +97,7 @@ class Switch:
             except Failed as error:
                 time.sleep(SETTLE)
                 # The edge may have the new routes loaded: what stays noted makes the next run load them again.
-                raise Failed(self._give_up(target, other, str(error), noted=True)) from error
+                raise Failed(self.give_up(target, other, str(error), noted=True)) from error
         if switched and other and not self.check:
             with phase("observe"):
                 self._observe(target, other)
@@ -114,7 +114,7 @@ class Switch:
             if not self.check:
                 self.stack.wait(names, self.wanted["wait"])
         except (Unhealthy, SpecError, EngineError) as error:
-            raise Failed(self._give_up(target, other, str(error))) from error
+            raise Failed(self.give_up(target, other, str(error))) from error
 
     def _smoke(self, target: dict[str, Any], other: dict[str, Any]) -> None:
         """Ask the new containers themselves what users will ask; only where something of them is new."""
@@ -125,7 +125,7 @@ class Switch:
         while (problem := self._asked(target)) and time.monotonic() - began < self.wanted["wait" if problem.later else "smoke_wait"]:
             time.sleep(0.2)
         if problem:
-            raise Failed(self._give_up(target, other, f"{problem}\n{self._last_lines(problem.split(' ')[0])}"))
+            raise Failed(self.give_up(target, other, f"{problem}\n{self._last_lines(problem.split(' ')[0])}"))
 
     def _asked(self, target: dict[str, Any]) -> Problem:
         """The first smoke check that fails."""
@@ -146,8 +146,14 @@ class Switch:
     def _last_lines(self, name: str) -> str:
         return f"last lines of its log:\n{self.engine.logs(name, 20)}" if self.engine.find(f"/containers/{name}/json") else ""
 
-    def _give_up(self, target: dict[str, Any], other: dict[str, Any], why: str, noted: bool = False) -> str:
-        """Remove what this run started, unless it is what serves; the message for a person. `noted`: it stays under way."""
+    def give_up(self, target: dict[str, Any], other: dict[str, Any], why: str, noted: bool = False) -> str:
+        """Point the edge back, and remove what this run started, unless it is what serves; the message for a person.
+
+        `noted`: it stays under way. Raises Failed or EngineError where the edge cannot be pointed back; nothing is removed then.
+        """
+        if not self.check and other and self.edge.points_to(target):
+            self.edge.route(other, target)
+            time.sleep(SETTLE)
         if not self.check and (other or not self.store.current):
             for spec in target["containers"]:
                 self.engine.find(f"/containers/{spec['name']}/json") and self.engine.call(
@@ -173,10 +179,8 @@ class Switch:
                 misses = misses + 1 if answer else 0
                 problem = answer if misses >= 3 else ""
             if problem:
-                self.edge.route(other, target)
                 why = f"{problem}\n{self._last_lines(problem.split(' ')[0])}"
-                time.sleep(SETTLE)
-                self._give_up(target, other, "")
+                self.give_up(target, other, "")
                 raise Failed(
                     f"release {target['version']} failed within the {self.wanted['observe']} s after the switch; "
                     f"{other['version']} serves again:\n{why}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ansible.module_utils.engine import EngineError
 from ansible.module_utils.release_act import Act
 from ansible.module_utils.releases import Failed
 from engines import LABELS, ME, Host, pair, release
@@ -212,3 +213,28 @@ def test_of_many_releases_those_that_serve_and_served_stay(host: Host) -> None:
         deploy(host, version)
     assert deploy(host, "v4", keep=1)["retired"] == ["v2", "v1"]
     assert host.store.previous == "v3" and host.store.manifest("v3")
+
+
+# what goes wrong once it serves ------------------------------------------------------------------------------------------
+
+
+def test_an_engine_that_fails_while_a_release_is_watched_lets_the_one_before_serve_before_anything_goes(host: Host) -> None:
+    deploy(host, "v1")
+    host.images("v2")
+    serving: list[str] = []
+    host.engine.on_delete = lambda path: serving.append(host.serves)
+    ended = host.engine.ended
+
+    def fail() -> None:
+        host.engine.state("s-backend-v2", Running=False)
+        host.engine.ended = broken  # type: ignore[method-assign]
+
+    def broken(*_: Any) -> Any:
+        host.engine.ended = ended  # type: ignore[method-assign]
+        raise EngineError(500, "the engine has no events")
+
+    host.clock.after(4, fail)
+    with pytest.raises(Failed, match="release v2 did not get traffic: the engine has no events"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made", observe=20).run()
+    assert host.serves == "v1" and pair("v1") <= host.running and not pair("v2") & host.running
+    assert set(serving) == {"v1"}, "nothing of it goes while the edge points to it"
