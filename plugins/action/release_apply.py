@@ -7,6 +7,7 @@ controller where it ran. The file has both names.
 from __future__ import annotations
 
 import getpass
+import multiprocessing
 import os
 import socket
 from pathlib import Path
@@ -41,8 +42,10 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        # The worker's parent is ansible-playbook itself: the same for every task of a run.
-        pid = os.getppid()
+        # The worker's parent is ansible-playbook itself: the same for every task of a run. Once it was killed, os.getppid() would name
+        # process 1, which is never gone.
+        parent = multiprocessing.parent_process()
+        pid = parent.pid if parent else os.getpid()
         who = {
             "owner": os.environ.get("SUDO_USER") or getpass.getuser(),
             "host": socket.gethostname(),

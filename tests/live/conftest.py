@@ -12,6 +12,7 @@ import ssl
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -26,6 +27,15 @@ def docker(*words: str) -> str:
     done = subprocess.run(["docker", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"docker {' '.join(words)}: {done.stderr}"
     return done.stdout.strip()
+
+
+def there() -> list[str]:
+    """Containers, networks and volumes of every stack, and what the state directories hold."""
+    kinds = (["ps", "--all", "--quiet", "--no-trunc"], ["network", "ls", "--quiet"], ["volume", "ls", "--quiet"])
+    listed = [docker(*words) for words in kinds]
+    state = Path("/var/lib") / STACK
+    kept = [path for path in state.rglob("*") if path.name != "audit.jsonl" and not path.name.startswith(".")]
+    return [*listed, *sorted(f"{path} {path.stat().st_mtime_ns}" for path in kept)]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import STACK, docker
+from conftest import there
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,15 +27,6 @@ WRONG = {
     "a backup that never was": ("restore", {"BACKUP": "nope"}, ["nope"]),
     "everything removed without its name": ("destroy", {}, ["CONFIRM"]),
 }
-
-
-def there() -> list[str]:
-    """Containers, networks and volumes of every stack, and what the state directories hold."""
-    kinds = (["ps", "--all", "--quiet", "--no-trunc"], ["network", "ls", "--quiet"], ["volume", "ls", "--quiet"])
-    listed = [docker(*words) for words in kinds]
-    state = Path("/var/lib") / STACK
-    kept = [path for path in state.rglob("*") if path.name != "audit.jsonl" and not path.name.startswith(".")]
-    return [*listed, *sorted(f"{path} {path.stat().st_mtime_ns}" for path in kept)]
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
