@@ -39,13 +39,26 @@ def build_warnings(f: Facts) -> Evidence:
     return f"no open warning in the logs: {'; '.join(told)}"
 
 
+def whole_source(instructions: list[list[str]]) -> list[int]:
+    """Where the whole source comes in: copied, or mounted by a step of another stage than the one that picks the dependencies' files."""
+    found, stage = [], ""
+    for index, (name, rest) in enumerate(instructions):
+        if name == "FROM":
+            stage = rest.rpartition(" ")[2]
+        copied = name == "COPY" and rest.startswith(". ")
+        mounted = name == "RUN" and re.search(r"--mount=type=bind,(?!\S*from=)", rest) and stage != "dependency-files"
+        if copied or mounted:
+            found.append(index)
+    return found
+
+
 @check("source")
 def build_caching(f: Facts) -> Evidence:
-    """The order of both Dockerfiles. Passes when dependencies are installed from their own files, before the source is copied."""
+    """The order of both Dockerfiles. Passes when dependencies are installed from their own files, before the source comes in."""
     for service in APPLICATION:
         instructions = f.dockerfile(service)["instructions"]
         own = [i for i, (name, rest) in enumerate(instructions) if name == "COPY" and "--from=dependency-files" in rest]
-        whole = [i for i, (name, rest) in enumerate(instructions) if name == "COPY" and rest.startswith(". ")]
+        whole = whole_source(instructions)
         require(
             own and whole and min(own) < min(whole),
             f"the {service}'s dependencies hang on its whole source: every change installs them again",

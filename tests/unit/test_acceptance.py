@@ -12,6 +12,7 @@ from conftest import ROOT
 sys.path.insert(0, str(ROOT / "tests" / "acceptance"))
 from acceptance import criteria, evaluate_all, problems, summary
 from acceptance_checks import CHECKS, Fail, Unknown, below, describe
+from acceptance_images import whole_source
 from mutations import MUTATIONS, completed
 from source_facts import warned
 
@@ -123,3 +124,16 @@ def test_a_budget_is_a_limit():
     with pytest.raises(Fail, match="the budget is 5 s"):
         below("x", 5.01, 5, "s")
     assert not issubclass(Unknown, Fail)
+
+
+def test_the_whole_source_comes_in_by_a_copy_or_by_a_mount():
+    instructions = [
+        ["FROM", "builder AS dependency-files"],
+        ["RUN", "--mount=type=bind,target=/source pick"],
+        ["FROM", "builder AS build"],
+        ["COPY", "--from=dependency-files /dependencies /source"],
+        ["RUN", "--mount=type=bind,from=dependencies,source=/source,target=/source install"],
+        ["RUN", "--mount=type=bind,target=/context build"],
+        ["COPY", ". /app"],
+    ]
+    assert whole_source(instructions) == [5, 6]
