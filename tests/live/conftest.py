@@ -20,6 +20,7 @@ import pytest
 BASE_URL = os.environ.get("BASE_URL", "https://localhost:8443")
 EDGE_CA = os.environ.get("EDGE_CA", ".local/edge-ca.crt")
 STACK = os.environ.get("STACK_NAME", "berth")
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def docker(*words: str) -> str:
@@ -27,6 +28,12 @@ def docker(*words: str) -> str:
     done = subprocess.run(["docker", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"docker {' '.join(words)}: {done.stderr}"
     return done.stdout.strip()
+
+
+def verb(name: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What `make NAME` runs, to its end."""
+    command = [str(ROOT / ".venv/bin/ansible-playbook"), f"playbooks/{name}.yml", *words]
+    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 def there() -> list[str]:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-from pathlib import Path
 
 import pytest
-from conftest import there
-
-ROOT = Path(__file__).resolve().parents[2]
+from conftest import there, verb
 
 # (verb, environment, words of the message)
 WRONG = {
@@ -31,16 +27,9 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 def test_wrong_input_is_refused_and_nothing_is_touched(wrong: tuple[str, dict[str, str], list[str]]) -> None:
-    verb, environment, words = wrong
+    name, environment, words = wrong
     before = there()
-    done = subprocess.run(
-        ["ansible-playbook", f"playbooks/{verb}.yml"],
-        cwd=ROOT,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = verb(name, **environment)
     said = done.stdout + done.stderr
     assert done.returncode == 2, said
     assert [word for word in words if word not in said] == [], said

@@ -18,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import STACK, User, client, docker
+from conftest import ROOT, STACK, User, client, docker, verb
 from traffic import Outcome, Traffic
 
-ROOT = Path(__file__).resolve().parents[2]
 STATE = Path("/var/lib") / STACK
 # A name that no earlier run of these tests gave to another content.
 NEXT = f"test-{secrets.token_hex(3)}"
@@ -30,20 +29,14 @@ MARK = {"backend_image_extra_environment": {"MARK": "two"}}
 PEOPLE, RATE = 20, int(os.environ.get("TRAFFIC_RATE", "60"))
 
 
-def verb(name: str, variables: dict[str, Any] | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What `make NAME` runs."""
-    command = [str(ROOT / ".venv/bin/ansible-playbook"), f"playbooks/{name}.yml", "-e", json.dumps(variables or {})]
-    return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=300)
-
-
 def done(name: str, variables: dict[str, Any] | None = None, **environment: str) -> str:
-    run = verb(name, variables, **environment)
+    run = verb(name, "-e", json.dumps(variables or {}), **environment)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-2000:]
     return run.stdout
 
 
 def refused(name: str, variables: dict[str, Any] | None = None, **environment: str) -> str:
-    run = verb(name, variables, **environment)
+    run = verb(name, "-e", json.dumps(variables or {}), **environment)
     assert run.returncode != 0, run.stdout[-3000:]
     return run.stdout + run.stderr
 
