@@ -1,6 +1,6 @@
 """Search directories of the controller for secrets: look_controller.py DIRECTORY..., the records of generations on stdin.
 
-Prints {found: [file: secret], planted: whether a planted one was found, logs: bytes of Ansible's output that were looked at}.
+Prints {found: [file: secret], logs: bytes of Ansible's output that were looked at}.
 """
 
 from __future__ import annotations
@@ -20,23 +20,12 @@ while text:
             values |= {each.encode(): name, quote(each, safe="").encode(): name}
 pattern = re.compile(b"|".join(re.escape(value) for value in values))
 # Where the test itself says what the secrets are.
-own = re.compile(r"/(inventory|molecule[.]yml|state[.]yml|planted)(/|$)")
+own = re.compile(r"/(inventory|molecule[.]yml|state[.]yml)(/|$)")
 
-
-def search(root: Path, skip: bool = True) -> tuple[list[str], int]:
-    """(places, bytes of logs looked at)"""
-    found, logs = [], 0
-    for path in root.rglob("*"):
-        if path.is_file() and not (skip and own.search(str(path))):
-            content = path.read_bytes()
-            logs += len(content) if path.suffix == ".log" else 0
-            found += [f"{path}: {values[match]}" for match in set(pattern.findall(content))]
-    return found, logs
-
-
-planted = Path(sys.argv[1], "planted")
-planted.write_bytes(next(iter(values)))
-seen = any(str(planted) in place for place in search(planted.parent, skip=False)[0])
-planted.unlink()
-results = [search(Path(root)) for root in sys.argv[1:]]
-print(json.dumps({"found": [place for found, _ in results for place in found], "planted": seen, "logs": sum(logs for _, logs in results)}))
+found, logs = [], 0
+for path in (path for root in sys.argv[1:] for path in Path(root).rglob("*")):
+    if path.is_file() and not own.search(str(path)):
+        content = path.read_bytes()
+        logs += len(content) if path.suffix == ".log" else 0
+        found += [f"{path}: {values[match]}" for match in set(pattern.findall(content))]
+print(json.dumps({"found": found, "logs": logs}))
