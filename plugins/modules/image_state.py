@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.image_layers import content as contents
 
 DOCUMENTATION = r"""
 module: image_state
@@ -40,6 +41,7 @@ present: {description: Whether the image is there., type: bool, returned: for on
 id: {description: The image's id., type: str, returned: when present}
 size: {description: Its size in bytes., type: int, returned: when present}
 layers: {description: Number of its layers., type: int, returned: when present}
+contents: {description: "Hash over its layers and configuration; the same on every engine.", type: str, returned: when present}
 layers_id: {description: "Hash over the digests of its layers: the same files give the same one, whenever it was made; empty where it is not
   there.", type: str, returned: for one}
 """
@@ -88,6 +90,7 @@ def told(wanted: dict[str, Any], image: dict[str, Any] | None) -> dict[str, Any]
         "id": image["Id"],
         "size": image["Size"],
         "layers": len(layers),
+        "contents": contents(image),
         "layers_id": hashlib.sha256("".join(layers).encode()).hexdigest(),
     }
 

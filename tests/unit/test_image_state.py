@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from image_state import Refused, find
+from image_state import Refused, find, told
 
 
 class Engine:
@@ -70,3 +70,11 @@ def test_a_name_that_a_user_gave_is_not_moved():
 
 def test_without_a_content_the_tag_decides():
     assert find(Engine(app_v2="old"), wanted(content=""))[0]["Id"] == "old"
+
+
+def test_what_is_told_says_layers_and_configuration_apart():
+    one = {"Id": "1", "Size": 1, "RootFS": {"Layers": ["a", "b"]}, "Config": {"User": "1"}, "Os": "linux", "Architecture": "amd64"}
+    told_one, told_other = told(wanted(), one), told(wanted(), one | {"Config": {"User": "0"}})
+    assert told_one["layers_id"] == told_other["layers_id"]
+    assert told_one["contents"] != told_other["contents"]
+    assert told(wanted(), None)["layers_id"] == ""
