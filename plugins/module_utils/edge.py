@@ -111,7 +111,7 @@ class Edge:
 
     def _up(self) -> None:
         state = self.engine.call("GET", f"/containers/{self.container}/json")
-        self.stack._state(self.container, state)
+        self.stack.wake(self.container, state)
 
     def _reload(self) -> None:
         status, output = self.engine.execute(self.container, self.wanted["edge"]["reload"])

@@ -132,7 +132,7 @@ class Act:
                 if mend or actual is None:
                     stack.container(spec)
                 else:
-                    stack._state(name, actual)
+                    stack.wake(name, actual)
             if isinstance(self.switch, Switch):
                 self.switch.edge.begin()
             if not self.check:

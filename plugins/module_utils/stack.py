@@ -117,7 +117,7 @@ class Stack:
         if changed and self.did(f"update container {name} ({', '.join(changed)})", name, *_pretty(changed)):
             self.engine.call("POST", f"/containers/{name}/update", body={k: body["HostConfig"][k] for k in UPDATABLE})
         self._networks(name, body, actual)
-        self._state(name, actual)
+        self.wake(name, actual)
 
     def _create(self, name: str, body: dict[str, Any]) -> None:
         # One network may be given at creation before API 1.44; joining the others before the start works everywhere.
@@ -150,7 +150,8 @@ class Stack:
                 self._remove(name, actual)
                 self._create(name, body)
 
-    def _state(self, name: str, actual: dict[str, Any]) -> None:
+    def wake(self, name: str, actual: dict[str, Any]) -> None:
+        """Have a container that is there running, and begin it again where it is not well."""
         state = actual["State"]
         if state["Paused"]:
             if self.did(f"unpause container {name}", name, "paused\n", "running\n"):
