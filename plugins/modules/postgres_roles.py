@@ -26,7 +26,8 @@ description:
     it, so that releases with different passwords run side by side, and what either makes belongs to both.
   - The logins are those that the generations on the host name in their database URLs. A login whose generation is gone is dropped.
     A role that a generation of before logins names itself may log in as long as that generation is there.
-  - The superuser has no password, and nobody but the roles may connect.
+  - The superuser has no password, and nobody but the roles may connect. What a role or a login may do beyond that, or which other roles
+    it was made a member of, is taken away.
   - Passwords go to the server as SCRAM-SHA-256 verifiers by psql's standard input. They are in no argument list and in no log.
 options:
   container: {description: Container of the server., type: str, required: true}
@@ -64,6 +65,8 @@ SELECT json_build_object(
   'loaded', extract(epoch FROM pg_conf_load_time()),
   'roles', (SELECT json_object_agg(rolname, json_build_object(
      'login', rolcanlogin, 'limit', rolconnlimit, 'password', rolpassword, 'comment', shobj_description(a.oid, 'pg_authid'),
+     'powers', ARRAY(SELECT word FROM (VALUES ('SUPERUSER', rolsuper), ('CREATEDB', rolcreatedb), ('CREATEROLE', rolcreaterole),
+       ('REPLICATION', rolreplication), ('BYPASSRLS', rolbypassrls)) AS power (word, has) WHERE has),
      'settings', coalesce((SELECT setconfig FROM pg_db_role_setting WHERE setrole = a.oid AND setdatabase = 0), '{{}}'),
      'member', ARRAY(SELECT g.rolname FROM pg_auth_members m JOIN pg_authid g ON g.oid = m.roleid WHERE m.member = a.oid)))
    FROM pg_authid a WHERE rolname !~ '^pg_'))
@@ -143,6 +146,8 @@ def plan_roles(state: dict[str, Any], roles: list[dict[str, Any]], wanted: dict[
         if word in there and there[word]["comment"]:
             # Earlier versions kept a hash of the password there, for all to read.
             plan.add(f"take the comment of role {word} away", f"COMMENT ON ROLE {name(word)} IS NULL")
+        if word in there:
+            _plan_least(plan, word, there[word], None)
     for login, spec in wanted.items():
         _plan_login(plan, login, spec, there.get(login))
     stale = [r for r in there if r not in wanted and any(re.fullmatch(rf"{re.escape(role['name'])}_g[0-9]+", r) for role in roles)]
@@ -153,6 +158,16 @@ def plan_roles(state: dict[str, Any], roles: list[dict[str, Any]], wanted: dict[
             f"drop login {login}", f"REASSIGN OWNED BY {name(login)} TO {owner}", f"DROP OWNED BY {name(login)}", f"DROP ROLE {name(login)}"
         )
     return plan
+
+
+def _plan_least(plan: Plan, login: str, there: dict[str, Any], group: str | None) -> None:
+    """Take away what a role or a login has that nobody gave it here: attributes, and memberships but that of its `group`."""
+    if there["powers"]:
+        taken = " ".join(f"NO{power}" for power in there["powers"])
+        plan.add(f"take {', '.join(there['powers']).lower()} from {login}", f"ALTER ROLE {name(login)} {taken}")
+    for other in there["member"]:
+        if other != group:
+            plan.add(f"take {login} out of {other}", f"REVOKE {name(other)} FROM {name(login)}")
 
 
 def _plan_login(plan: Plan, login: str, spec: dict[str, Any], there: dict[str, Any] | None) -> None:
@@ -167,8 +182,10 @@ def _plan_login(plan: Plan, login: str, spec: dict[str, Any], there: dict[str, A
             plan.add(f"set password of {login}", f"ALTER ROLE {name(login)} LOGIN PASSWORD {text(verifier(password, os.urandom(16)))}")
         if there["limit"] != limit:
             plan.add(f"let {login} hold {limit} connections", f"ALTER ROLE {name(login)} CONNECTION LIMIT {limit}")
-        if login != role["name"] and role["name"] not in there["member"]:
-            plan.add(f"make {login} a member of {role['name']}", f"GRANT {group} TO {name(login)}")
+        if login != role["name"]:
+            _plan_least(plan, login, there, role["name"])
+            if role["name"] not in there["member"]:
+                plan.add(f"make {login} a member of {role['name']}", f"GRANT {group} TO {name(login)}")
     for setting in settings:
         if there is None or setting not in there["settings"]:
             key, value = setting.split("=", 1)

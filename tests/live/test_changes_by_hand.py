@@ -146,6 +146,12 @@ CHANGES = [
         "answer of psql",
         lambda: psql("SELECT rolname, rolconfig FROM pg_roles WHERE rolname LIKE 'frontend%' ORDER BY 1"),
     ),
+    Change(
+        "power in the database",
+        lambda: psql(f"ALTER ROLE {login()} SUPERUSER; GRANT backend TO {login()}"),
+        "answer of psql",
+        lambda: psql(f"SELECT rolsuper, pg_has_role(oid, 'backend', 'MEMBER') FROM pg_roles WHERE rolname = '{login()}'"),
+    ),
     Change("certificate's copy removed", Path(EDGE_CA).unlink, "copy", Path(EDGE_CA).read_text),
 ]
 

@@ -10,7 +10,7 @@ from postgres_roles import logins, matches, plan_database, plan_roles, verifier
 BACKEND = {"name": "backend", "schema": "backend", "connections": 40, "service": "backend", "file": "database_url"}
 FRONTEND = {"name": "frontend", "schema": "auth", "connections": 15, "service": "frontend", "file": "database_url"}
 ROLES = [BACKEND, FRONTEND]
-SUPERUSER = {"login": True, "limit": -1, "password": None, "comment": None, "settings": [], "member": []}
+SUPERUSER = {"login": True, "limit": -1, "password": None, "comment": None, "settings": [], "powers": [], "member": []}
 
 
 def record(login: str, password: str) -> dict:
@@ -21,6 +21,7 @@ def kept(role: str, word: str, **changes) -> dict:
     settings = [f"role={role}", "search_path=backend"]
     return {
         "login": True, "limit": 40, "password": verifier(word, b"salt" * 4), "comment": None, "settings": settings, "member": [role],
+        "powers": [],
     } | changes  # fmt: skip
 
 
@@ -73,6 +74,8 @@ def test_what_is_right_is_left_alone():
         ({"login": False}, "set password of backend_g1"),
         ({"limit": -1}, "let backend_g1 hold 40 connections"),
         ({"member": []}, "make backend_g1 a member of backend"),
+        ({"member": ["backend", "frontend"]}, "take backend_g1 out of frontend"),
+        ({"powers": ["SUPERUSER", "CREATEDB"]}, "take superuser, createdb from backend_g1"),
         ({"settings": ["search_path=backend"]}, "set role of backend_g1"),
         ({"settings": ["role=backend", "search_path=public"]}, "set search_path of backend_g1"),
     ],
@@ -80,6 +83,11 @@ def test_what_is_right_is_left_alone():
 def test_what_differs_is_mended(change, action):
     made = plan(backend=GROUP, backend_g1=kept("backend", "first", **change), backend_g2=kept("backend", "se@cond"))
     assert made.actions == [action]
+
+
+def test_a_role_has_no_power_and_is_no_member():
+    made = plan(wanted={}, backend=GROUP | {"powers": ["BYPASSRLS"], "member": ["pg_read_all_data"]})
+    assert made.statements == ['ALTER ROLE "backend" NOBYPASSRLS', 'REVOKE "pg_read_all_data" FROM "backend"']
 
 
 def test_a_login_goes_with_its_generation_and_its_objects_do_not():
