@@ -109,7 +109,8 @@ def figures(run: dict[str, Any], watch: dict[str, Any], budgets: dict[str, float
         "failed_acts": failed,
         "figures": {
             "error_percent": figure("error_percent", share, "%", f"{len(bad)} of {len(requests)} requests failed ({share:.2f} %)"),
-            "p95_ms": figure("p95_ms", p95, "ms", "p95 " + ", ".join(f"{kind} {ms:.0f} ms" for kind, ms in kinds.items())),
+            "p95_ms": figure("p95_ms", p95, "ms", f"p95 of all {p95:.0f} ms; by kind: "
+                             + ", ".join(f"{kind} {ms:.0f}" for kind, ms in kinds.items())),
             "recovery_seconds": figure("recovery_seconds", min(worst, 1e6) + (1e6 if failed else 0), "s", f"back after: {back}"
                                        + (f"; failed: {', '.join(failed)}" if failed else "")),
             "lost_writes": figure("lost_writes", lost, "writes", kept),
