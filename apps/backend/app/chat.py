@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -20,6 +21,9 @@ from app.settings import Settings
 logger = logging.getLogger(__name__)
 
 Event = tuple[str, dict[str, Any]]
+
+# Whether the request that is being answered was here before the end began.
+_in_time: ContextVar[bool] = ContextVar("in_time", default=False)
 
 
 def stopping() -> ProblemError:
@@ -74,10 +78,34 @@ class ChatService:
         self.draining = False
         self._slots = asyncio.Semaphore(settings.chat_concurrency)
         self._running: set[asyncio.Task[ChatResponse]] = set()
+        self._arriving = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @contextmanager
+    def arriving(self) -> Iterator[None]:
+        """Around a request, from before its user is known: one that came before the end began still begins its turn."""
+        if self.draining:
+            yield
+            return
+        _in_time.set(True)
+        self._arriving += 1
+        self._settle()
+        try:
+            yield
+        finally:
+            self._arriving -= 1
+            self._settle()
+
+    def _settle(self) -> None:
+        if self._arriving or self._running:
+            self._idle.clear()
+        else:
+            self._idle.set()
 
     async def start(self, user: User, message: str, conversation_id: UUID | None, key: str | None) -> RunningTurn:
         """Begin a turn; 404 and 503 of the database come from here, before anything is streamed."""
-        if self.draining:
+        if self.draining and not _in_time.get():
             raise stopping()
         conversation = await self.conversations.open(
             user.id, conversation_id, message, self.settings.chat_history_turns
@@ -85,6 +113,7 @@ class ChatService:
         turn = RunningTurn(conversation.id)
         turn.task = asyncio.create_task(self._run(turn, user, conversation, message, key or uuid4().hex))
         self._running.add(turn.task)
+        self._settle()
         turn.task.add_done_callback(self._done)
         return turn
 
@@ -136,6 +165,7 @@ class ChatService:
 
     def _done(self, task: asyncio.Task[ChatResponse]) -> None:
         self._running.discard(task)
+        self._settle()
         if task.cancelled():
             return
         error = task.exception()
@@ -145,11 +175,10 @@ class ChatService:
             logger.error("chat turn failed", exc_info=error)
 
     async def drain(self) -> None:
-        """Take no new turns and wait for those that run; after the grace period stop them."""
+        """Take no new requests and wait for those that are here and their turns; after the grace period stop them."""
         self.draining = True
-        deadline = time.monotonic() + self.settings.shutdown_grace
-        while self._running and (left := deadline - time.monotonic()) > 0:
-            await asyncio.wait(self._running, timeout=left)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), self.settings.shutdown_grace)
         await self.close()
 
     async def close(self) -> None:

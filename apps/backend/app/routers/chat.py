@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Depends, Header, Request, Response
+from fastapi.routing import APIRoute
 from pydantic import ConfigDict, Field
 from starlette.responses import StreamingResponse
 
@@ -40,7 +41,24 @@ Key = Annotated[
     Header(alias="Idempotency-Key", description="Send it again with a retry: tasks are then added once."),
 ]
 
-router = APIRouter(prefix="/api/chat", tags=["chat"], responses=responses(400, 401, 404, 413, 422, 429, 503))
+
+class ChatRoute(APIRoute):
+    """A route whose requests are counted from before their user is known: the end waits for the turns they begin."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def counted(request: Request) -> Response:
+            service: ChatService = request.app.state.chat
+            with service.arriving():
+                return await answer(request)
+
+        return counted
+
+
+router = APIRouter(
+    prefix="/api/chat", tags=["chat"], responses=responses(400, 401, 404, 413, 422, 429, 503), route_class=ChatRoute
+)
 
 
 async def _start(request: Request, user: User, body: ChatRequest, key: str | None) -> RunningTurn:
