@@ -8,28 +8,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
 from ansible.plugins.action import ActionBase
 
+# As in secret_files.py: what modules find on a host, found on the controller.
+_UTILS = str(Path(__file__).resolve().parents[1] / "module_utils")
+if _UTILS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_UTILS)
 
-def write(path: Path, content: str, mode: int) -> None:
-    """Put a file in its place in one step: whoever reads it finds the old or the new, never a half."""
-    new = path.with_name(f".{path.name}.new")
-    new.touch(mode=mode)
-    new.chmod(mode)
-    new.write_text(content)
-    new.replace(path)
-
-
-def directories(path: Path, mode: int) -> None:
-    """Make a directory and those above it that are not there."""
-    for folder in reversed([path, *path.parents]):
-        if not folder.is_dir():
-            folder.mkdir()
-            folder.chmod(mode)
+from ansible.module_utils.releases import write
 
 
 class ActionModule(ActionBase):
-    """The action; arguments: path, content, or state=absent; mode ("0644") and directory_mode ("0755") of what is made.
+    """The action; arguments: path, content, or state=absent; mode ("0644"), and directory_mode ("0755") of a directory made for it.
 
     It runs where ansible-playbook does, as who runs it. Nothing is written in check mode, and `changed` tells the same as without.
     """
@@ -50,7 +41,7 @@ class ActionModule(ActionBase):
                 if args.get("state") == "absent":
                     path.unlink(missing_ok=True)
                 else:
-                    directories(path.parent, int(args.get("directory_mode", "0755"), 8))
+                    path.parent.mkdir(int(args.get("directory_mode", "0755"), 8), parents=True, exist_ok=True)
                     write(path, args["content"], mode)
         except OSError as error:
             why = f"{path} on the controller cannot be written: {error.strerror}. Is its directory yours, and is there room on the disk?"

@@ -261,4 +261,3 @@ def test_of_two_at_once_one_is_told_who_works(first: str) -> None:
     assert "has held the lock since" in said and f"process {run.pid}" in said
     run.communicate(timeout=120)
     assert run.returncode == 0 and current() == NEXT
-    done("rollback", VERSION=first)

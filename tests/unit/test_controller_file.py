@@ -26,7 +26,7 @@ def test_a_file_and_its_directories_are_made_once(tmp_path):
     given = {"path": str(path), "content": "{}\n", "mode": "0600", "directory_mode": "0700"}
     assert run(**given)["changed"]
     assert path.read_text() == "{}\n"
-    assert [found.stat().st_mode & 0o777 for found in (path, path.parent, path.parent.parent)] == [0o600, 0o700, 0o700]
+    assert [found.stat().st_mode & 0o777 for found in (path, path.parent)] == [0o600, 0o700]
     assert not run(**given)["changed"]
     assert [found.name for found in path.parent.iterdir()] == ["note.json"]
 
