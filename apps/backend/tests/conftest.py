@@ -45,7 +45,7 @@ def issuer() -> Iterator[Issuer]:
 @pytest.fixture(scope="session")
 def rehearsal() -> Iterator[Process]:
     """The rehearsal model."""
-    server = Process(REHEARSAL, {"REHEARSAL_API_KEY": API_KEY})
+    server = Process(REHEARSAL, {"REHEARSAL_API_KEY": API_KEY}, covered=False)
     yield server.wait()
     server.close()
 

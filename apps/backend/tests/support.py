@@ -224,15 +224,18 @@ class ScriptedModel(HttpServer):
 
 
 class Process:
-    """A server in a process of its own; its output is kept in a file."""
+    """A server in a process of its own; its output is kept in a file. Coverage makes one three times as slow."""
 
-    def __init__(self, directory: Path, environment: dict[str, str], port: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, environment: dict[str, str], port: int | None = None, covered: bool = True
+    ) -> None:
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = Path(tempfile.mkstemp(prefix="berth-log-", suffix=".txt")[1])
         command = [sys.executable, "-m", "uvicorn", "app.main:app", "--host", "127.0.0.1", "--port", str(self.port)]
         command += ["--timeout-keep-alive", "130"]  # longer than clients keep idle connections: no race at their end
-        inherited = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
+        unwanted = ("_URL",) if covered else ("_URL", "COVERAGE_PROCESS_CONFIG")
+        inherited = {name: value for name, value in os.environ.items() if not name.endswith(unwanted)}
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 command, cwd=directory, env={**inherited, **environment}, stdout=output, stderr=subprocess.STDOUT
@@ -287,10 +290,12 @@ def settings(database_url: str, issuer: Issuer, model_url: str, port: int, **cha
 
 
 @contextmanager
-def running_backend(database_url: str, issuer: Issuer, model_url: str, **changes: str) -> Iterator[Process]:
+def running_backend(
+    database_url: str, issuer: Issuer, model_url: str, covered: bool = True, **changes: str
+) -> Iterator[Process]:
     """A backend of its own."""
     port = free_port()
-    backend = Process(BACKEND, settings(database_url, issuer, model_url, port, **changes), port)
+    backend = Process(BACKEND, settings(database_url, issuer, model_url, port, **changes), port, covered)
     try:
         yield backend
     finally:
