@@ -98,16 +98,22 @@ class Edge:
 
     # its container ----------------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Start an edge that is gone and has routes from before beside all else; the switch waits for it."""
+    def begin(self) -> list[dict[str, Any]]:
+        """The container of an edge that is gone and has routes from before, to be made beside all else; the switch waits for it."""
         service = self.wanted["edge_service"]
         if service and self.caddyfile.is_file() and self.engine.find(f"/containers/{self.container}/json") is None:
-            self._have()
+            return [self._volumes()]
+        return []
 
     def _have(self) -> None:
+        self.stack.container(self._volumes())
+
+    def _volumes(self) -> dict[str, Any]:
+        """The container's specification, its volumes being there."""
         for volume in self.wanted["edge_service"].get("volumes") or []:
             self.stack.volume(volume)
-        self.stack.container(self.wanted["edge_service"]["spec"])
+        spec: dict[str, Any] = self.wanted["edge_service"]["spec"]
+        return spec
 
     def _up(self) -> None:
         state = self.engine.call("GET", f"/containers/{self.container}/json")

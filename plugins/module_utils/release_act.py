@@ -127,14 +127,14 @@ class Act:
             for name, network in base["networks"].items():
                 if mend or self.engine.find(f"/networks/{name}") is None:
                     stack.network(network)
-            for name, spec in base["containers"].items():
-                actual = self.engine.find(f"/containers/{name}/json")
-                if mend or actual is None:
-                    stack.container(spec)
-                else:
-                    stack.wake(name, actual)
+            there = {name: self.engine.find(f"/containers/{name}/json") for name in base["containers"]}
+            making = [spec for name, spec in base["containers"].items() if mend or there[name] is None]
             if isinstance(self.switch, Switch):
-                self.switch.edge.begin()
+                making += self.switch.edge.begin()
+            stack.containers(making)
+            for name, actual in there.items():
+                if actual and not mend:
+                    stack.wake(name, actual)
             if not self.check:
                 stack.wait(list(base["containers"]), self.wanted["wait"])
         except (EngineError, SpecError, Unhealthy) as error:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.container_spec import (
@@ -98,6 +100,16 @@ class Stack:
     # containers -----------------------------------------------------------------------------------------------------
 
     def container(self, spec: dict[str, Any]) -> None:
+        self.containers([spec])
+
+    def containers(self, specs: list[dict[str, Any]]) -> None:
+        """Those that are to be made are made at once: a quarter of a second each, of which the engine waits for most."""
+        making = [make for spec in specs if (make := self._compared(spec))]
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            list(pool.map(lambda make: make(), making))
+
+    def _compared(self, spec: dict[str, Any]) -> Callable[[], None] | None:
+        """Change in place what can be changed there; what makes the container anew, where that is to be done."""
         name = spec["name"]
         image = self.engine.find(f"/images/{spec['image']}/json")
         if image is None and not self.check:
@@ -105,19 +117,20 @@ class Stack:
         body = container_body(spec | {"labels": self.labels | (spec.get("labels") or {})}, image or {})
         actual = self.engine.find(f"/containers/{name}/json")
         if actual is None:
-            if self.did(f"create container {name}", name, "", "running\n"):
-                self._create(name, body)
-            return
+            return partial(self._create, name, body) if self.did(f"create container {name}", name, "", "running\n") else None
         changed = differences(body, actual)
         if set(changed) - set(UPDATABLE):
-            if self.did(f"replace container {name} ({', '.join(changed)} differ)", name, *_pretty(changed)):
-                self._remove(name, actual)
-                self._create(name, body)
-            return
+            anew = self.did(f"replace container {name} ({', '.join(changed)} differ)", name, *_pretty(changed))
+            return partial(self._replace, name, body, actual) if anew else None
         if changed and self.did(f"update container {name} ({', '.join(changed)})", name, *_pretty(changed)):
             self.engine.call("POST", f"/containers/{name}/update", body={k: body["HostConfig"][k] for k in UPDATABLE})
         self._networks(name, body, actual)
         self.wake(name, actual)
+        return None
+
+    def _replace(self, name: str, body: dict[str, Any], actual: dict[str, Any]) -> None:
+        self._remove(name, actual)
+        self._create(name, body)
 
     def _create(self, name: str, body: dict[str, Any]) -> None:
         # One network may be given at creation before API 1.44; joining the others before the start works everywhere.
@@ -147,8 +160,7 @@ class Stack:
             except EngineError as error:
                 # An engine that was restarted under a container has forgotten its interfaces, and leaves half of a change behind.
                 self.did(f"replace container {name} (the engine cannot change its networks: {error})")
-                self._remove(name, actual)
-                self._create(name, body)
+                self._replace(name, body, actual)
 
     def wake(self, name: str, actual: dict[str, Any]) -> None:
         """Have a container that is there running, and begin it again where it is not well."""

@@ -109,8 +109,7 @@ class Switch:
     def _start(self, target: dict[str, Any], other: dict[str, Any]) -> None:
         names = [spec["name"] for spec in target["containers"]]
         try:
-            for spec in target["containers"]:
-                self.stack.container(spec)
+            self.stack.containers(target["containers"])
             if not self.check:
                 self.stack.wait(names, self.wanted["wait"])
         except (Unhealthy, SpecError, EngineError) as error:

@@ -113,8 +113,7 @@ def main() -> None:
             stack.network(spec)
         for spec in wanted["volumes"]:
             stack.volume(spec)
-        for spec in wanted["containers"]:
-            stack.container(spec)
+        stack.containers(wanted["containers"])
         if not module.check_mode:
             containers = stack.wait([spec["name"] for spec in wanted["containers"]], wanted["wait"])
             if wanted["remember"]:

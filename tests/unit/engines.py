@@ -52,12 +52,15 @@ class FakeEngine(Engine):
         self.changes: list[tuple[str, str]] = []
         # What a container's state is as soon as it was started, by name; otherwise it becomes healthy within half a second.
         self.fate: dict[str, dict[str, Any]] = {}
+        # Those whose start it refuses.
+        self.refused: set[str] = set()
         self.exits: dict[str, int] = {}
         self.last_end: dict[str, tuple[str, bool]] = {}
         # What a smoke check is told, by container; who was asked what, and what was true then.
         self.answers: dict[str, tuple[int, str]] = {}
         self.asked: list[tuple[str, str]] = []
         self.on_delete: Callable[[str], None] = lambda path: None
+        self.on_start: Callable[[str], Any] = lambda name: None
         self.executed: list[tuple[str, list[str]]] = []
         self.execution: tuple[int, str] = (0, "")
 
@@ -128,6 +131,9 @@ class FakeEngine(Engine):
         }
 
     def _start(self, name: str) -> None:
+        self.on_start(name)
+        if name in self.refused:
+            raise EngineError(500, f"cannot start {name}: no space left on device")
         self.state(name, Status="running", Running=True, StartedAt=f"at {self.clock.now}")
         if self.containers[name]["Config"].get("Healthcheck"):
             self.state(name, Health={"Status": "starting", "FailingStreak": 0, "Log": []}, since=self.clock.now)

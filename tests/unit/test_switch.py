@@ -89,14 +89,33 @@ def test_one_that_does_not_start_is_removed_and_the_old_one_serves_on(host: Host
     assert host.engine.asked == [] and not any("-v1" in path for _, path in host.engine.changes)
 
 
-def test_one_whose_second_image_is_gone_leaves_nothing_of_the_first(host: Host) -> None:
+def test_one_whose_second_image_is_gone_begins_nothing(host: Host) -> None:
     host.serve("v1")
     host.images("v2")
     del host.engine.images["sha256:frontend-v2"]
     with pytest.raises(Failed, match=r"v1 serves on.*\n.*sha256:frontend-v2 is not on this host"):
         host.switch().to(release("v2"))
-    assert ("POST", "/containers/s-backend-v2/start") in host.engine.changes
+    assert not any("/create" in path for _, path in host.engine.changes)
     stays(host)
+
+
+@pytest.mark.parametrize("service", ["backend", "frontend"])
+def test_one_of_the_pair_that_cannot_be_started_leaves_nothing_of_the_other(host: Host, service: str) -> None:
+    host.serve("v1")
+    host.images("v2")
+    host.engine.refused.add(f"s-{service}-v2")
+    with pytest.raises(Failed, match=r"v1 serves on.*\n.*no space left on device"):
+        host.switch().to(release("v2"))
+    assert ("DELETE", f"/containers/s-{service}-v2") in host.engine.changes
+    stays(host)
+
+
+def test_both_of_the_pair_are_made_at_once(host: Host) -> None:
+    host.serve("v1")
+    host.images("v2")
+    together = threading.Barrier(2, timeout=5)
+    host.engine.on_start = lambda name: together.wait()
+    host.switch().to(release("v2"))
 
 
 @pytest.mark.parametrize(
