@@ -52,8 +52,10 @@ def asked_of_environment(project: Path, more: Iterable[str] = ()) -> list[str]:
 
 
 def settings(variables: dict[str, Any]) -> dict[str, Any]:
-    """The variables of a host as they are written, unevaluated, without what Ansible adds."""
-    return {name: value for name, value in variables.items() if not MAGIC.fullmatch(name)}
+    """The variables of a host as they are written, unevaluated, without what Ansible adds or was told by the host (setup)."""
+    facts = variables.get("ansible_facts") or {}
+    told = {name for name in facts if name in variables and variables[name] == facts[name]}
+    return {name: value for name, value in variables.items() if name not in told and not MAGIC.fullmatch(name)}
 
 
 def parts(

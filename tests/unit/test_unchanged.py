@@ -164,6 +164,15 @@ def test_settings_differ_and_what_ansible_adds_does_not(project, monkeypatch):
     assert module.compare(before, wanted(project, ansible_host="10.0.0.1", other=1)) == ["setting level is gone", "setting other is new"]
 
 
+def test_facts_of_the_host_are_no_settings(project, monkeypatch):
+    """They are asked for by the run that installs an engine, and by no other."""
+    monkeypatch.setattr(action.module_utils_loader, "find_plugin", lambda name: str(ROOT / f"plugins/module_utils/{name}.py"))
+    facts = {"module_setup": True, "gather_subset": ["min"], "distribution": "Debian"}
+    installed = {"ansible_facts": facts, "module_setup": True, "gather_subset": ["min"], "ansible_distribution": "Debian"}
+    assert wanted(project, level="info", **installed) == wanted(project, level="info")
+    assert "setting distribution" in wanted(project, distribution="mine", **installed), "a setting that only has a fact's name"
+
+
 def test_a_secret_among_settings_or_in_the_environment_is_only_hashed(project, monkeypatch):
     monkeypatch.setattr(action.module_utils_loader, "find_plugin", lambda name: str(ROOT / f"plugins/module_utils/{name}.py"))
     monkeypatch.setenv("SECRET_KEY", "canary-value")
