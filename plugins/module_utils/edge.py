@@ -102,14 +102,14 @@ class Edge:
         """The container of an edge that is gone and has routes from before, to be made beside all else; the switch waits for it."""
         service = self.wanted["edge_service"]
         if service and self.caddyfile.is_file() and self.engine.find(f"/containers/{self.container}/json") is None:
-            return [self._volumes()]
+            return [self._spec_with_volumes()]
         return []
 
     def _have(self) -> None:
-        self.stack.container(self._volumes())
+        self.stack.container(self._spec_with_volumes())
 
-    def _volumes(self) -> dict[str, Any]:
-        """The container's specification, its volumes being there."""
+    def _spec_with_volumes(self) -> dict[str, Any]:
+        """The container's specification; makes the volumes that it needs."""
         for volume in self.wanted["edge_service"].get("volumes") or []:
             self.stack.volume(volume)
         spec: dict[str, Any] = self.wanted["edge_service"]["spec"]
