@@ -4,6 +4,10 @@ SHELL := /bin/bash
 -include .env
 export
 
+# Options of one call: from make's own command line only, because a CI job's VERSION or ID must not pick a release. Playbooks read BERTH_<option>.
+CALL_OPTIONS := VERSION ID SECTION FILE SERVICE TAIL FORMAT CONFIRM ON WHY REASON BACKUP INTO SECRET REPLICAS APPLY SCHEMA STRESS_SECONDS STRESS_RATE
+$(foreach option,$(CALL_OPTIONS),$(if $(filter command,$(firstword $(origin $(option)))),$(eval export BERTH_$(option) := $$($(option)))))
+
 PYTHON ?= python3
 VENV := .venv
 PLAYBOOK := $(VENV)/bin/ansible-playbook

@@ -26,9 +26,9 @@ MAGIC = re.compile(
     r"ansible_(?!host$|port$|user$|connection$|become).*|role_.*|unchanged_.*|hostvars|groups|group_names|vars|omit|environment|play_hosts|__.*"
 )
 # Which release is wanted; everything else in the environment says how it is to be.
-VERSION = "VERSION"
+VERSION = "BERTH_VERSION"
 # What says nothing of it: words for others, and how long to wait for them.
-ASIDE = ("REASON", "LOCK_WAIT")
+ASIDE = ("BERTH_REASON", "LOCK_WAIT")
 ENVIRONMENT = re.compile(r"""lookup\(\s*['"]ansible\.builtin\.env['"]\s*,\s*['"](\w+)['"]""")
 
 

@@ -223,7 +223,7 @@ def main() -> None:
         "environment": {
             "example": sorted({m[1] for line in example if (m := re.match(r"#?\s*([A-Z][A-Z0-9_]+)=", line))}),
             "example_secrets": [hit for line in example for hit in setting_hits(line.split(" #")[0])],
-            "read": sorted({name for text in texts for name in ENVIRONMENT.findall(text)}),
+            "read": sorted({name.removeprefix("BERTH_") for text in texts for name in ENVIRONMENT.findall(text)}),
         },
         "documents": {name: document(root / name, root) for name in documents},
         "compose": yaml.safe_load(compose.read_text()) if compose.is_file() else None,

@@ -54,8 +54,8 @@ def naive(variant: str) -> float:
 def prepare() -> None:
     """Two versions that are built, the first one running, and the same for the peers."""
     for version in ("bench-b", "bench-a"):
-        play("build", VERSION=version)
-    play("deploy", *QUICK, VERSION="bench-a")
+        play("build", BERTH_VERSION=version)
+    play("deploy", *QUICK, BERTH_VERSION="bench-a")
     following = {}
     for name in PAIR:
         # The same files under another id, as a next version has.
@@ -72,16 +72,16 @@ def prepare() -> None:
 def converge() -> list[Row]:
     """Nothing to be done, and one changed value."""
     same, changed = Row("Converge without change", "s"), Row("Converge with one changed value", "s")
-    play("deploy", VERSION="bench-a")
+    play("deploy", BERTH_VERSION="bench-a")
     for _ in range(RUNS):
-        same.add("berth", play("deploy", VERSION="bench-a"))
+        same.add("berth", play("deploy", BERTH_VERSION="bench-a"))
         same.add("compose up --wait", compose("base"))
         same.add("naive tasks", naive("base"))
     for _ in range(max(RUNS // 2, 1)):
-        changed.add("berth", play("deploy", *QUICK, VERSION="bench-a", LOG_LEVEL="debug"))
+        changed.add("berth", play("deploy", *QUICK, BERTH_VERSION="bench-a", LOG_LEVEL="debug"))
         changed.add("compose up --wait", compose("changed"))
         changed.add("naive tasks", naive("changed"))
-        play("deploy", *QUICK, VERSION="bench-a")
+        play("deploy", *QUICK, BERTH_VERSION="bench-a")
         compose("base")
         naive("base")
     return [same, changed]
@@ -93,7 +93,7 @@ def deploy() -> list[Row]:
     alone = {name: Row(f"Containers' part: {name}, read-only, no capability", "s") for name in PAIR}
     with kamal.host(STACK, PORT, "bench-a") as other:
         for _ in range(max(RUNS // 2, 1)):
-            there.add("berth", play("deploy", *QUICK, VERSION="bench-b"))
+            there.add("berth", play("deploy", *QUICK, BERTH_VERSION="bench-b"))
             there.add("compose up --wait", compose("next"))
             there.add("naive tasks", naive("next"))
             if other:
@@ -107,9 +107,9 @@ def deploy() -> list[Row]:
             for name, row in alone.items():
                 row.add("docker run", _alone(name))
     # By itself: another setting has the next run look at everything.
-    play("deploy", *WARM, VERSION="bench-a")
+    play("deploy", *WARM, BERTH_VERSION="bench-a")
     for _ in range(max(RUNS // 2, 1)):
-        play("deploy", *WARM, VERSION="bench-b")
+        play("deploy", *WARM, BERTH_VERSION="bench-b")
         warm.add("berth", play("rollback"))
     return [there, cold, warm, *alone.values()]
 
@@ -149,7 +149,7 @@ def start() -> list[Row]:
     row = Row("Start to healthy, whole stack from images", "s")
     for _ in range(max(RUNS // 2, 1)):
         play("down")
-        row.add("berth", play("deploy", *QUICK, VERSION="bench-a"))
+        row.add("berth", play("deploy", *QUICK, BERTH_VERSION="bench-a"))
         compose("base", "down")
         row.add("compose up --wait", compose("base"))
     return [row]
@@ -189,7 +189,7 @@ def hosts() -> list[Row]:
 
     def on(count: int) -> float:
         limit = ":".join(["builders", *(f"rig-{number}" for number in range(1, count + 1))])
-        return play("deploy", *QUICK, "--limit", limit, inventory=rig / "hosts.yml", VERSION="bench-a", SERIAL="100%")
+        return play("deploy", *QUICK, "--limit", limit, inventory=rig / "hosts.yml", BERTH_VERSION="bench-a", SERIAL="100%")
 
     made("create")
     try:
@@ -227,7 +227,7 @@ def clean() -> None:
             run(["docker", kind, *remove, *found])
     if found := run(["docker", "image", "ls", "--quiet", "--filter", f"reference={STACK}-peer-*"]).split():
         run(["docker", "image", "rm", "--force", *sorted(set(found))])
-    play("destroy", CONFIRM=STACK)
+    play("destroy", BERTH_CONFIRM=STACK)
 
 
 def main(words: list[str]) -> None:

@@ -18,9 +18,9 @@ WRONG = {
         {"DOCKER_HOST": "unix:///nowhere.sock"},
         ["no Docker Engine answers", "/nowhere.sock", "DOCKER_HOST"],
     ),
-    "a version that was never built": ("deploy", {"VERSION": "nope"}, ["no version nope", "Built here"]),
-    "a release that never was": ("rollback", {"VERSION": "nope"}, ["no release nope", "serves now"]),
-    "a backup that never was": ("restore", {"BACKUP": "nope"}, ["nope"]),
+    "a version that was never built": ("deploy", {"BERTH_VERSION": "nope"}, ["no version nope", "Built here"]),
+    "a release that never was": ("rollback", {"BERTH_VERSION": "nope"}, ["no release nope", "serves now"]),
+    "a backup that never was": ("restore", {"BERTH_BACKUP": "nope"}, ["nope"]),
     "everything removed without its name": ("destroy", {}, ["CONFIRM"]),
 }
 

@@ -78,7 +78,7 @@ def nothing_lost(outcome: Outcome, people: list[User]) -> None:
 @pytest.fixture(scope="module")
 def first() -> str:
     """The release that serves when these tests begin, with another version built beside it; it serves again when they end."""
-    done("build", VERSION=NEXT)
+    done("build", BERTH_VERSION=NEXT)
     return current()
 
 
@@ -87,20 +87,20 @@ def back(first: str) -> Iterator[None]:
     """Whatever a test that fails leaves, the next one begins with the first release."""
     yield
     if current() != first:
-        done("rollback", VERSION=first)
+        done("rollback", BERTH_VERSION=first)
 
 
 def test_deploy_rollback_and_deploy_again_lose_nothing(first: str, users: Callable[[int], list[User]]) -> None:
     people = users(PEOPLE)
     with Traffic(people, RATE).flowing() as outcome:
-        done("deploy", MARK | {"release_observe": 2}, VERSION=NEXT)
+        done("deploy", MARK | {"release_observe": 2}, BERTH_VERSION=NEXT)
         assert current() == NEXT
         assert {env.get("MARK") for name, env in pair().items() if "-backend-" in name} == {"two"}
         done("rollback")
         assert current() == first
         # The old configuration is back with the old release.
         assert {env.get("MARK") for env in pair().values()} == {None}
-        done("rollback", VERSION=NEXT)
+        done("rollback", BERTH_VERSION=NEXT)
         assert current() == NEXT
         assert {env.get("MARK") for name, env in pair().items() if "-backend-" in name} == {"two"}
     nothing_lost(outcome, people)
@@ -128,7 +128,7 @@ def test_a_release_that_is_broken_gets_no_traffic(how: str, first: str, users: C
     people = users(5)
     before = pair()
     with Traffic(people, 30).flowing() as outcome:
-        said = refused("deploy", variables | {"release_wait": 12}, VERSION=NEXT)
+        said = refused("deploy", variables | {"release_wait": 12}, BERTH_VERSION=NEXT)
     nothing_lost(outcome, people)
     assert not [word for word in [*words, f"{first} serves on"] if word not in said], said[-3000:]
     assert current() == first and pair() == before
@@ -138,9 +138,9 @@ def test_a_release_that_is_broken_gets_no_traffic(how: str, first: str, users: C
 
 def test_a_release_that_is_not_there_is_refused_with_the_list_of_those_that_are(first: str) -> None:
     before = pair()
-    said = refused("rollback", VERSION="nope")
+    said = refused("rollback", BERTH_VERSION="nope")
     assert "There is no release nope" in said and first in said
-    said = refused("deploy", VERSION="nope")
+    said = refused("deploy", BERTH_VERSION="nope")
     assert "There is no version nope to deploy" in said and NEXT in said
     assert current() == first and pair() == before
 
@@ -163,7 +163,7 @@ def test_a_release_that_dies_after_the_switch_is_switched_back(first: str, users
     people = users(5)
     serving = STATE / "edge/config/serving"
     with Traffic(people, 30).flowing() as outcome:
-        run = start("deploy", MARK | {"release_observe": 15}, VERSION=NEXT)
+        run = start("deploy", MARK | {"release_observe": 15}, BERTH_VERSION=NEXT)
         deadline = time.monotonic() + 240
         while not any(f".{NEXT}~" in path.name for path in serving.iterdir()):
             assert run.poll() is None and time.monotonic() < deadline
@@ -212,9 +212,9 @@ def test_a_version_that_fails_while_it_is_watched_is_switched_back(
     shutil.copytree(ROOT / "apps/backend", source, ignore=shutil.ignore_patterns(".*", "__pycache__"))
     main = source / "app/main.py"
     main.write_text(main.read_text() + code)
-    done("build", BACKEND_SOURCE=str(source), VERSION=version)
+    done("build", BACKEND_SOURCE=str(source), BERTH_VERSION=version)
     with Traffic(people, 30).flowing() as outcome:
-        said = refused("deploy", {"release_observe": 20}, BACKEND_SOURCE=str(source), VERSION=version)
+        said = refused("deploy", {"release_observe": 20}, BACKEND_SOURCE=str(source), BERTH_VERSION=version)
     assert f"{first} serves again" in said and word in said, said
     # What the one that died held at that moment is lost, and nothing else.
     assert len(outcome.failed) <= 10 and all("502" in line or "stream" in line for line in outcome.failed), outcome.failed
@@ -226,18 +226,18 @@ def test_whoever_kills_a_deploy_leaves_one_release_whole(first: str, users: Call
     people, moments = users(5), int(os.environ.get("KILLS", "4"))
     with Traffic(people, 20).flowing() as outcome:
         for number in range(moments):
-            run = start("deploy", MARK | {"release_observe": 1}, VERSION=NEXT)
+            run = start("deploy", MARK | {"release_observe": 1}, BERTH_VERSION=NEXT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 run.wait(1 + number * 9 / moments + random.random())
             run.kill()
             run.communicate()
             versions = {json.loads(edge(path))["version"] for path in ("/health", "/api/health")}
             assert versions <= {first, NEXT} and len(versions) == 1
-            done("rollback", VERSION=first)
+            done("rollback", BERTH_VERSION=first)
             assert current() == first
-        done("deploy", MARK | {"release_observe": 1}, VERSION=NEXT)
+        done("deploy", MARK | {"release_observe": 1}, BERTH_VERSION=NEXT)
         assert current() == NEXT and not (STATE / "pending.json").exists() and not (STATE / "lock").exists()
-        done("rollback", VERSION=first)
+        done("rollback", BERTH_VERSION=first)
     nothing_lost(outcome, people)
 
 
@@ -252,7 +252,7 @@ def edge(path: str) -> str:
 
 
 def test_of_two_at_once_one_is_told_who_works(first: str) -> None:
-    run = start("deploy", MARK | {"release_observe": 10}, VERSION=NEXT)
+    run = start("deploy", MARK | {"release_observe": 10}, BERTH_VERSION=NEXT)
     deadline = time.monotonic() + 60
     while not (STATE / "lock").exists():
         assert run.poll() is None and time.monotonic() < deadline

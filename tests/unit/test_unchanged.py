@@ -185,7 +185,7 @@ def test_a_secret_among_settings_or_in_the_environment_is_only_hashed(project, m
 
 def test_what_a_run_is_told_aside_does_not_count(project, monkeypatch):
     monkeypatch.setattr(action.module_utils_loader, "find_plugin", lambda name: str(ROOT / f"plugins/module_utils/{name}.py"))
-    found = dict(action.parts(project, [], {}, [], ["REASON", "LOCK_WAIT", "VERSION", "STACK_HOST"]))
+    found = dict(action.parts(project, [], {}, [], ["BERTH_REASON", "LOCK_WAIT", "BERTH_VERSION", "STACK_HOST"]))
     assert {name for name in found if name.startswith("environment ")} == {
         "environment DOCKER_HOST",
         "environment LOG_LEVEL",
