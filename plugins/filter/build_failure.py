@@ -1,58 +1,224 @@
-"""Tell what a failed build says, in the order in which a tired person wants it."""
+"""Tell what a failed build says, in the order in which a tired person wants it.
+
+BuildKit's plain progress has the output of all steps, `#12 1.234 text`, and then the text of the Dockerfile around the step that failed.
+Only the output of the failing step says why it failed: the Dockerfile's text names everything that might happen in it.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 
-# What the last lines of a build betray, and what to do about it. First match wins.
-CAUSES = (
-    (
-        r"Failed to fetch .* from Google Fonts|fonts\.g(oogleapis|static)\.com|next/font.*(error|failed)",
-        "the build fetches fonts and cannot reach their host: let the builder reach it, or keep the fonts in the source (next/font/local)",
-    ),
-    (
-        r"Failed to collect page data|Error occurred prerendering",
-        "the build runs the application's own modules, and one of them threw: where it demands a variable, set "
-        "frontend_image_build_environment (public) or frontend_image_build_placeholders (addresses and secrets)",
-    ),
-    (
-        r"\b401\b.*(Unauthorized|Authentication)|E401|ENEEDAUTH|ERR_PNPM_FETCH_401|\b403 Forbidden\b",
-        "the package index wants credentials: give them as build secrets, backend_image_build_secrets (pip_config, netrc) "
-        "or frontend_image_build_secrets (npm_config)",
-    ),
-    (
-        r"CERTIFICATE_VERIFY_FAILED|self.signed certificate|unable to get local issuer",
-        "the build does not trust the network's certificates: set SSL_CERT_FILE (or container_ca_bundle) to your site's CA bundle",
-    ),
-    (
-        r"Temporary failure (in name )?resol|Could not resolve|EAI_AGAIN|ENOTFOUND|Network is unreachable|ECONNREFUSED",
-        "the build cannot reach the network: check DNS and the proxy of the Docker host",
-    ),
-    (
-        r"requires a different Python|Requires-Python|requires-python",
-        "the source asks for another Python than the image has: set backend_image_debian_release=trixie for Python 3.13",
-    ),
-    (r"No matching distribution found|ResolutionImpossible", "a Python requirement cannot be satisfied: see the package named above"),
-    (
-        r"npm ci.*package-lock|EUSAGE|ERR_PNPM_OUTDATED_LOCKFILE|frozen-lockfile",
-        "the lock file does not match package.json: make it anew and commit it",
-    ),
-    (
-        r"Unsupported engine|EBADENGINE|Node.js version .* is required",
-        "the source asks for another Node.js: set frontend_image_debian_release=trixie for Node.js 20",
-    ),
-    (r"Type error:|Failed to compile|SyntaxError", "the source does not compile: see the file and line above"),
-    (r"[Nn]o space left on device", "the disk of the Docker host is full: docker system df"),
+
+@dataclass
+class Step:
+    """A step of a build: its instruction, what it printed, and how it failed ("exit code 1", or BuildKit's own words)."""
+
+    name: str = ""
+    output: list[str] = field(default_factory=list)
+    error: str = ""
+
+
+STEP = re.compile(r"#(\d+) (.*)$")
+PRINTED = re.compile(r"\d+\.\d+ ?(.*)$")
+STATE = re.compile(
+    r"(CACHED|CANCELED|DONE\b.*|\.\.\.|(sha256:|extracting |transferring |resolve |exporting |naming |writing |sending ).*)$"
 )
-NOISE = re.compile(r"^(#\d+ (CACHED|DONE|sha256|extracting|transferring|resolve)|\s*$|-+$|>>> |\s*\d+ \|)")
+ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# `process "/bin/sh -c <the whole text of the step>" did not complete successfully: exit code: 1`
+PROCESS = re.compile(r'process ".*" did not complete successfully: exit code: (\d+)')
+# What BuildKit prints after the steps: the failing step again, and the Dockerfile around it.
+EPILOGUE = re.compile(r"-{6,}$")
+ECHO = re.compile(r"(\s*\d+ \|.*|-{6,}|-{20,}| > \[.*|Dockerfile[\w.]*:\d+|\s*)$")
+# Without steps: what the client itself says.
+SOLVE = re.compile(r"ERROR: (failed to build: )?failed to solve: ")
+
+
+def failing_step(text: str) -> Step:
+    """The step that failed. Text that is no progress of BuildKit is the output of a single step without a name."""
+    lines = [ANSI.sub("", line).rstrip() for line in str(text).replace("\r\n", "\n").replace("\r", "\n").splitlines()]
+    steps: dict[str, Step] = {}
+    rest: list[str] = []
+    for line in lines:
+        match = STEP.match(line)
+        if not match:
+            rest.append(line)
+            continue
+        step, said = steps.setdefault(match[1], Step()), match[2]
+        if said.startswith("ERROR: "):
+            step.error = PROCESS.sub(r"exit code \1", said.removeprefix("ERROR: "))
+        elif printed := PRINTED.match(said):
+            step.output.append(printed[1])
+        elif not STATE.match(said) and not step.name:
+            step.name = said
+    failed = [step for step in steps.values() if step.error]
+    # Steps side by side: one fails, the others end because of it.
+    own = [step for step in failed if "context canceled" not in step.error]
+    if own or failed:
+        return (own or failed)[0]
+    output: list[str] = []
+    for line in rest:
+        if SOLVE.match(line):
+            output.append(PROCESS.sub(r"exit code \1", SOLVE.sub("ERROR: ", line)))
+        elif not ECHO.match(line):
+            output.append(line)
+    # Killed before BuildKit could say which step failed: the end of all that was printed.
+    return Step(output=output or [line for step in steps.values() for line in step.output])
+
+
+# What tells a cause, and what to do about it; the first one that matches a line of the failing step. Groups stand in the advice.
+CAUSES = tuple(
+    (re.compile(pattern), advice)
+    for pattern, advice in (
+        (r"[Nn]o space left on device|ENOSPC", "the disk of the Docker host is full: docker system df"),
+        (
+            r"^exit code 137$|failed: SIGKILL$|^Killed$|[Cc]annot allocate memory|\bENOMEM\b",
+            "the step was killed, as the kernel does where memory runs out: give the Docker host more memory, or build with less beside it",
+        ),
+        (
+            r"JavaScript heap out of memory",
+            "Node.js reached its own limit of memory: set frontend_image_build_environment: {NODE_OPTIONS: --max-old-space-size=4096}",
+        ),
+        (
+            r"Failed to fetch .* from Google Fonts|fonts\.g(oogleapis|static)\.com|next/font.*(error|failed)",
+            "the build fetches fonts and cannot reach their host: let the builder reach it, or keep the fonts in the source (next/font/local)",
+        ),
+        (
+            r"Failed to collect page data|Error occurred prerendering",
+            "the build runs the application's own modules, and one of them threw: where it demands a variable, set "
+            "frontend_image_build_environment (public) or frontend_image_build_placeholders (addresses and secrets)",
+        ),
+        (
+            r"\b401\b.*(Unauthorized|Authentication)|\bE401\b|\bENEEDAUTH\b|ERR_PNPM_FETCH_401|\b403 Forbidden\b|\bE403\b",
+            "the package index wants credentials: give them as build secrets, backend_image_build_secrets (pip_config, netrc) "
+            "or frontend_image_build_secrets (npm_config)",
+        ),
+        (
+            r"CERTIFICATE_VERIFY_FAILED|self.signed certificate|SELF_SIGNED_CERT|[Uu]nable to get local issuer|UNABLE_TO_GET_ISSUER_CERT|"
+            r"UNABLE_TO_VERIFY_LEAF|certificate verif(y|ication) failed|invalid peer certificate",
+            "the build does not trust the network's certificates: set SSL_CERT_FILE (or container_ca_bundle) to your site's CA bundle",
+        ),
+        # Before the network: what cannot be downloaded ready-made is compiled, and then the compiler is what is missing.
+        (
+            r"gyp ERR!.*\bnot found: (make|g\+\+|gcc|cc)\b|gyp ERR! find Python|\b(?:make|g\+\+): (?:command )?not found",
+            "a package is compiled, and the image has no compiler: set frontend_image_extra_build_packages: [python3, make, g++]",
+        ),
+        (
+            r"[Ee]rror: command '(?:\S+-)?(?:gcc|g\+\+|cc|clang)' failed: No such file|unable to execute '(?:\S+-)?(?:gcc|g\+\+|cc)'|"
+            r"Python\.h: No such file|Unknown compiler\(s\)|No CMAKE_CXX?_COMPILER could be found",
+            "a package is compiled, and the image has no compiler: set backend_image_extra_build_packages: [gcc, python3-dev], "
+            "or use a version that has a wheel",
+        ),
+        (
+            r"pg_config executable not found|pg_config is required",
+            "psycopg2 is compiled: require psycopg2-binary in its place, or set backend_image_extra_build_packages: [gcc, python3-dev, libpq-dev] "
+            "and backend_image_extra_run_packages: [libpq5]",
+        ),
+        (
+            r"can't find Rust compiler|[Cc]argo, the Rust package manager, is not installed|Rust toolchain .*not found",
+            "a package is compiled by Rust: use a version that has a wheel for the image's Python, or set "
+            "backend_image_extra_build_packages: [rustc, cargo, gcc, python3-dev]",
+        ),
+        (
+            r"Cannot find command 'git'|spawn git\b|git: (?:command )?not found",
+            "a dependency comes from a git repository, and the image has no git: set backend_image_extra_build_packages "
+            "or frontend_image_extra_build_packages: [git]",
+        ),
+        (
+            r"(?:EAI_AGAIN|ENOTFOUND|ECONNREFUSED|ETIMEDOUT|Could not resolve host:|Temporary failure resolving|Could not resolve|host=)"
+            r" ?'?(?!127\.|::1|localhost\b)((?:[\w-]+\.)+[a-zA-Z]{2,}|\d+(?:\.\d+){3})\b(?! from)",
+            "the build cannot reach {0}: check DNS, the proxy and the firewall of the Docker host",
+        ),
+        (
+            r"Temporary failure (?:in name )?resol|\bEAI_AGAIN\b|\bENOTFOUND\b|Network is unreachable|\bETIMEDOUT\b|dns error",
+            "the build cannot reach the network: check DNS and the proxy of the Docker host",
+        ),
+        (
+            r"requires a different Python: ([\d.]+) not in '([^']+)'",
+            "a package asks for Python {1}, and the image has {0}: set backend_image_debian_release (bookworm: Python 3.11, trixie: Python 3.13)",
+        ),
+        (
+            r"requires-python|Requires-Python.*(?:not|incompatible)|requires Python ",
+            "the source asks for another Python than the image has: set backend_image_debian_release (bookworm: Python 3.11, trixie: Python 3.13)",
+        ),
+        (
+            r"THESE PACKAGES DO NOT MATCH THE HASHES|\bEINTEGRITY\b|ERR_PNPM_TARBALL_INTEGRITY",
+            "a package is not the file that the lock file names: see which above; where the new one is right, make the lock file anew and commit it",
+        ),
+        (r"ResolutionImpossible", "two Python requirements contradict each other: see the lines above"),
+        (
+            r"No matching distribution found for ([^\s;]+)",
+            "the package index has no {0} for the image's Python: see the versions above",
+        ),
+        (
+            r"can only install (?:packages )?(?:when|with) .*package-lock|ERR_PNPM_OUTDATED_LOCKFILE|[Yy]our lockfile needs to be updated|"
+            r"lockfile would have been (?:modified|created)|lockfile at `uv\.lock` needs to be updated",
+            "the lock file does not match package.json (uv.lock: pyproject.toml): make it anew and commit it",
+        ),
+        (r"code ERESOLVE", "npm packages contradict each other: see the lines above, or set frontend_image_args: {INSTALL_OPTIONS: --legacy-peer-deps}"),
+        (
+            r"code EBADENGINE|ERR_PNPM_UNSUPPORTED_ENGINE|engine \"node\" is incompatible|Node\.js version .* is required",
+            "the source asks for another Node.js: set frontend_image_debian_release (bookworm: Node.js 18, trixie: Node.js 20)",
+        ),
+        (
+            r"npm error 404|npm ERR! 404|ERR_PNPM_FETCH_404|\bE404\b",
+            "the package index has no such package or version: see its name above",
+        ),
+        (r"E: Unable to locate package (\S+)", "Debian has no package {0}: see *_extra_build_packages and *_extra_run_packages"),
+        (r"Type error:|Failed to compile|error TS\d+:|Build failed because of webpack errors", "the source does not compile: see the file and line above"),
+        (
+            r"failed to (?:calculate checksum|compute cache key).*not found",
+            "the Dockerfile copies what is not in the source, or what its .dockerignore leaves out",
+        ),
+        (
+            r"failed to resolve source metadata|pull access denied",
+            "the image that the Dockerfile begins with cannot be pulled: check its name, the registry and docker login",
+        ),
+        (r"Cannot connect to the Docker daemon|error during connect", "the engine does not answer: docker info"),
+    )
+)  # fmt: skip
+# What is printed by builds that go well, too.
+WARNED = re.compile(r"\s*(npm warn|warning\b(?!: Retrying)|warn\b|⚠|DEPRECATION)", re.IGNORECASE)
+UNUSABLE = re.compile(r"A complete log of this run can be found in|^npm (error|ERR!)\s+/\S*_logs/|^\s*$")
+# Where no cause is known: the first line that looks as if it told one, the clearest form first.
+TELLING = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"\b[A-Z]\w*(Error|Exception)\b(?!\.)|\bError: |\bFATAL\b|\bfatal: |(^|\s)error(\[\w+\])?: |^E: ",
+        r"(?i)\berror\b|\bfailed\b|\bnot found\b|\bcannot\b|\bno such\b|\bdenied\b|\binvalid\b",
+    )
+)
+
+
+def _cause(step: Step, lines: list[str]) -> tuple[int, str]:
+    """(index of the line that tells the cause, -1 for none of the output; advice, empty where no cause is known)."""
+    # pip tries again, and says so; that was the reason only where it found nothing in the end.
+    in_vain = any("from versions: none" in line or "Max retries exceeded" in line for line in lines)
+    told = [(number, line) for number, line in enumerate(lines) if not WARNED.match(line) and (in_vain or "WARNING: Retrying" not in line)]
+    told.append((-1, step.error))
+    for pattern, advice in CAUSES:
+        for number, line in told:
+            if match := pattern.search(line):
+                return number, advice.format(*match.groups()) if match.groups() else advice
+    for pattern in TELLING:
+        for number, line in told[:-1]:
+            if pattern.search(line):
+                return number, ""
+    return -1, ""
 
 
 def build_failure(text: str, lines: int = 25) -> str:
-    """The failing step's last `lines` lines, and the likely cause with what to do."""
-    kept = [line for line in str(text).splitlines() if not NOISE.match(line)]
-    tail = "\n".join(kept[-lines:])
-    cause = next((advice for pattern, advice in CAUSES if re.search(pattern, "\n".join(kept[-200:]))), None)
-    return tail + (f"\nLikely cause: {cause}." if cause else "")
+    """The failing step, its output as far as it tells why (at most `lines` lines), and the likely cause, where one is known."""
+    step = failing_step(text)
+    output = [line for line in step.output if not UNUSABLE.search(line)]
+    key, advice = _cause(step, output)
+    shown = output[-lines:]
+    if 0 <= key < len(output) - lines:
+        around = output[max(0, key - 2) : key + max(1, lines // 3)]
+        shown = [*around, "...", *output[max(key + max(1, lines // 3), len(output) - lines + len(around) + 1) :]]
+    name = step.name if len(step.name) <= 160 else f"{step.name[:157]}..."
+    head = [f"{name}: {step.error}" if name else step.error] if step.error else []
+    return "\n".join([*head, *shown]) + (f"\nLikely cause: {advice}." if advice else "")
 
 
 WARNING = re.compile(r"^(?:#\d+ [\d.]+ )?(warning: .+|note: .+ is used, .+|WARN: .+)$", re.IGNORECASE)
