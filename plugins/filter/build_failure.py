@@ -81,7 +81,8 @@ CAUSES = tuple(
         ),
         (
             r"Failed to fetch .* from Google Fonts|fonts\.g(oogleapis|static)\.com|next/font.*(error|failed)",
-            "the build fetches fonts and cannot reach their host: let the builder reach it, or keep the fonts in the source (next/font/local)",
+            "the build fetches fonts and cannot reach their host: let the builder reach it, or keep the fonts in the source "
+            "(next/font/local)",
         ),
         (
             r"Failed to collect page data|Error occurred prerendering",
@@ -111,8 +112,8 @@ CAUSES = tuple(
         ),
         (
             r"pg_config executable not found|pg_config is required",
-            "psycopg2 is compiled: require psycopg2-binary in its place, or set backend_image_extra_build_packages: [gcc, python3-dev, libpq-dev] "
-            "and backend_image_extra_run_packages: [libpq5]",
+            "psycopg2 is compiled: require psycopg2-binary in its place, or set "
+            "backend_image_extra_build_packages: [gcc, python3-dev, libpq-dev] and backend_image_extra_run_packages: [libpq5]",
         ),
         (
             r"can't find Rust compiler|[Cc]argo, the Rust package manager, is not installed|Rust toolchain .*not found",
@@ -135,15 +136,18 @@ CAUSES = tuple(
         ),
         (
             r"requires a different Python: ([\d.]+) not in '([^']+)'",
-            "a package asks for Python {1}, and the image has {0}: set backend_image_debian_release (bookworm: Python 3.11, trixie: Python 3.13)",
+            "a package asks for Python {1}, and the image has {0}: set backend_image_debian_release "
+            "(bookworm: Python 3.11, trixie: Python 3.13)",
         ),
         (
             r"requires-python|Requires-Python.*(?:not|incompatible)|requires Python ",
-            "the source asks for another Python than the image has: set backend_image_debian_release (bookworm: Python 3.11, trixie: Python 3.13)",
+            "the source asks for another Python than the image has: set backend_image_debian_release "
+            "(bookworm: Python 3.11, trixie: Python 3.13)",
         ),
         (
             r"THESE PACKAGES DO NOT MATCH THE HASHES|\bEINTEGRITY\b|ERR_PNPM_TARBALL_INTEGRITY",
-            "a package is not the file that the lock file names: see which above; where the new one is right, make the lock file anew and commit it",
+            "a package is not the file that the lock file names: see which above; where the new one is right, "
+            "make the lock file anew and commit it",
         ),
         (r"ResolutionImpossible", "two Python requirements contradict each other: see the lines above"),
         (
@@ -155,7 +159,10 @@ CAUSES = tuple(
             r"lockfile would have been (?:modified|created)|lockfile at `uv\.lock` needs to be updated",
             "the lock file does not match package.json (uv.lock: pyproject.toml): make it anew and commit it",
         ),
-        (r"code ERESOLVE", "npm packages contradict each other: see the lines above, or set frontend_image_args: {INSTALL_OPTIONS: --legacy-peer-deps}"),
+        (
+            r"code ERESOLVE",
+            "npm packages contradict each other: see the lines above, or set frontend_image_args: {INSTALL_OPTIONS: --legacy-peer-deps}",
+        ),
         (
             r"code EBADENGINE|ERR_PNPM_UNSUPPORTED_ENGINE|engine \"node\" is incompatible|Node\.js version .* is required",
             "the source asks for another Node.js: set frontend_image_debian_release (bookworm: Node.js 18, trixie: Node.js 20)",
@@ -165,7 +172,10 @@ CAUSES = tuple(
             "the package index has no such package or version: see its name above",
         ),
         (r"E: Unable to locate package (\S+)", "Debian has no package {0}: see *_extra_build_packages and *_extra_run_packages"),
-        (r"Type error:|Failed to compile|error TS\d+:|Build failed because of webpack errors", "the source does not compile: see the file and line above"),
+        (
+            r"Type error:|Failed to compile|error TS\d+:|Build failed because of webpack errors",
+            "the source does not compile: see the file and line above",
+        ),
         (
             r"failed to (?:calculate checksum|compute cache key).*not found",
             "the Dockerfile copies what is not in the source, or what its .dockerignore leaves out",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+import traceback
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.acceptance_checks import CHECKS, NEEDS, Facts, Fail, NotApplicable, Unknown, describe
@@ -33,10 +35,17 @@ def parts(entry: dict[str, Any]) -> list[tuple[str, list[str]]]:
     return [(words[0], words[1:]) for words in split]
 
 
+def internal_error(name: str, error: Exception) -> str:
+    """What is said of a check that threw: it, the exception, and where."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"internal error in check {name}: {type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
+
+
 def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
     """One criterion: {id, title, section, status, evidence, seconds, checks: [{check, status, evidence, probe}], measured, needs, read}.
 
-    It passes when all its checks pass; one that fails decides, then one that is unknown.
+    It passes when all its checks pass; one that fails decides, then one that is unknown. A check that throws, or gives no evidence, fails:
+    it is broken, and what it would have said is not known.
     """
     started = time.perf_counter()
     told: list[dict[str, Any]] = []
@@ -57,11 +66,10 @@ def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
             status, evidence = "unknown", str(error)
         except NotApplicable as error:
             status, evidence = "not applicable", str(error)
-        except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
-            # The facts are not of the form that the check knows: nothing was proved, and that is said.
-            status, evidence = "unknown", f"the check cannot read the facts: {type(error).__name__}: {error}"
+        except Exception as error:  # whatever it is, it is a defect, and no check's answer
+            status, evidence = "fail", internal_error(name, error)
         if not evidence:
-            status, evidence = "unknown", "the check gave no evidence"
+            status, evidence = "fail", f"internal error in check {name}: it gave no evidence"
         told.append(
             {"check": " ".join([name, *arguments]), "status": status, "evidence": evidence, "probe": describe(name, *(arguments or [""]))}
         )

@@ -62,6 +62,16 @@ class Facts:
             raise Fail(f"no image of {service}: {(image or {}).get('error', 'no container runs it')}")
         return image
 
+    def release(self) -> dict[str, Any]:
+        """The current release, as its manifest tells it. Its name is that of its images' version, or, where only its configuration or its
+        secrets are other ones, that and -r2, -r3, ...: compare images with `image_version`.
+        """
+        found = self.part("releases")
+        release = next((r for r in found["known"] if r["version"] == found["current"]), None)
+        if release is None:
+            raise Fail(f"there is no manifest of {found['current'] or 'a current release'}")
+        return {**release, "image_version": release.get("image_version") or release["version"]}
+
     def step(self, key: str) -> dict[str, Any]:
         """A step of the story that went well."""
         step = self.steps.get(key)
@@ -83,6 +93,8 @@ class Facts:
         """What an earlier run left about the version that runs."""
         record = (self.source.get("records") or {}).get(name) or {}
         version = self.part("releases").get("current")
+        if "error" in record:
+            raise Fail(f"the record of the {name} run cannot be read: {record['error']}")
         if not record:
             raise Unknown(f"no {name} run was recorded for this stack: make stress measures it")
         if record.get("version") != version:

@@ -17,6 +17,7 @@ def built(f: Facts, service: str) -> Evidence:
     content = image["labels"].get("berth.content", "")
     require(content, "the image does not say what it was built from (label berth.content)")
     log = (f.source.get("builds") or {}).get(content)
+    require(not (log and "error" in log), f"the log of its build cannot be read: {(log or {}).get('error')}")
     require(not (log and log["errors"]), f"the build said: {(log or {}).get('errors')}")
     told = f"; its build took {log['seconds']:.0f} s, {log['lines']} lines without an error" if log else ""
     return f"{(image['tags'] or [image['id'][:19]])[0]}, content {content[:12]}{told}"
@@ -32,6 +33,7 @@ def build_warnings(f: Facts) -> Evidence:
         log = (f.source.get("builds") or {}).get(content)
         if log is None:
             raise Unknown(f"no log of the {service}'s build is kept here: it was built elsewhere or before logs were kept")
+        require("error" not in log, f"the log of the {service}'s build cannot be read: {log.get('error')}")
         warned = [line for line in log["warnings"] if not any(words in line for words in accepted)]
         require(not warned, f"{service}: {'; '.join(warned[:3])}")
         told += [f"{service} accepted: {accepted[words]}" for words in accepted if any(words in line for line in log["warnings"])]
@@ -133,14 +135,15 @@ def layers(f: Facts, service: str) -> Evidence:
 
 @check("stack")
 def tags(f: Facts, service: str) -> Evidence:
-    """Tag and labels of the {}'s image. Passes when the tag is the version that runs, and not `latest`, and the labels tell version and
-    revision.
+    """Tag and labels of the {}'s image. Passes when it is the image that the current release names, its tag is the release's version of
+    images, and not `latest`, and the labels tell version and revision.
     """
-    image = f.image(service)
-    version = f.container(service)["version"]
+    image, release = f.image(service), f.release()
+    version, named, runs = release["image_version"], release["images"].get(service, ""), f.container(service)["image_id"]
+    require(runs == named, f"{runs[:19]} runs, release {release['version']} names {named[:19] or 'no image'}")
     require(
         any(tag.endswith(f":{version}") for tag in image["tags"]),
-        f"{version} runs, the image's tags are {', '.join(image['tags']) or 'none'}",
+        f"images of {version} run, the image's tags are {', '.join(image['tags']) or 'none'}",
     )
     require(version and version != "latest", f"the version is {version!r}")
     label = image["labels"].get("org.opencontainers.image.version")

@@ -50,8 +50,7 @@ def manifests(f: Facts) -> Evidence:
     file is there.
     """
     found = f.part("releases")
-    release = next((r for r in found["known"] if r["version"] == found["current"]), None)
-    require(release, f"there is no manifest of {found['current'] or 'a current release'}")
+    release = f.release()
     require(release["configuration"], f"the manifest of {release['version']} has no configuration")
     require(
         all(i.startswith("sha256:") for i in release["images"].values()) and len(release["images"]) >= 2,
@@ -96,9 +95,10 @@ def vulnerabilities(f: Facts) -> Evidence:
     found = (f.source or {}).get("image_checks") or {}
     if not found:
         raise Unknown("no scan of the images was recorded: make check-images scans them")
-    current = f.part("releases")["current"]
-    if found.get("version") != current:
-        raise Unknown(f"the last scan was of {found.get('version')}, and {current} runs: make check-images scans it")
+    require("error" not in found, f"the record of the scan cannot be read: {found.get('error')}")
+    version = f.release()["image_version"]
+    if found.get("version") != version:
+        raise Unknown(f"the last scan was of {found.get('version')}, and images of {version} run: make check-images scans them")
     told = []
     for report in found["images"]:
         scans = {entry["id"]: entry for entry in report["criteria"] if entry["id"] in ("secrets", "debian", "javascript")}
@@ -129,6 +129,7 @@ def advice(f: Facts, task: str) -> Evidence:
     found = (f.source or {}).get("advice") or {}
     if not found:
         raise Unknown("no advice was recorded (reports/latest/advice.json): make advise asks Docker's AI agent where Docker Desktop has it")
+    require("error" not in found, f"the record of the advice cannot be read: {found.get('error')}")
     entry = next((e for e in found.get("tasks", []) if e.get("task") == task), None)
     require(entry, f"the advice of {found.get('when', 'the last run')} has no part {task}")
     if entry.get("source") != "docker-ai":

@@ -51,6 +51,7 @@ def releases(engine: Engine, directory: Path, labels: dict[str, str], canaries: 
     known = [
         {
             "version": manifest["version"],
+            "image_version": manifest.get("image_version", manifest["version"]),
             "released": manifest.get("released", ""),
             "images": manifest.get("images") or {},
             "images_there": bool(manifest.get("images")) and set(manifest["images"].values()) <= there,

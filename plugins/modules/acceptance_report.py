@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
@@ -45,6 +46,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary: {description: How many have which status., type: dict, returned: always}
+report: {description: The page that was written., type: path, returned: always}
 lines: {description: What a terminal shows., type: list, elements: str, returned: always}
 failed_ids: {description: Criteria that fail., type: list, elements: str, returned: always}
 running_failed: {description: Those of them that are about what runs., type: list, elements: str, returned: always}
@@ -137,7 +139,8 @@ def write(report: dict[str, Any], gathered: dict[str, Any], wanted: dict[str, An
     kept = latest / f"{wanted['name']}.json"
     previous: dict[str, Any] = {}
     if whole and kept.is_file():
-        previous = json.loads(kept.read_text())
+        with contextlib.suppress(ValueError):  # one that was cut off is replaced
+            previous = json.loads(kept.read_text())
         history = root / "history"
         history.mkdir(exist_ok=True)
         shutil.copyfile(kept, history / f"{previous.get('started', 'unknown').replace(':', '')}-{wanted['name']}.json")
@@ -190,12 +193,19 @@ def main() -> None:
     }
     place = Path(wanted["directory"]) / "latest" / f"{wanted['name']}.html"
     if not module.check_mode:
-        place = write(report, gathered, wanted, whole=len(results) == len(criteria(catalogue)))
-        remember(report, gathered, Path(wanted["records"]))
+        try:
+            place = write(report, gathered, wanted, whole=len(results) == len(criteria(catalogue)))
+            remember(report, gathered, Path(wanted["records"]))
+        except OSError as error:
+            lines = "\n".join(terminal(report, place))
+            module.fail_json(
+                msg=f"The report cannot be written ({error}): set verify_reports_dir to a directory that can be written.\n{lines}"
+            )
     failed = [result for result in results if result["status"] == "fail"]
     module.exit_json(
         changed=False,  # a report is no change of what it reports on
         summary=report["summary"],
+        report=str(place),
         lines=terminal(report, place),
         failed_ids=[result["id"] for result in failed],
         running_failed=[result["id"] for result in failed if {"stack", "story"} & set(result["needs"])],

@@ -174,7 +174,10 @@ def build_logs(directory: Path) -> dict[str, Any]:
     """By the content that was built: what the build said of warnings and errors."""
     told = {}
     for path in directory.glob("*.json") if directory.is_dir() else []:
-        record = json.loads(path.read_text())
+        record = report(path)
+        if "error" in record:
+            told[path.stem] = {"error": record["error"]}
+            continue
         output = record.get("output", "").splitlines()
         told[record["content"]] = {
             "service": record["service"],
@@ -190,8 +193,8 @@ def build_logs(directory: Path) -> dict[str, Any]:
 def report(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text()) if path.is_file() else {}
-    except ValueError:
-        return {"error": f"{path} is no JSON"}
+    except (OSError, ValueError) as error:
+        return {"error": f"{path} cannot be read: {error}"}
 
 
 def main() -> None:

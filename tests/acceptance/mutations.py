@@ -313,7 +313,7 @@ MUTATIONS: list[Mutation] = [
                lambda f, n=name: step(f, "health")["figures"]["checks"][n].update(status="unavailable")) for name in ("database", "mcp", "model")),
     Mutation("requirements", "a requirement is not pinned", _unpinned),
     Mutation("restart_keeps", "the task is gone after a restart", lambda f: f["source"]["records"]["restart"].update(ok=False, evidence="the task is gone")),
-    *(Mutation(f"runs {s}", f"another version of the {s} runs than is recorded", set_in(f"container:{s}/version", "other"), {f"tags {s}"})
+    *(Mutation(f"runs {s}", f"another version of the {s} runs than is recorded", set_in(f"container:{s}/version", "other"))
       for s in (BACKEND, FRONTEND)),
     *(Mutation(f"runtime {s}", f"another version runs the {s}", set_in(f"container:{s}/asked/runtime", "9.9.9")) for s in (BACKEND, FRONTEND)),
     Mutation("secret_files", "everybody may read a secret's file",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 import pytest
@@ -10,11 +11,13 @@ import yaml
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "tests" / "acceptance"))
-from acceptance import criteria, evaluate_all, problems, summary
-from acceptance_checks import CHECKS, Fail, Unknown, below, describe
+from acceptance import criteria, evaluate, evaluate_all, problems, summary
+from acceptance_checks import CHECKS, Facts, Fail, Unknown, below, describe
 from acceptance_images import whole_source
+from acceptance_report import write as write_report
 from mutations import MUTATIONS, completed
-from source_facts import warned
+from source_facts import build_logs, warned
+from source_facts import report as read_record
 
 CATALOGUE = yaml.safe_load((ROOT / "roles/verify/files/criteria.yml").read_text())
 FACTS = completed(json.loads((ROOT / "tests/acceptance/facts.json").read_text()))
@@ -70,6 +73,77 @@ def test_missing_facts_are_unknown_and_say_why():
         assert found[name]["evidence"]
 
 
+def release_named(name: str, image_version: str) -> dict:
+    """The facts of a current release with this name, of images with that version."""
+    facts = json.loads(json.dumps(FACTS).replace(f'"{FACTS["stack"]["releases"]["current"]}"', f'"{name}"'))
+    for release in facts["stack"]["releases"]["known"]:
+        release["image_version"] = image_version
+    facts["source"]["image_checks"]["version"] = image_version
+    return facts
+
+
+def test_a_release_of_the_same_images_with_another_configuration_is_as_good():
+    images = FACTS["stack"]["releases"]["current"]
+    facts = release_named(f"{images}-r2", images)
+    assert {check: status for check, status in outcomes(facts).items() if status != "pass"} == {}
+
+
+def test_a_release_is_held_against_the_images_that_its_manifest_names():
+    images = FACTS["stack"]["releases"]["current"]
+    facts = release_named(f"{images}-r2", "v9")
+    assert outcomes(facts)["tags backend"] == "fail", "no image has the tag v9"
+    facts = release_named(f"{images}-r2", images)
+    facts["stack"]["releases"]["known"][0]["images"]["backend"] = "sha256:other"
+    assert outcomes(facts)["tags backend"] == "fail", "another image runs than is named"
+    assert outcomes(facts)["tags frontend"] == "pass"
+
+
+def test_a_check_that_throws_is_a_failure_and_says_where(monkeypatch):
+    def broken(facts):
+        """Passes when it does not throw."""
+        return None + facts
+
+    monkeypatch.setitem(CHECKS, "all_run", broken)
+    found = evaluate({"id": "X-01", "title": "x", "section": "x", "read": "", "checks": ["all_run"]}, Facts(FACTS))
+    assert found["status"] == "fail"
+    assert re.fullmatch(
+        r"internal error in check all_run: TypeError: unsupported operand .* \(test_acceptance\.py:\d+\)", found["evidence"]
+    ), found["evidence"]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("x"), KeyError("cpus"), RuntimeError("y"), OSError("z")])
+def test_no_exception_of_a_check_is_taken_for_an_answer(monkeypatch, error):
+    def broken(facts):
+        """Passes when it does not throw."""
+        raise error
+
+    monkeypatch.setitem(CHECKS, "all_run", broken)
+    assert outcomes(FACTS)["all_run"] == "fail"
+
+
+def test_a_check_without_evidence_is_a_failure(monkeypatch):
+    monkeypatch.setitem(CHECKS, "all_run", lambda facts: "")
+    assert outcomes(FACTS)["all_run"] == "fail"
+
+
+def test_facts_of_another_form_are_a_failure():
+    facts = json.loads(json.dumps(FACTS))
+    del facts["stack"]["containers"][0]["cpus"]
+    assert outcomes(facts)["limits"] == "fail"
+
+
+def test_a_record_that_cannot_be_read_is_a_failure_and_named(tmp_path):
+    (tmp_path / "stress.json").write_text('{"version": ')
+    (tmp_path / "abc.json").write_text("")
+    record = read_record(tmp_path / "stress.json")
+    facts = {**FACTS, "source": {**FACTS["source"], "records": {"stress": record}, "advice": record, "image_checks": record}}
+    found = {result["id"]: result for result in evaluate_all(CATALOGUE, facts)}
+    for name in ("VSTR-03", "VPOST-04", "AI-01"):
+        assert found[name]["status"] == "fail"
+        assert "cannot be read" in found[name]["evidence"]
+    assert "cannot be read" in build_logs(tmp_path)["abc"]["error"]
+
+
 def test_a_record_of_another_version_is_no_evidence():
     stale = {**FACTS, "source": {**FACTS["source"], "records": {"stress": {**FACTS["source"]["records"]["stress"], "version": "older"}}}}
     found = {result["id"]: result["status"] for result in evaluate_all(CATALOGUE, stale)}
@@ -81,6 +155,21 @@ def test_parts_that_an_application_has_not_are_declared():
     assert found["VAL-07"]["status"] == "not applicable"
     assert found["VAL-07"]["evidence"] == "it has no MCP server"
     assert found["VAL-01"]["status"] == "pass"
+
+
+@pytest.mark.parametrize(("whole", "directory"), [(True, "latest"), (False, "selection")])
+def test_the_report_is_where_it_is_said_to_be(tmp_path, whole, directory):
+    results = evaluate_all(CATALOGUE, FACTS)[: None if whole else 3]
+    report = {"stack": "s", "host": "h", "url": "u", "version": "v", "started": "2026-11-27T20:00:00Z", "seconds": 1.0}
+    report |= {"summary": summary(results), "criteria": results}
+    (tmp_path / directory).mkdir()
+    (tmp_path / directory / "acceptance.json").write_text('{"cut off')
+    place = write_report(report, FACTS, {"directory": str(tmp_path), "name": "acceptance", "keep": 2}, whole)
+    assert place == tmp_path / directory / "acceptance.html"
+    assert place.is_file()
+    message = yaml.safe_load((ROOT / "roles/verify/tasks/report.yml").read_text())[-1]["ansible.builtin.assert"]["fail_msg"]
+    assert "{{ verify_report.report }}" in message
+    assert "latest" not in message
 
 
 def test_selection_by_section_and_id():

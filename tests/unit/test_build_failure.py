@@ -1,3 +1,4 @@
+# ruff: noqa: E501 # logs as they come
 """What a failed build says: BuildKit's plain progress as it comes, with the Dockerfile's own text behind it."""
 
 from __future__ import annotations
