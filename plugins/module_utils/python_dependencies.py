@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
+from ansible.module_utils import python_markers as markers
 from ansible.module_utils import python_packages as packages
 from ansible.module_utils.findings import finding
 from ansible.module_utils.python_packages import normal
@@ -33,6 +34,10 @@ class Options:
     environment: set[str] = field(default_factory=set)
     extra_commands: str = ""
     role: str = "backend_image"
+    machine: str = field(default_factory=markers.builders_machine)
+
+    def environments(self) -> list[dict[str, str]]:
+        return markers.environments(self.python, self.machine)
 
 
 @dataclass
@@ -45,6 +50,7 @@ class Declared:
     complete: bool = False  # all that gets installed is named, not only what is asked for
     opaque: bool = False  # something is installed whose name cannot be read
     development: set[str] = field(default_factory=set)
+    elsewhere: dict[str, str] = field(default_factory=dict)  # normalised name -> marker: installed on other systems only
 
     def available(self) -> set[str]:
         found = set(self.names)
@@ -70,19 +76,25 @@ def _toml(tree: Tree, path: str) -> dict[str, Any]:
 REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?\s*(.*)$")
 
 
-def _add(found: Declared, text: str, file: str, line: int) -> None:
+def _add(found: Declared, text: str, file: str, line: int, where: list[dict[str, str]]) -> None:
+    """Note a requirement, where its marker holds in the environments `where`."""
+    text, marker = markers.split(text)
+    installed = markers.holds(marker, where)
     match = REQUIREMENT.match(text)
     if not match or re.match(r"\s*(git\+|https?:|file:|\.|/)", text):
-        found.opaque = True
+        found.opaque |= installed
         return
-    name, specifier = normal(match[1]), re.split(r"\s*[;#]", match[3])[0].strip().strip("()")
+    name, specifier = normal(match[1]), match[3].strip().strip("()")
+    if not installed:
+        found.elsewhere[name] = marker
+        return
     if specifier.startswith("@"):
         specifier = ""
     found.names.setdefault(name, (file, line, re.split(r"\s+--", specifier)[0]))
     found.extras |= {f"{name}[{extra.strip()}]" for extra in (match[2] or "").split(",") if extra.strip()}
 
 
-def _requirements(tree: Tree, path: str, found: Declared, seen: set[str]) -> None:
+def _requirements(tree: Tree, path: str, found: Declared, seen: set[str], where: list[dict[str, str]]) -> None:
     if path in seen:
         return
     seen.add(path)
@@ -91,16 +103,18 @@ def _requirements(tree: Tree, path: str, found: Declared, seen: set[str]) -> Non
         line = line.strip()
         include = re.match(r"(?:-r|--requirement)[\s=]*([^\s#]+)", line)
         if include:
-            _requirements(tree, str(PurePosixPath(path).parent / include[1]).removeprefix("./"), found, seen)
+            _requirements(tree, str(PurePosixPath(path).parent / include[1]).removeprefix("./"), found, seen, where)
         elif re.match(r"(-e|--editable)\s*\.|\.\s*$", line):
             pyproject = str(PurePosixPath(path).parent / "pyproject.toml").removeprefix("./")
-            _project(tree, pyproject, found)
+            _project(tree, pyproject, found, where)
         elif re.match(r"(-e|--editable|git\+|https?:)", line):
-            egg = re.search(r"#egg=([\w.-]+)|/([\w.-]+?)(?:\.git)?(?:@[^/]*)?$", line)
-            _add(found, next(filter(None, egg.groups())) if egg else "https:", path, number)
-            found.opaque = True
+            address, marker = markers.split(line)
+            if markers.holds(marker, where):
+                egg = re.search(r"#egg=([\w.-]+)|/([\w.-]+?)(?:\.git)?(?:@[^/]*)?$", address)
+                _add(found, next(filter(None, egg.groups())) if egg else "https:", path, number, where)
+                found.opaque = True
         elif line and not line.startswith(("#", "-")):
-            _add(found, line, path, number)
+            _add(found, line, path, number, where)
 
 
 def _line_with(tree: Tree, path: str, needle: str) -> int:
@@ -109,13 +123,33 @@ def _line_with(tree: Tree, path: str, needle: str) -> int:
     return line_of(text, position) if position >= 0 else 1
 
 
-def _project(tree: Tree, path: str, found: Declared) -> None:
+def _poetry_marker(spec: Any) -> str:
+    """The marker of a dependency in [tool.poetry.dependencies]; one of several forms of it needs to hold."""
+    if isinstance(spec, list):
+        each = [_poetry_marker(one) for one in spec]
+        return " or ".join(f"({one})" for one in each) if all(each) else ""
+    told = [f"({spec['markers']})"] if isinstance(spec, dict) and spec.get("markers") else []
+    if isinstance(spec, dict) and spec.get("platform"):
+        told.append(f"sys_platform == '{spec['platform']}'")
+    return " and ".join(told)
+
+
+def _poetry_python(spec: Any, options_python: str) -> bool:
+    """Whether a dependency in [tool.poetry.dependencies] is one for this Python."""
+    wanted = [one.get("python") if isinstance(one, dict) else None for one in (spec if isinstance(spec, list) else [spec])]
+    return any(not isinstance(one, str) or python_allows(one, options_python) is not False for one in wanted)
+
+
+def _project(tree: Tree, path: str, found: Declared, where: list[dict[str, str]]) -> None:
     data = _toml(tree, path)
     for text in data.get("project", {}).get("dependencies", []):
-        _add(found, text, path, _line_with(tree, path, text))
+        _add(found, text, path, _line_with(tree, path, text), where)
     for name, spec in data.get("tool", {}).get("poetry", {}).get("dependencies", {}).items():
-        if name != "python":
-            _add(found, name, path, _line_with(tree, path, name))
+        if name != "python" and _poetry_python(spec, where[0]["python_version"]):
+            marker = _poetry_marker(spec)
+            _add(found, f"{name} ; {marker}" if marker else name, path, _line_with(tree, path, name), where)
+            if not markers.holds(marker, where):
+                continue
             found.extras |= {f"{normal(name)}[{e}]" for e in (spec.get("extras", []) if isinstance(spec, dict) else [])}
     groups = [*data.get("dependency-groups", {}).values(), *data.get("project", {}).get("optional-dependencies", {}).values()]
     for group in groups:
@@ -124,36 +158,51 @@ def _project(tree: Tree, path: str, found: Declared) -> None:
                 found.development.add(normal(match[1]))
 
 
-def _uv(tree: Tree, path: str, found: Declared) -> dict[str, list[dict[str, Any]]]:
-    """What the projects of a uv.lock need, and all that follows from it; returned: the packages by name."""
+def _uv(tree: Tree, path: str, found: Declared, where: list[dict[str, str]]) -> dict[str, list[dict[str, Any]]]:
+    """What the projects of a uv.lock need here, and all that follows from it; returned: the packages that are installed, by name.
+
+    A lock is for all systems and Pythons: a package is installed where a chain of dependencies leads to it whose markers hold.
+    """
     by_name: dict[str, list[dict[str, Any]]] = {}
     for package in _toml(tree, path).get("package", []):
         by_name.setdefault(normal(package["name"]), []).append(package)
     own = [p for several in by_name.values() for p in several if {"virtual", "editable"} & set(p.get("source", {}))]
-    queue = [(dependency, 0) for p in own for dependency in p.get("dependencies", [])]
-    done: set[tuple[str, str]] = set()
+    queue = [dependency for p in own for dependency in p.get("dependencies", [])]
+    done: set[tuple[str, str, str]] = set()
+    installed: dict[str, list[dict[str, Any]]] = {}
     while queue:
-        dependency, _ = queue.pop()
+        dependency = queue.pop()
         name = normal(dependency["name"])
+        if not markers.holds(dependency.get("marker"), where):
+            found.elsewhere.setdefault(name, dependency["marker"])
+            continue
         for extra in ["", *dependency.get("extra", [])]:
-            if (name, extra) in done:
+            if (name, extra, dependency.get("version", "")) in done:
                 continue
-            done.add((name, extra))
+            done.add((name, extra, dependency.get("version", "")))
             for package in by_name.get(name, []):
+                forks = package.get("resolution-markers", [])
+                if dependency.get("version", package.get("version")) != package.get("version"):
+                    continue  # another one of several versions
+                if forks and not any(markers.holds(fork, where) for fork in forks):
+                    continue
+                if package not in installed.setdefault(name, []):
+                    installed[name].append(package)
                 found.names.setdefault(
                     name, (path, _line_with(tree, path, f'name = "{package["name"]}"'), "==" + package.get("version", "0"))
                 )
-                follow = package.get("optional-dependencies", {}).get(extra, []) if extra else package.get("dependencies", [])
-                queue += [(item, 0) for item in follow]
-    found.development = {name for name in by_name if name not in found.names} - {normal(p["name"]) for p in own}
+                queue += package.get("optional-dependencies", {}).get(extra, []) if extra else package.get("dependencies", [])
+    found.elsewhere = {name: marker for name, marker in found.elsewhere.items() if name not in found.names}
+    found.development = {name for name in by_name if name not in found.names} - {normal(p["name"]) for p in own} - set(found.elsewhere)
     found.complete = bool(by_name)
-    return by_name
+    return installed
 
 
 def declared(tree: Tree, options: Options) -> tuple[Declared, dict[str, list[dict[str, Any]]]]:
     """The dependencies that the image will be given, chosen as the Dockerfile chooses them."""
     roots = list(dict.fromkeys([clean(options.app_root), ""]))
     found, locked = Declared(), {}
+    where = options.environments()
 
     def first(name: str) -> str:
         return next((p for p in (f"{root}/{name}".lstrip("/") for root in roots) if p in tree.known), "")
@@ -169,11 +218,11 @@ def declared(tree: Tree, options: Options) -> tuple[Declared, dict[str, list[dic
         choice = next(iter(usable), "")
     found.file = files.get(choice, clean(choice))
     if choice == "uv" and found.file:
-        locked = _uv(tree, found.file, found)
+        locked = _uv(tree, found.file, found, where)
     elif choice == "pyproject" and found.file:
-        _project(tree, found.file, found)
+        _project(tree, found.file, found, where)
     elif found.file:
-        _requirements(tree, found.file, found, set())
+        _requirements(tree, found.file, found, set(), where)
         pinned = bool(found.names) and all(spec.startswith("==") for _, _, spec in found.names.values())
         typical = {
             "fastapi": "starlette",
@@ -184,6 +233,7 @@ def declared(tree: Tree, options: Options) -> tuple[Declared, dict[str, list[dic
         }
         closed = [needed in found.names for name, needed in typical.items() if name in found.names]
         found.complete = pinned and bool(closed) and all(closed)
+    found.elsewhere = {name: marker for name, marker in found.elsewhere.items() if name not in found.names}
     return found, locked
 
 
@@ -236,11 +286,11 @@ def judge(tree: Tree, options: Options, dependencies: Declared, locked: dict[str
             )
             break
     for name, versions in locked.items():
-        if name in dependencies.names and not any(_installable(p, options.python) for p in versions):
+        if name in dependencies.names and not any(_installable(p, options.python, options.machine) for p in versions):
             yield finding(
                 "version",
                 "error",
-                f"{name} {versions[0].get('version')} has no wheel for Python {options.python} and no source",
+                f"{name} {versions[0].get('version')} has no wheel for Python {options.python} (Linux {options.machine}) and no source",
                 f"{dependencies.file}:{dependencies.names[name][1]}",
                 f"lock another version, or set {role}_debian_release",
             )
@@ -281,7 +331,7 @@ def _python_advice(wanted: str, options: Options) -> str:
     return f"set {options.role}_args.PYTHON_IMAGE to an image of that Python"
 
 
-def _installable(package: dict[str, Any], python: str) -> bool:
+def _installable(package: dict[str, Any], python: str, machine: str) -> bool:
     if package.get("sdist") or not package.get("wheels"):
         return True
     minor = release(python)[1]
@@ -290,7 +340,8 @@ def _installable(package: dict[str, Any], python: str) -> bool:
         if len(parts) < 5:
             return True
         tags, abi, platform = parts[-3], parts[-2], parts[-1]
-        if platform != "any" and "linux" not in platform:
+        # Debian has the GNU C library.
+        if platform != "any" and not any(tag.startswith(("linux", "manylinux")) and tag.endswith(machine) for tag in platform.split(".")):
             continue
         for tag in tags.split("."):
             if tag in ("py3", f"cp3{minor}", f"py3{minor}") or ("abi3" in abi and re.fullmatch(r"cp3\d+", tag) and int(tag[3:]) <= minor):

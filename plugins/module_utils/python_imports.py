@@ -185,6 +185,16 @@ class Walk:
             and any(n not in explained for n in unknown)
         ):
             maybe = True
+        if other := next((n for n in [*wanted, normal(top)] if n in dependencies.elsewhere), ""):
+            if hard:  # in a condition of the same meaning it is right as it is
+                self._tell(
+                    path,
+                    item,
+                    True,
+                    f"imports {top}, and {dependencies.file} installs {other} only where {dependencies.elsewhere[other]}",
+                    f"import it under that condition, or drop the marker of {other}",
+                )
+            return
         own = top in packages.OWN_WORDS
         missing = next((n for n in wanted if n in dependencies.development), "")
         if missing:

@@ -76,6 +76,7 @@ IMPORTS: dict[str, tuple[str, ...]] = {
     "ulid": ("python-ulid", "ulid-py"),
     "usb": ("pyusb",),
     "uuid6": ("uuid6",),
+    **dict.fromkeys(("pythoncom", "pywintypes", "win32api", "win32con", "win32file"), ("pywin32",)),
     "yaml": ("pyyaml",),
     "zmq": ("pyzmq",),
     "google": ("google-genai",),

@@ -143,8 +143,8 @@ BROKEN_BACKENDS = {
             'wheels = [{ url = "https://x/pyjwt-2.9.0-cp313-cp313-manylinux_2_17_x86_64.whl" }]\n[[package]]\nname = '
             '"sqlalchemy"\nversion = "2"\n',
         },
-        {},
-        "pyjwt 2.9.0 has no wheel for Python 3.11 and no source",
+        {"machine": "x86_64"},
+        "pyjwt 2.9.0 has no wheel for Python 3.11 (Linux x86_64) and no source",
     ),
 }
 
