@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils import source_fastapi, source_nextjs
 from ansible.module_utils.basic import AnsibleModule
@@ -37,6 +38,10 @@ options:
     elements: dict
     default: []
   strict: {description: Let warnings stop the run too., type: bool, default: false}
+  refuse:
+    description: "Fail where the source cannot be built; without it RV(refused) says so, and who asks fails."
+    type: bool
+    default: true
 """
 
 EXAMPLES = r"""
@@ -53,6 +58,7 @@ EXAMPLES = r"""
 RETURN = r"""
 findings: {description: "Each with check, severity, where, message, advice; accepted, where it is.", type: list, elements: dict,
   returned: always}
+refused: {description: "Why the source cannot be built; empty where it can.", type: str, returned: always}
 seconds: {description: How long it took., type: float, returned: always}
 """
 
@@ -74,14 +80,21 @@ def main() -> None:
             "extra_commands": {"type": "str", "default": ""},
             "accepted": {"type": "list", "elements": "dict", "default": []},
             "strict": {"type": "bool", "default": False},
+            "refuse": {"type": "bool", "default": True},
         },
         supports_check_mode=True,
     )
     given = module.params
+
+    def refuse(message: str, **result: Any) -> None:
+        if given["refuse"]:
+            module.fail_json(msg=message, **result)
+        module.exit_json(changed=False, refused=message, **result)
+
     if not Path(given["source"]).is_dir():
-        module.fail_json(msg=f"the source {given['source']} is not a directory")
+        refuse(f"the source {given['source']} is not a directory")
     if problems := unusable(given["accepted"]):
-        module.fail_json(msg=f"{given['role']}_accepted: {'; '.join(problems)}")
+        refuse(f"{given['role']}_accepted: {'; '.join(problems)}")
     started = time.monotonic()
     common = {
         "health_path": given["health_path"],
@@ -114,10 +127,10 @@ def main() -> None:
         )
         names = ", ".join(sorted({item["check"] for item in refusing}))
         tail = f"A finding that is right as it is: name its check ({names}), a reason and a day in {given['role']}_accepted."
-        module.fail_json(msg="\n".join([head, *(f"  {line(item)}" for item in refusing), tail]), **result)
+        refuse("\n".join([head, *(f"  {line(item)}" for item in refusing), tail]), **result)
     for item in warnings:
         module.warn(line(item))
-    module.exit_json(changed=False, **result)
+    module.exit_json(changed=False, refused="", **result)
 
 
 if __name__ == "__main__":

@@ -77,15 +77,20 @@ def main() -> None:
     contents: dict[str, str] = {}
     created: dict[str, int] = {}
     origins: dict[str, dict[str, str]] = {}
+    missing = []
     for name, image in images.items():
         source, dockerfile = Path(image["source"]), Path(image["dockerfile"])
         if not source.is_dir():
             where = f"Set {name.upper()}_SOURCE in .env, or stack_{name}_source."
-            module.fail_json(msg=f"The source of image {name} is {source}: there is no such directory. {where}")
-        if not dockerfile.is_file():
-            module.fail_json(
-                msg=f"the Dockerfile of image {name} is {dockerfile}: no such file (set by *_image_dockerfile, relative to the source)"
+            missing.append(f"The source of image {name} is {source}: there is no such directory. {where}")
+        elif not dockerfile.is_file():
+            missing.append(
+                f"The Dockerfile of image {name} is {dockerfile}: no such file (set {name}_image_dockerfile, relative to the source)."
             )
+    if missing:
+        module.fail_json(msg="\n".join(missing))
+    for name, image in images.items():
+        source, dockerfile = Path(image["source"]), Path(image["dockerfile"])
         # BuildKit reads the one beside the Dockerfile, and otherwise the source's.
         beside = dockerfile.with_name(dockerfile.name + ".dockerignore")
         ignore_file = beside if beside.is_file() else source / ".dockerignore"
