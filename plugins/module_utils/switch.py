@@ -6,6 +6,7 @@ Deploy and rollback are the same act on a manifest (see module_utils/releases.py
 from __future__ import annotations
 
 import http.client
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from ansible.module_utils.container_spec import SpecError
 from ansible.module_utils.edge import SETTLE, Edge
 from ansible.module_utils.engine import Engine, EngineError
 from ansible.module_utils.releases import Failed, Store
+from ansible.module_utils.smoke_checks import accepts, demanded
 from ansible.module_utils.stack import Stack, Unhealthy
 
 
@@ -39,11 +41,15 @@ def ask(engine: Engine, container: str, port: int, path: str) -> tuple[int, str]
 
 
 def asked_inside(engine: Engine, container: str, port: int, path: str) -> tuple[int, str]:
-    """The same with the image's own health check, which tells no more than whether the answer was a good one: 200 or 500."""
+    """The same with the image's own health check, whose output has the line of the status. One that says no more than whether the answer
+    was a good one is taken at its word: 200 or 500.
+    """
     try:
         status, said = engine.execute(container, ["healthcheck", str(port), path], timeout=20)
     except EngineError as error:  # it ended since it was looked at
         return 0, str(error)
+    if answered := re.search(r"HTTP/\d(?:\.\d)? (\d{3})\b", said):
+        return int(answered[1]), said
     return (200 if status == 0 else 500), said
 
 
@@ -133,11 +139,10 @@ class Switch:
         with ThreadPoolExecutor(max_workers=8) as pool:
             answers = list(pool.map(lambda pair: ask(self.engine, pair[0], int(pair[1]["port"]), pair[1]["path"]), asked))
         for (name, one), (status, said) in zip(asked, answers, strict=True):
-            fine = status in one["status"] if one.get("status") else 0 < status < 500
-            if not fine:
-                wanted = ", ".join(map(str, one["status"])) if one.get("status") else "an answer below 500"
+            if not accepts(one, status):
                 said = f"{status or 'no answer'} {said.strip()[:300]}".strip()
-                problem = Problem(f"{name} failed its smoke check GET {one['path']} on port {one['port']}: {said}; {wanted} was wanted")
+                asked_for = f"{demanded(one)} was wanted (release_smoke)"
+                problem = Problem(f"{name} failed its smoke check GET {one['path']} on port {one['port']}: {said}; {asked_for}")
                 problem.later = status in (0, 503)
                 return problem
         return Problem()

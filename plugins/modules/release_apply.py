@@ -34,8 +34,8 @@ options:
       - "C(around) is what a rollback has to know too: C(services) (those replaced with each release), C(database) (C(container) and
         C(name); empty for an external one), C(edge) (C(container), C(directory) of its configuration, C(reload), a command), and
         C(swarm), where services of a Swarm run the containers, the settings of module_utils/swarm_switch.py, and
-        C(smoke), the checks of the new containers, each C(service), C(port), C(path) and C(status), a list; without it anything below
-        500 will do."
+        C(smoke), the checks of the new containers, each C(service), C(port), C(path) and C(status), a list (C(200), C(3xx)); without it
+        (manifests of an older Berth) anything below 500 will do."
       - C(@release@) in it stands for its name, which is the images' version, with C(-r2) and so on where only the configuration differs.
     type: dict
   contents:

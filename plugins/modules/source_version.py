@@ -11,6 +11,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.build_context import Ignore, content_hash, describe, git, origin
 from ansible.module_utils.migrations import schema
+from ansible.module_utils.source_routes import declared
 
 DOCUMENTATION = r"""
 module: source_version
@@ -40,6 +41,10 @@ options:
     description: The image whose source has the migrations of the database; what they say is told as C(schema).
     type: str
     default: ""
+  routes:
+    description: "By image, paths to look for in its source, a Python application's; those that it declares are told as C(routes)."
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -58,6 +63,7 @@ created: {description: "Seconds since 1970 of the commit that last touched each 
 origins: {description: "By image, OCI annotations of where its source is from and its licence.", type: dict, returned: always}
 contents: {description: "SHA-256 of each image's content, by image.", type: dict, returned: always}
 schema: {description: "Heads and revisions of the migrations, see module_utils/migrations.py.", type: dict, returned: always}
+routes: {description: "By image, those of the paths asked for that its source declares.", type: dict, returned: always}
 dirty: {description: Whether a source has changes that are not committed., type: bool, returned: always}
 """
 
@@ -70,6 +76,7 @@ def main() -> None:
             "version": {"type": "str", "default": ""},
             "length": {"type": "int", "default": 60},
             "migrations": {"type": "str", "default": ""},
+            "routes": {"type": "dict", "default": {}},
         },
         supports_check_mode=True,
     )
@@ -110,6 +117,7 @@ def main() -> None:
         origins=origins,
         contents=contents,
         dirty=dirty,
+        routes={name: declared(Path(images[name]["source"]), paths) for name, paths in module.params["routes"].items()},
         schema=schema(Path(images[module.params["migrations"]]["source"])) if module.params["migrations"] else {},
     )
 

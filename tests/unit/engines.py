@@ -205,7 +205,7 @@ class Host:
             "services": list(SERVICES),
             "database": {},
             "edge": {"container": "s-edge", "directory": str(folder / "edge"), "reload": ["reload"]},
-            "smoke": [{"service": service, "port": 8000, "path": f"/{service}"} for service in SERVICES],
+            "smoke": [{"service": service, "port": 8000, "path": f"/{service}", "status": ["2xx"]} for service in SERVICES],
         }
 
     def wanted(self, **other: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import pytest
 from ansible.module_utils.edge import routes
 from ansible.module_utils.engine import EngineError
 from ansible.module_utils.releases import Failed
-from ansible.module_utils.switch import ask
+from ansible.module_utils.switch import ask, asked_inside
 from engines import FakeEngine, Host, pair, release
 
 ENDED = {"Status": "exited", "Running": False, "ExitCode": 3, "Error": ""}
@@ -121,10 +121,13 @@ def test_both_of_the_pair_are_made_at_once(host: Host) -> None:
 @pytest.mark.parametrize(
     ("answer", "checks", "seconds", "words"),
     [
-        ((500, "broken"), {}, 5, "500 broken; an answer below 500 was wanted"),
-        ((503, "warming up"), {}, 20, "503 warming up; an answer below 500 was wanted"),
-        ((0, "timed out"), {}, 20, "no answer timed out; an answer below 500 was wanted"),
-        ((404, "not here"), {"status": [200, 204]}, 5, "404 not here; 200, 204 was wanted"),
+        ((500, "broken"), {}, 5, "500 broken; 2xx was wanted (release_smoke)"),
+        ((503, "warming up"), {}, 20, "503 warming up; 2xx was wanted (release_smoke)"),
+        ((0, "timed out"), {}, 20, "no answer timed out; 2xx was wanted (release_smoke)"),
+        ((404, "not here"), {}, 5, "404 not here; 2xx was wanted (release_smoke)"),
+        ((307, "/login"), {}, 5, "307 /login; 2xx was wanted (release_smoke)"),
+        ((404, "not here"), {"status": [200, 204]}, 5, "404 not here; 200, 204 was wanted (release_smoke)"),
+        ((404, "not here"), {"status": ["2xx", "3xx"]}, 5, "404 not here; 2xx, 3xx was wanted (release_smoke)"),
     ],
 )
 def test_one_that_answers_wrong_is_removed_and_the_old_one_serves_on(
@@ -146,11 +149,38 @@ def test_one_that_answers_wrong_is_removed_and_the_old_one_serves_on(
     stays(host)
 
 
-def test_an_answer_that_is_no_page_will_do_where_none_is_named(host: Host) -> None:
+@pytest.mark.parametrize(("status", "demanded"), [(204, ["2xx"]), (307, ["2xx", "3xx"]), (401, [200, 401]), (200, ["200"])])
+def test_a_status_that_is_demanded_will_do(host: Host, status: int, demanded: list[Any]) -> None:
+    host.serve("v1")
+    host.images("v2")
+    host.engine.answers["s-backend-v2"] = (status, "")
+    smoke = [one | {"status": demanded} if one["service"] == "backend" else one for one in host.around["smoke"]]
+    assert host.switch(smoke=smoke).to(release("v2")) and host.serves == "v2"
+
+
+def test_checks_of_an_older_berths_manifest_have_no_statuses_and_keep_their_rule(host: Host) -> None:
     host.serve("v1")
     host.images("v2")
     host.engine.answers["s-backend-v2"] = (404, "not here")
-    assert host.switch().to(release("v2")) and host.serves == "v2"
+    smoke = [{key: value for key, value in one.items() if key != "status"} for one in host.around["smoke"]]
+    assert host.switch(smoke=smoke).to(release("v2")) and host.serves == "v2"
+
+
+@pytest.mark.parametrize(
+    ("exit_status", "said", "found"),
+    [
+        (0, "healthy: /: HTTP/1.1 200 OK\n", 200),
+        (0, "healthy: /: HTTP/1.1 307 Temporary Redirect\n", 307),
+        (1, "unhealthy: /ready: HTTP/1.1 404 Not Found\n", 404),
+        (1, "unhealthy: /ready: HTTP/1.0 503 Service Unavailable\n", 503),
+        (0, "fine\n", 200),
+        (1, "unhealthy: 8000: Connection refused\n", 500),
+        (126, 'exec: "healthcheck": executable file not found in $PATH', 500),
+    ],
+)
+def test_asked_from_inside_the_status_is_told_too(host: Host, exit_status: int, said: str, found: int) -> None:
+    host.engine.execute = lambda *_, **__: (exit_status, said)  # type: ignore[method-assign,assignment]
+    assert asked_inside(host.engine, "s-backend-v2", 8000, "/ready")[0] == found
 
 
 def test_a_first_release_that_fails_leaves_nothing(host: Host) -> None:
@@ -254,7 +284,7 @@ def errors(engine: FakeEngine) -> None:
         (starts_over, "s-backend-v2 ended (exit code 4, restarted 1 times)", 1),
         (ill, "s-backend-v2 became unhealthy: no database", 1),
         (gone, "s-backend-v2 is gone", 1),
-        (errors, "s-backend-v2 failed its smoke check GET /backend on port 8000: 500 broken; an answer below 500 was wanted", 5),
+        (errors, "s-backend-v2 failed its smoke check GET /backend on port 8000: 500 broken; 2xx was wanted (release_smoke)", 5),
     ],
 )
 def test_one_that_fails_while_it_is_watched_is_switched_back_and_removed(
