@@ -106,6 +106,13 @@ def test_deploy_rollback_and_deploy_again_lose_nothing(first: str, users: Callab
     nothing_lost(outcome, people)
 
 
+def test_a_release_of_the_same_images_with_another_configuration_passes_the_verification(first: str) -> None:
+    images = json.loads((STATE / "releases" / f"{first}.json").read_text())["image_version"]
+    done("deploy", MARK | {"release_observe": 0}, BERTH_VERSION=images)
+    assert current().startswith(f"{images}-r")
+    done("verify", BERTH_ID="VPOST-01,TEST-02,VAL-01")
+
+
 LOG = "last lines of its log"
 # What is wrong with a release, and what the message has to say.
 BROKEN: dict[str, tuple[dict[str, Any], list[str]]] = {
