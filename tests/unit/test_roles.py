@@ -50,5 +50,5 @@ def test_backend_and_frontend_have_the_same_shape():
         return {name.replace(role, "X") for name in load(role, part)}
 
     backend, frontend = shape("backend_image", "defaults/main.yml"), shape("frontend_image", "defaults/main.yml")
-    assert backend - frontend == {"X_app", "X_app_root", "X_pythonpath", "X_dependencies", "X_sidecars"}
+    assert backend - frontend == {"X_app", "X_app_root", "X_pythonpath", "X_dependencies", "X_sidecars", "X_version_table"}
     assert frontend - backend == {"X_source_subpath", "X_build_environment", "X_build_placeholders", "X_build_seed", "X_languages"}
