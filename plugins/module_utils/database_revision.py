@@ -38,9 +38,9 @@ class Revision:
         return self.base.get("version_table") or (target.get("schema") or {}).get("table") or ""
 
     def read(self, target: dict[str, Any], must: bool = False) -> list[str] | None:
-        """The revisions that the database is at, empty before the first migration; None where it cannot be asked now, or Failed, where it
-        `must`."""
-        if self.database is None:
+        """The revisions that the database is at, empty before the first migration; None where it cannot be asked now (Failed, where it
+        `must`), or where the release has no Alembic migrations."""
+        if self.database is None or not (target.get("schema") or {}).get("revisions"):
             return None
         actual = self.database.engine.find(f"/containers/{self.database.container}/json")
         if actual is None or not actual["State"]["Running"] or actual["State"]["Paused"]:

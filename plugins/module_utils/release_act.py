@@ -155,7 +155,9 @@ class Act:
             at = self.store.schema["heads"]
         choice = self.wanted["schema"]
         self.found = compared(self.store, at, target, accepted=choice == "accept")
-        refuse(self.found, target["version"], self.wanted["verb"], choice)
+        # A deploy is asked for by the version of its images, which another configuration's release shares.
+        name = target["image_version"] if self.wanted["manifest"] else target["version"]
+        refuse(self.found, name, self.wanted["verb"], choice)
         if self.found.state != "breaking" or choice == "accept":
             return None
         return self._downgrade(target) if choice == "downgrade" else self._restore(target)
