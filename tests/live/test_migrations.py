@@ -157,13 +157,13 @@ def test_the_revision_of_the_database_decides(stack: Stack) -> None:
         "-d",
         "app",
         "-c",
-        "BEGIN; LOCK TABLE backend.task; SELECT pg_sleep(40)",
+        "BEGIN; LOCK TABLE backend.task IN SHARE MODE; SELECT pg_sleep(200)",
     )
     waits = stack.source("waits", extra, drop, ("waits", "drop", WAITS))
     status, said = stack.deploy(waits, variables={"release_migrate_timeout": 6})
     assert status == 2 and "did not end within 6" in said, said[-4000:]
     assert stack.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == "0"
-    stack.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(40)%' AND pid <> pg_backend_pid()")
+    stack.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(200)%' AND pid <> pg_backend_pid()")
     assert stack.sql(REVISION) == "drop"
 
     # Going back with the database, when asked to.
