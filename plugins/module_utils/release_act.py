@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.backups import Backups
 from ansible.module_utils.container_spec import SpecError
+from ansible.module_utils.database_revision import Revision, compared, refuse
 from ansible.module_utils.drain import Drain, retire
 from ansible.module_utils.dumps import Database, DumpError
 from ansible.module_utils.edge import SETTLE
 from ansible.module_utils.engine import Engine, EngineError
 from ansible.module_utils.image_layers import content
-from ansible.module_utils.migrations import judge
+from ansible.module_utils.migrations import Comparison, is_alembic, words
 from ansible.module_utils.releases import Failed, Lock, Store, fingerprint, named, now
 from ansible.module_utils.secret_store import Store as Secrets
 from ansible.module_utils.stack import Ended, Unhealthy, run_to_end
@@ -33,6 +35,8 @@ class Act:
         self.switch: Switch | SwarmSwitch = Switch(self.engine, self.store, self.wanted, self.check)
         self.backups = Backups(self.store)
         self.database: Database | None = None
+        self.revision = Revision(None, {})
+        self.found = Comparison("unread")
 
     # which one --------------------------------------------------------------------------------------------------------
 
@@ -111,6 +115,7 @@ class Act:
             self.switch = SwarmSwitch(self.engine, self.store, self.wanted, self.check)
         base = self.wanted["database"]
         self.database = Database(self.engine, base["container"], base["name"]) if base else None
+        self.revision = Revision(self.database, base or {})
 
     def stand(self) -> None:
         """Have what a release stands on."""
@@ -142,74 +147,140 @@ class Act:
 
     # the database -----------------------------------------------------------------------------------------------------
 
+    def compatible(self, target: dict[str, Any], last: bool) -> Callable[[], None] | None:
+        """Hold the release against the revision that the database is at; Failed where it does not fit. Returns what has to be done to the
+        database before the switch. A database that does not run is asked again when it does; `last`: what is remembered counts then."""
+        at = self.revision.read(target, must=last and not self.check)
+        if at is None and last and self.store.schema.get("heads"):
+            at = self.store.schema["heads"]
+        choice = self.wanted["schema"]
+        self.found = compared(self.store, at, target, accepted=choice == "accept")
+        # A deploy is asked for by the version of its images, which another configuration's release shares.
+        name = target["image_version"] if self.wanted["manifest"] else target["version"]
+        refuse(self.found, name, self.wanted["verb"], choice)
+        if self.found.state != "breaking" or choice == "accept":
+            return None
+        return self._downgrade(target) if choice == "downgrade" else self._restore(target)
+
     def migrate(self, target: dict[str, Any]) -> None:
         """Bring the database to the release, after a dump, where it is behind."""
         schema, back = self.store.schema, not self.wanted["manifest"]
         due = [one for one in target.get("migrations") or [] if self._due(one, target, schema, back)]
-        if not due:
-            return
-        if self.wanted["backup"] and self.database and schema.get("migrated") and self.switch.did("back the database up"):
+        there = self.found.at or schema.get("migrated")
+        if due and self.wanted["backup"] and self.database and there and self.switch.did("back the database up"):
             self.backups.make(f"before-{target['version']}", self.database, check=False)
-        outputs = [one["changed"] for one in due]  # in check mode each of them is taken to change something
         if not self.check:
             with ThreadPoolExecutor(max_workers=4) as pool:
-                outputs = list(pool.map(self._migration, due))
-        for one, output in zip(due, outputs, strict=True):
-            if one["changed"] in output:
-                self.switch.did(f"migrate the database for {one['service']}")
+                list(pool.map(self._migration, due))
+        for one in due:
+            self.switch.did(self._migrated(one, target))
         if not self.check:
-            migrated = (schema.get("migrated") or {}) | {one["service"]: target["images"][one["service"]] for one in due}
-            self.store.migrated({**schema, **(target.get("schema") or {}), "migrated": migrated})
+            self._remember(target, schema, due)
 
-    @staticmethod
-    def _due(one: dict[str, Any], target: dict[str, Any], schema: dict[str, Any], back: bool) -> bool:
-        """Whether a migration is to be run. Of those whose steps are unknown: with each new image, and never when going back."""
-        service = one["service"]
-        if service not in (schema.get("migrated") or {}):
+    def _due(self, one: dict[str, Any], target: dict[str, Any], schema: dict[str, Any], back: bool) -> bool:
+        """Whether a migration is to be run: where the database is behind, by its own revision; and, by a release that is new, what was not
+        run against this database: another command, or, of a tool whose steps are unknown, another image."""
+        service, state = one["service"], self.found.state
+        command, noted = one["container"].get("entrypoint"), (schema.get("commands") or {}).get(service)
+        image = (schema.get("migrated") or {}).get(service)
+        alembic = one.get("alembic") and state != "unversioned"
+        if alembic and state in ("new", "behind", "unread"):
             return True
-        facts = (target.get("schema") or {}) if one.get("alembic") else {}
-        if facts:
-            return judge(schema, facts)[0] == "behind" or (schema.get("heads") != facts["heads"] and judge(schema, facts)[0] == "same")
-        return not back and schema["migrated"][service] != target["images"][service]
+        if alembic and state != "same":
+            return False
+        if alembic and is_alembic(command or []):
+            return not back and noted is not None and noted != command
+        return image is None or (not back and (image != target["images"][service] or noted != command))
 
     def _migration(self, one: dict[str, Any]) -> str:
-        return run_to_end(self.engine, one["container"], self.wanted["labels"], self.wanted["migrate_timeout"])
+        return run_to_end(self.engine, one["container"], self.wanted["labels"], self.wanted["migrate_timeout"], self._gone)
 
-    def compatible(self, target: dict[str, Any]) -> Callable[[], None] | None:
-        """What has to be done to the database before the switch; Failed where the release cannot live with it."""
-        state, breaking = judge(self.store.schema, target.get("schema") or {})
-        if state != "breaks":
-            return None
-        if not self.wanted["schema"]:
-            told = "\n".join(f"  {name}: {'; '.join(words)}" for name, words in breaking.items())
-            raise Failed(
-                f"{target['version']} cannot live with the database as it is: migrations since then take away what it needs.\n{told}\n"
-                "Nothing was changed. Choose what to do with the database:\n"
-                "  make rollback ... SCHEMA=downgrade   run these migrations backwards; what was written since stays where they keep it\n"
-                "  make rollback ... SCHEMA=restore     put the backup back that was made before them; what was written since is lost"
+    def _gone(self, addresses: list[str], when: float) -> None:
+        """End what a migration that did not end well left in the server: a statement that waits for a lock goes on blocking others."""
+        with contextlib.suppress(DumpError, EngineError):
+            self.revision.end_sessions(addresses, when)
+
+    def _migrated(self, one: dict[str, Any], target: dict[str, Any]) -> str:
+        """What a migration that ended with status 0 did, in words; Ended where it did not bring the database to the release."""
+        service, before, heads = one["service"], self.found.at, self.found.heads
+        if not one.get("alembic") or self.found.state == "unversioned":
+            return f"migrate the database for {service}"
+        after = heads if self.check else self.revision.read(target, must=True)
+        command = one["container"].get("entrypoint") or []
+        if after is None or (not after and not is_alembic(command)):
+            return f"migrate the database for {service}"  # nobody but the tool knows
+        if sorted(after) != heads:
+            raise Ended(
+                f"the migration of {service} ended with exit status 0 and left the database at revision {words(after)}; "
+                f"the head of {target['version']} is {words(heads)}. Its command: {' '.join(command)}"
+                + ("" if after else "\nWhere env.py notes revisions in another table than alembic_version: backend_image_version_table")
             )
-        return lambda: self._downgrade(target) if self.wanted["schema"] == "downgrade" else self._restore(target)
+        if sorted(before) == heads:
+            return f"run the migration command of {service} (the database stays at {words(heads)})"
+        return f"migrate the database for {service}: {words(before)} -> {words(heads)}"
 
-    def _downgrade(self, target: dict[str, Any]) -> None:
-        heads = target["schema"]["heads"]
-        newest = self.store.manifest(self.store.current)
-        one = next((m for m in newest.get("migrations") or [] if m.get("downgrade")), None)
+    def _remember(self, target: dict[str, Any], schema: dict[str, Any], due: list[dict[str, Any]]) -> None:
+        """Note what ran against this database, and the chain that it is at."""
+        new = dict(schema)
+        if due:
+            new["migrated"] = (schema.get("migrated") or {}) | {one["service"]: target["images"][one["service"]] for one in due}
+            new["commands"] = (schema.get("commands") or {}) | {one["service"]: one["container"].get("entrypoint") for one in due}
+        if self.found.state in ("new", "behind", "same", "unread") and (due or self.found.state == "same"):
+            new |= target["schema"]
+        if self.found.state == "same":  # also by somebody's own hand: a command that differs from this one is another
+            there = {one["service"]: one["container"].get("entrypoint") for one in target.get("migrations") or [] if one.get("alembic")}
+            new["commands"] = there | (new.get("commands") or {})
+        if new != schema:
+            self.store.migrated(new)
+
+    def _downgrade(self, target: dict[str, Any]) -> Callable[[], None]:
+        """What takes the database back to the release; Failed where no release here has both its revision and a command for that."""
+        heads = self.found.heads
+        candidates = [self.store.manifest(self.store.current), *self.store.releases()]
+        fitting = [m for m in candidates if set(self.found.at) <= set((m.get("schema") or {}).get("revisions") or {})]
+        one = next((step for m in fitting for step in m.get("migrations") or [] if step.get("downgrade")), None)
         if one is None:
-            raise Failed("the release that serves has no command that takes migrations back (backend_image_downgrade_command)")
+            raise Failed(
+                f"No release on this host has revision {words(self.found.at)} and a command that takes migrations back "
+                "(backend_image_downgrade_command). Nothing was changed."
+            )
         command = [word.replace("{revision}", heads[0]) for word in one["downgrade"]]
-        if self.switch.did(f"take the database back to {', '.join(heads)}"):
-            self._backup_first(target)
-            run_to_end(self.engine, one["container"] | {"entrypoint": command}, self.wanted["labels"], self.wanted["migrate_timeout"])
-            self.store.migrated(self.store.schema | target["schema"])
+        spec = one["container"] | {"entrypoint": command}
 
-    def _restore(self, target: dict[str, Any]) -> None:
+        def downgrade() -> None:
+            if self.switch.did(f"take the database back: {words(self.found.at)} -> {words(heads)}"):
+                self._backup_first(target)
+                run_to_end(self.engine, spec, self.wanted["labels"], self.wanted["migrate_timeout"], self._gone)
+                self._settle(target)
+
+        return downgrade
+
+    def _restore(self, target: dict[str, Any]) -> Callable[[], None]:
+        """What puts the newest backup back that the release can live with; Failed where there is none."""
         known = set(target["schema"]["revisions"])
         fitting = [note for note in self.backups.all() if note["bytes"] and set(note["schema"].get("heads") or ["?"]) <= known]
-        if not fitting or self.database is None:
-            raise Failed(f"there is no backup that {target['version']} could live with (make backup shows them)")
-        if self.switch.did(f"put the backup {fitting[0]['name']} back"):
-            self._backup_first(target)
-            self.backups.restore(fitting[0]["name"], self.database)
+        database = self.database
+        if not fitting or database is None:
+            raise Failed(f"There is no backup that {target['version']} could live with (make backups shows them). Nothing was changed.")
+
+        def restore() -> None:
+            if self.switch.did(f"put the backup {fitting[0]['name']} back"):
+                self._backup_first(target)
+                self.backups.restore(fitting[0]["name"], database)
+                self._settle(target)
+
+        return restore
+
+    def _settle(self, target: dict[str, Any]) -> None:
+        """The database went back: it is at the release, or its migrations bring it there."""
+        at = self.revision.read(target, must=True)
+        self.found = compared(self.store, at, target)
+        if self.found.state in ("new", "behind"):
+            self.migrate(target)
+        elif self.found.state == "same":
+            self._remember(target, self.store.schema, [])
+        else:
+            raise Ended(f"the database is at revision {words(at or [])} now; the head of {target['version']} is {words(self.found.heads)}")
 
     def _backup_first(self, target: dict[str, Any]) -> None:
         if self.wanted["backup"] and self.database:
@@ -220,12 +291,14 @@ class Act:
     def run(self) -> dict[str, Any]:
         before, target = self.before, self.target()
         self.around(target)
-        rollback = not self.wanted["manifest"]
-        prepared = self.compatible(target) if rollback else None
+        with self.switch.stack.phase("database"):
+            prepared = self.compatible(target, last=self.check)
         with self.switch.stack.phase("stand"):
             self.stand()
+        if self.found.state == "unread" and not self.check:
+            prepared = self.compatible(target, last=True)
         try:
-            changed = self.switch.to(target, lambda: prepared or self.migrate(target), prepared)
+            changed = self.switch.to(target, lambda: self.migrate(target), prepared)
         except (Ended, DumpError, EngineError) as error:
             if before and before != target["version"]:
                 self.switch.give_up(target, self.store.manifest(before), "")

@@ -267,24 +267,52 @@ class Ended(Exception):
     """A container that was to run to its end and did not, or not well; the message holds its last lines."""
 
 
-def run_to_end(engine: Engine, spec: dict[str, Any], labels: dict[str, str], timeout: float) -> str:
-    """Run the container `spec` once, remove it, and return what it wrote. Raises Ended when its exit status is not 0."""
+def addresses(actual: dict[str, Any] | None) -> list[str]:
+    """The addresses by which a container talks to others."""
+    joined = ((actual or {}).get("NetworkSettings") or {}).get("Networks") or {}
+    return [address for end in joined.values() for key in ("IPAddress", "GlobalIPv6Address") if (address := end.get(key))]
+
+
+def run_to_end(
+    engine: Engine,
+    spec: dict[str, Any],
+    labels: dict[str, str],
+    timeout: float,
+    gone: Callable[[list[str], float], Any] = lambda where, when: None,
+) -> str:
+    """Run the container `spec` once, remove it, and return what it wrote. Raises Ended when its exit status is not 0.
+
+    `gone` is told the addresses of a container that did not end well, and when it was removed (Unix seconds): what it talked to may
+    still work for it.
+    """
     name, spec = spec["name"], spec | {"labels": labels | (spec.get("labels") or {})}
-    if engine.find(f"/containers/{name}/json"):  # one that a killed run left behind
+
+    def remove(where: list[str], well: bool) -> None:
+        now = time.time()
         engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
+        if not well:
+            gone(where, now)
+
+    left = engine.find(f"/containers/{name}/json")
+    if left:  # by a run that was killed
+        remove(addresses(left), False)
     image = engine.find(f"/images/{spec['image']}/json")
     if image is None:
         raise Ended(f"image {spec['image']} is not on this host")
     engine.call("POST", "/containers/create", {"name": name}, container_body(spec, image))
+    where: list[str] = []
+    well = False
     try:
         start(engine, name)
+        where = addresses(engine.find(f"/containers/{name}/json"))
         status = engine.call("POST", f"/containers/{name}/wait", timeout=timeout)["StatusCode"]
         output = engine.logs(name, 200)
+        well = status == 0
     except (EngineError, OSError) as error:
         late = "time" in str(error).lower()
         raise Ended(f"{name} did not end within {timeout} s; last lines:\n{engine.logs(name)}" if late else f"{name} {error}") from error
     finally:
-        engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
+        remove(where, well)
     if status:
         raise Ended(f"{name} ended with exit status {status}; last lines:\n" + "\n".join(output.splitlines()[-25:]))
     return output

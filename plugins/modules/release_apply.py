@@ -44,9 +44,11 @@ options:
     default: {}
   release: {description: "Without O(manifest), the one to go back to; empty for the one before the current one.", type: str, default: ""}
   schema:
-    description: What to do where the database is newer than the release can live with.
+    description:
+      - What to do where the database is newer than the release can live with.
+      - C(accept) takes a database as it is whose revision does not fit; only who knows it can say that the release can work with it.
     type: str
-    choices: ["", downgrade, restore]
+    choices: ["", downgrade, restore, accept]
     default: ""
   foundation:
     description:
@@ -86,7 +88,7 @@ release: {description: Name of the release that serves., type: str, returned: su
 before: {description: The one that served before., type: str, returned: success}
 actions: {description: "What was done, or in check mode would be, one sentence each.", type: list, elements: str, returned: always}
 seconds:
-  description: "How long it took, by phase: C(stand), C(migrate), C(start), C(smoke), C(switch), C(observe), C(drain)."
+  description: "How long it took, by phase: C(database), C(stand), C(migrate), C(start), C(smoke), C(switch), C(observe), C(drain)."
   type: dict
   returned: success
 retired: {description: "Releases, backups and generations of secrets that were let go.", type: list, elements: str, returned: success}
@@ -101,7 +103,7 @@ def main() -> None:
         "manifest": {"type": "dict"},
         "contents": {"type": "dict", "default": {}},
         "release": {"type": "str", "default": ""},
-        "schema": {"type": "str", "choices": ["", "downgrade", "restore"], "default": ""},
+        "schema": {"type": "str", "choices": ["", "downgrade", "restore", "accept"], "default": ""},
         "foundation": {"type": "str", "choices": ["made", "mend", "revive"], "default": "revive"},
         "elsewhere": {"type": "str", "default": ""},
         "replicas": {"type": "dict", "default": {}},

@@ -29,7 +29,11 @@ options:
   objects: {description: "Whether containers, networks and volumes count, or images and files alone.", type: bool, default: true}
   images: {description: "To remember: names of images whose content counts.", type: list, elements: str, default: []}
   files: {description: "Files and directories whose content, owner and mode count.", type: list, elements: path, default: []}
-  probes: {description: "Commands whose answer counts, each C(container) and C(command).", type: list, elements: dict, default: []}
+  probes:
+    description: "Commands whose answer counts, each C(container) and C(command), and C(name), for another name of the answer."
+    type: list
+    elements: dict
+    default: []
   released:
     description: "Patterns of differences that a release itself brings about or mends."
     type: list
@@ -124,7 +128,8 @@ class Look:
             yield from self._objects()
         for probe in self.wanted["probes"]:
             if self.engine.find(f"/containers/{probe['container']}/json"):
-                yield f"{ANSWER} {probe['command'][0]} in {probe['container']}", digest(self._answer(probe))
+                named = probe.get("name") or f"{ANSWER} {probe['command'][0]} in {probe['container']}"
+                yield named, digest(self._answer(probe))
 
     def _answer(self, probe: dict[str, Any]) -> Any:
         try:

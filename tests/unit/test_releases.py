@@ -1,4 +1,4 @@
-"""What a host remembers of its releases; the lock; what migrations say; the routes of the edge."""
+"""What a host remembers of its releases; the lock; the routes of the edge."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from ansible.module_utils.drain import Drain
 from ansible.module_utils.edge import Edge, routes
-from ansible.module_utils.migrations import judge, revision, schema
 from ansible.module_utils.releases import Failed, Lock, Locked, Store, fingerprint, named
 from ansible.module_utils.stack import Stack
 from engines import ME
@@ -119,58 +118,6 @@ def test_while_a_module_works_the_next_one_waits(tmp_path: Path) -> None:
         pass
     with Lock(lock.store, OTHER).working(patience=0):
         assert (tmp_path / ".working").exists()
-
-
-# --- migrations ----------------------------------------------------------------------------------------------------------
-
-HEAD = 'revision = "{0}"\ndown_revision = {1!r}\n\ndef upgrade():\n    {2}\n\ndef downgrade():\n    op.drop_table("x")\n'
-
-
-@pytest.mark.parametrize(
-    ("body", "breaks"),
-    [
-        ('op.create_table("t", sa.Column("id", sa.Integer()))', False),
-        ('op.add_column("t", sa.Column("c", sa.Text()))', False),
-        ('op.add_column("t", sa.Column("c", sa.Text(), nullable=False, server_default=""))', False),
-        ('op.add_column("t", sa.Column("c", sa.Text(), nullable=False))', True),
-        ('op.drop_column("t", "c")', True),
-        ('op.drop_table("t")', True),
-        ('op.rename_table("t", "u")', True),
-        ('op.alter_column("t", "c", nullable=False)', True),
-        ('op.alter_column("t", "c", nullable=True)', False),
-        ('op.alter_column("t", "c", new_column_name="d")', True),
-        ('op.execute("ALTER TABLE t DROP COLUMN c")', True),
-        ('op.execute(sa.text("UPDATE t SET c = 1"))', False),
-        ('op.drop_column("t", "c")  # berth: compatible', False),
-        ('op.execute("SELECT f()")  # berth: breaking', True),
-    ],
-)
-def test_what_an_older_release_cannot_live_with_is_found(body: str, breaks: bool) -> None:
-    found = revision(HEAD.format("2", "1", body))
-    assert found and bool(found["breaking"]) is breaks
-
-
-def test_the_chain_of_a_source(tmp_path: Path) -> None:
-    folder = tmp_path / "migrations/versions"
-    folder.mkdir(parents=True)
-    (folder / "1.py").write_text(HEAD.format("1", None, "pass"))
-    (folder / "2.py").write_text(HEAD.format("2", "1", 'op.drop_column("t", "c")'))
-    (folder / "note.py").write_text("def f(:")
-    assert schema(tmp_path) == {
-        "heads": ["2"],
-        "revisions": {"1": {"down": [], "breaking": []}, "2": {"down": ["1"], "breaking": ["drop_column, line 5"]}},
-    }
-    assert schema(tmp_path / "migrations/versions/none") == {}
-
-
-def test_how_a_release_stands_to_the_database() -> None:
-    one = {"heads": ["1"], "revisions": {"1": {"down": [], "breaking": []}}}
-    lives = {"heads": ["2"], "revisions": {**one["revisions"], "2": {"down": ["1"], "breaking": []}}}
-    breaks = {"heads": ["3"], "revisions": {**lives["revisions"], "3": {"down": ["2"], "breaking": ["drop_table, line 5"]}}}
-    assert judge(one, one)[0] == "same" and judge({}, one)[0] == "same"
-    assert judge(one, lives)[0] == "behind"
-    assert judge(lives, one)[0] == "lives"
-    assert judge(breaks, lives) == ("breaks", {"3": ["drop_table, line 5"]})
 
 
 # --- routes --------------------------------------------------------------------------------------------------------------

@@ -1,0 +1,27 @@
+"""What playbooks ask about migrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+
+# Filters run on the controller, where Ansible finds its own module_utils only.
+OWN = str(Path(__file__).resolve().parent.parent / "module_utils")
+if OWN not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(OWN)
+
+from ansible.module_utils import migrations
+
+
+def heads_refusal(schema: dict[str, Any], command: list[str]) -> str:
+    """Why migrations with several heads are refused; empty where they are not, or where `command` upgrades to all of them or is none."""
+    return "" if not command or migrations.upgrades_every_head(command) else migrations.heads_refusal(schema.get("heads") or [])
+
+
+class FilterModule:
+    """Ansible's way to find filters."""
+
+    def filters(self) -> dict[str, object]:
+        return {"heads_refusal": heads_refusal, "revision_query": migrations.query}

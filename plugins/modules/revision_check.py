@@ -1,0 +1,73 @@
+#!/usr/bin/python
+"""Refuse a release that does not fit the revision that the stack's database is at."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.database_revision import Revision, compared, refuse
+from ansible.module_utils.dumps import Database
+from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.releases import Failed, Store
+
+DOCUMENTATION = r"""
+module: revision_check
+short_description: Refuse a release that does not fit the revision that the stack's database is at
+description:
+  - Reads the revision from the database itself and compares it with the release's Alembic migrations, before anything of the stack is
+    touched. Nothing is changed. A database that does not run, or is not there yet, is not waited for; M(release_apply) asks it again.
+options:
+  directory: {description: State directory of the stack., type: path, required: true}
+  database:
+    description: "C(container) and C(name); of the backend, C(schema) and, where another table than alembic_version has its revisions,
+      C(version_table). Empty for an external one."
+    type: dict
+    required: true
+  release: {description: Name of the release., type: str, required: true}
+  migrations: {description: "Heads and revisions of the release, see module_utils/migrations.py.", type: dict, required: true}
+  command: {description: The command that brings the database to the release., type: list, elements: str, default: []}
+  schema: {description: "What to do where the release does not fit, as in M(release_apply).", type: str, default: ""}
+"""
+
+EXAMPLES = r"""
+- name: Compare the release with the database
+  revision_check:
+    directory: /var/lib/berth
+    database: {container: berth-database, name: app, schema: backend}
+    release: v2
+    migrations: {heads: ["0002"], revisions: {"0001": {down: [], breaking: []}, "0002": {down: ["0001"], breaking: []}}}
+    command: [python3, -m, alembic, upgrade, head]
+"""
+
+RETURN = r"""
+state: {description: How the release stands to the database., type: str, returned: success}
+at: {description: The revisions that the database is at., type: list, elements: str, returned: success}
+heads: {description: The heads of the release., type: list, elements: str, returned: success}
+"""
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "directory": {"type": "path", "required": True},
+            "database": {"type": "dict", "required": True},
+            "release": {"type": "str", "required": True},
+            "migrations": {"type": "dict", "required": True},
+            "command": {"type": "list", "elements": "str", "default": []},
+            "schema": {"type": "str", "default": ""},
+        },
+        supports_check_mode=True,
+    )
+    given, base = module.params, module.params["database"]
+    steps = [{"alembic": True, "container": {"entrypoint": given["command"]}}] if given["command"] else []
+    target = {"schema": given["migrations"], "migrations": steps}
+    try:
+        revision = Revision(Database(Engine(), base["container"], base["name"]) if base else None, base)
+        found = compared(Store(given["directory"]), revision.read(target), target, accepted=given["schema"] == "accept")
+        refuse(found, given["release"], "deploy", given["schema"])
+    except (Failed, EngineError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, state=found.state, at=found.at, heads=found.heads)
+
+
+if __name__ == "__main__":
+    main()

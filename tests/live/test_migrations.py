@@ -1,0 +1,171 @@
+"""A release and the revision of its database, in a stack of its own: what runs is told, and what does not fit is refused, untouched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, docker, verb
+
+STACK = "berth-migrations"
+STATE = Path("/var/lib") / STACK
+PORTS = {"HTTPS_PORT": os.environ.get("MIGRATIONS_HTTPS_PORT", "18643"), "HTTP_PORT": os.environ.get("MIGRATIONS_HTTP_PORT", "18680")}
+QUICK = {"release_observe": 0, "release_drain_wait": 30}
+STEP = '''"""A step of a test."""
+from alembic import op
+import sqlalchemy as sa
+
+revision = "{name}"
+down_revision = "{down}"
+
+def upgrade():
+    {up}
+
+def downgrade():
+    {back}
+'''
+ADDS = {"up": 'op.add_column("task", sa.Column("{name}", sa.Text()))', "back": 'op.drop_column("task", "{name}")'}
+DROPS = {"up": 'op.drop_column("task", "extra")', "back": 'op.add_column("task", sa.Column("extra", sa.Text()))'}
+# What waits for a lock for as long as nobody ends it.
+WAITS = {"up": 'op.execute("SET LOCAL lock_timeout = 0"); op.add_column("task", sa.Column("{name}", sa.Text()))', "back": "pass"}
+
+
+class Stack:
+    """The stack; its backend is the reference application's with more migrations."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            "STACK_NAME": STACK,
+            "LOCAL_DIR": str(folder / "local"),
+            "FRONTEND_SOURCE": str(ROOT / "apps/frontend"),
+            **PORTS,
+        }
+
+    def source(self, name: str, *steps: tuple[str, str, dict[str, str]], first: str = "0001") -> str:
+        """A source with steps (revision, the one before, what it does) after the first."""
+        made = self.folder / name
+        shutil.copytree(ROOT / "apps/backend", made, ignore=shutil.ignore_patterns("__pycache__", ".*_cache", "tests"))
+        versions = made / "migrations/versions"
+        if first != "0001":
+            path = next(versions.glob("0001*.py"))
+            path.write_text(path.read_text().replace('"0001"', f'"{first}"'))
+        for step, down, does in steps:
+            lines = {key: text.format(name=f"c{step}") for key, text in does.items()}
+            (versions / f"{step}.py").write_text(STEP.format(name=step, down=down, **lines))
+        return str(made)
+
+    def deploy(self, source: str, *words: str, variables: dict[str, Any] | None = None, **more: str) -> tuple[int, str]:
+        extra = json.dumps(QUICK | (variables or {}))
+        done = verb("deploy", "-e", extra, *words, **self.environment, BACKEND_SOURCE=source, **more)
+        return done.returncode, done.stdout + done.stderr
+
+    def serve(self, source: str, words: str, **more: Any) -> str:
+        """Deploy, find these words in what was done; the release's name."""
+        status, said = self.deploy(source, **more)
+        assert status == 0 and words in said, said[-4000:]
+        return (STATE / "current").read_text().strip()
+
+    def refuse(self, source: str, *wanted: str, check: bool = False, **more: str) -> str:
+        """Deploy and be refused with these words, before anything is touched."""
+        before = self.there()
+        status, said = self.deploy(source, *(["--check"] if check else []), **more)
+        assert status == 2 and not [word for word in wanted if word not in said], said[-4000:]
+        assert "Traceback" not in said and self.there() == before
+        return said
+
+    def there(self) -> list[str]:
+        """Containers, what the state directory holds but for audit and lock, and the database's revision."""
+        listed = docker("ps", "--all", "--no-trunc", "--filter", f"label=berth.stack={STACK}", "--format", "{{.ID}} {{.Names}}")
+        noted = [path for path in sorted(STATE.rglob("*.json")) if path.name not in ("lock", "unchanged.json")]
+        return [listed, *(f"{path} {path.read_text()}" for path in noted), (STATE / "current").read_text(), self.sql(REVISION)]
+
+    def sql(self, text: str) -> str:
+        return docker("exec", f"{STACK}-database", "psql", "-qtAX", "-U", "postgres", "-d", "app", "-c", text)
+
+
+REVISION = "SELECT string_agg(version_num, ',') FROM backend.alembic_version"
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    made = Stack(tmp_path_factory.mktemp("migrations"))
+    yield made
+    done = verb("destroy", "-e", f"release_confirm={STACK}", **made.environment)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_the_revision_of_the_database_decides(stack: Stack) -> None:
+    extra, drop = (
+        ("extra", "0001", ADDS | {"up": 'op.add_column("task", sa.Column("extra", sa.Text()))', "back": DROPS["up"]}),
+        ("drop", "extra", DROPS),
+    )
+    one, two = stack.source("one", extra), stack.source("two", extra, drop)
+
+    # Each migration that runs is told.
+    status, said = stack.deploy(one)
+    assert status == 0, said[-4000:]
+    assert "migrate the database for backend: none -> extra" in said and "migrate the database for frontend" in said, said[-4000:]
+    first = (STATE / "current").read_text().strip()
+    stack.serve(two, "migrate the database for backend: extra -> drop")
+
+    # An older version cannot live with a column that is gone, whichever way it comes.
+    words = [
+        "cannot live with the database as it is",
+        "drop: drop_column",
+        "at revision drop",
+        "is extra",
+        f"make deploy VERSION={first} SCHEMA=downgrade",
+    ]
+    stack.refuse(two, *words, BERTH_VERSION=first)
+    stack.refuse(one, "cannot live with the database as it is")
+
+    # Another branch, two heads, and three ways to edit what ran; in check mode, that builds nothing, as well.
+    side = ("side", "extra", ADDS)
+    stack.refuse(stack.source("branch", extra, side), "at revision drop", "is side", "alembic merge", "after extra")
+    stack.refuse(stack.source("heads", extra, drop, side), "2 heads (drop, side)", "alembic merge")
+    put = stack.source("put", ("put", "0001", ADDS), (extra[0], "put", extra[2]), drop)
+    stack.refuse(put, "were edited after they ran", "extra comes after put", "came after 0001", "at revision drop")
+    taken = stack.source("taken", ("drop", "0001", DROPS))
+    stack.refuse(taken, "extra ran here, and the release does not have it", "SCHEMA=accept", check=True)
+    renamed = stack.source("renamed", ("extra", "first", extra[2]), drop, first="first")
+    stack.refuse(renamed, "0001 ran here, and the release does not have it", check=True)
+
+    # What somebody did by hand is seen, and what was not run against this database is run.
+    assert "nothing has changed" in stack.deploy(two)[1]
+    docker("exec", f"{STACK}-backend-{(STATE / 'current').read_text().strip()}", "python3", "-m", "alembic", "downgrade", "extra")
+    stack.serve(two, "migrate the database for backend: extra -> drop")
+    command = {"backend_image_migrate_command": ["python3", "-m", "alembic", "-x", "seed=1", "upgrade", "head"]}
+    stack.serve(two, "run the migration command of backend (the database stays at drop)", variables=command)
+    stack.sql("UPDATE backend.alembic_version SET version_num = 'elsewhere'")
+    stack.refuse(two, "Neither", "has elsewhere", "at revision elsewhere", "is drop", variables=command)
+    stack.sql("UPDATE backend.alembic_version SET version_num = 'drop'")
+
+    # A migration that waits for a lock when its time is over leaves nobody waiting behind it.
+    docker(
+        "exec",
+        "--detach",
+        f"{STACK}-database",
+        "psql",
+        "-U",
+        "postgres",
+        "-d",
+        "app",
+        "-c",
+        "BEGIN; LOCK TABLE backend.task IN SHARE MODE; SELECT pg_sleep(200)",
+    )
+    waits = stack.source("waits", extra, drop, ("waits", "drop", WAITS))
+    status, said = stack.deploy(waits, variables={"release_migrate_timeout": 6})
+    assert status == 2 and "did not end within 6" in said, said[-4000:]
+    assert stack.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == "0"
+    stack.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(200)%' AND pid <> pg_backend_pid()")
+    assert stack.sql(REVISION) == "drop"
+
+    # Going back with the database, when asked to.
+    stack.serve(two, "take the database back: drop -> extra", BERTH_VERSION=first, BERTH_SCHEMA="downgrade")
+    assert (stack.sql(REVISION), (STATE / "current").read_text().strip().startswith(first)) == ("extra", True)
