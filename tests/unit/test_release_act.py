@@ -203,7 +203,7 @@ def test_a_migration_that_fails_starts_nothing(host: Host) -> None:
     host.images("v2")
     step = {"service": "backend", "changed": "Running upgrade", "container": {"name": "s-migrate", "image": "s-backend:v2"}}
     host.engine.exits["s-migrate"] = 1
-    with pytest.raises(Failed, match=r"(?s)release v2 did not get traffic: s-migrate ended with exit status 1; last lines:.*last of s-m"):
+    with pytest.raises(Failed, match=r"(?s)release v2 did not get traffic \(v1 serves on\):\ns-migrate ended with exit status 1; last lines:.*last of s-m"):
         act(host, verb="deploy", manifest=manifest(host, "v2", migrations=[step]), foundation="made").run()
     assert (host.store.current, host.serves, host.running, host.store.schema) == ("v1", "v1", pair("v1"), {})
 
@@ -234,7 +234,7 @@ def test_an_engine_that_fails_while_a_release_is_watched_lets_the_one_before_ser
         raise EngineError(500, "the engine has no events")
 
     host.clock.after(4, fail)
-    with pytest.raises(Failed, match="release v2 did not get traffic: the engine has no events"):
+    with pytest.raises(Failed, match=r"release v2 did not get traffic \(v1 serves on\):\nthe engine has no events"):
         act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made", observe=20).run()
     assert host.serves == "v1" and pair("v1") <= host.running and not pair("v2") & host.running
     assert set(serving) == {"v1"}, "nothing of it goes while the edge points to it"
