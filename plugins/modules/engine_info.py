@@ -21,7 +21,9 @@ options:
     description: Address of the engine; the environment's DOCKER_HOST or the local socket by default.
     type: str
   context:
-    description: The user's DOCKER_CONTEXT; with none, what the user's configuration of the docker CLI says. Where it leads elsewhere, a warning says so.
+    description:
+      - The user's DOCKER_CONTEXT; where it is empty, the context that the configuration of the docker CLI names.
+      - A warning says where a context leads elsewhere.
     type: str
     default: ""
   wait:
