@@ -70,12 +70,27 @@ def remove_network(engine: Engine, name: str) -> None:
             if error.status == 404:
                 return True
             if time.monotonic() > deadline:
-                raise
+                raise EngineError(error.status, in_use("network", name, error)) from error
             return False
         return True
 
     deadline = time.monotonic() + NETWORK_WAIT
     wait_until(gone, NETWORK_WAIT + 1, 0.5)
+
+
+def remove_volume(engine: Engine, name: str) -> None:
+    try:
+        engine.call("DELETE", f"/volumes/{name}")
+    except EngineError as error:
+        if error.status != 409:
+            raise
+        raise EngineError(error.status, in_use("volume", name, error)) from error
+
+
+def in_use(kind: str, name: str, error: EngineError) -> str:
+    """What a person is told of an object that a container holds which Berth did not create, and does not remove."""
+    found = f"docker ps --all --filter {kind}={name}"
+    return f"The {kind} {name} cannot be removed: {error}. Remove what uses it ({found}), then run this again"
 
 
 def remove_swarm(engine: Engine, labels: dict[str, str], check: bool) -> list[str]:
@@ -168,7 +183,7 @@ def main() -> None:
                     if not module.check_mode and kind == "networks":
                         remove_network(engine, entry["Name"])
                     elif not module.check_mode:
-                        engine.call("DELETE", f"/{kind}/{entry['Name']}")
+                        remove_volume(engine, entry["Name"])
         if "images" in wanted["kinds"]:
             # Newest first: an image goes before the one that it was built on.
             for image in sorted(engine.listing("images", wanted["labels"]), key=lambda i: i["Created"], reverse=True):
