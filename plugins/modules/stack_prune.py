@@ -114,8 +114,11 @@ def remove_swarm(engine: Engine, labels: dict[str, str], check: bool) -> list[st
 def remove_image(engine: Engine, image: dict[str, Any], registry: str, check: bool) -> tuple[list[str], str]:
     """Remove the names that Berth gave an image, and with the last of all its names the image; (what went, why something stays)."""
     named = (image.get("RepoTags") or []) + (image.get("RepoDigests") or [])
-    # One without a name is what a build left that took its name over.
-    names = own_names(image, registry=registry) if named else [image["Id"]]
+    # One without a name is what a build left that took its name over; built by somebody from one of Berth's, it inherits the labels, and
+    # has a time that they do not tell.
+    made = (image.get("Labels") or {}).get("org.opencontainers.image.created")
+    foreign = not named and made and (engine.find(f"/images/{image['Id']}/json") or {}).get("Created", made) != made
+    names = own_names(image, registry=registry) if named else [] if foreign else [image["Id"]]
     removed = []
     for name in names:
         try:

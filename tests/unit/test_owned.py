@@ -123,6 +123,8 @@ class Images(Engine):
         self.used, self.gone = used, list[str]()
 
     def call(self, method: str, path: str, query: Any = None, body: Any = None, timeout: float | None = None) -> Any:
+        if method == "GET":
+            return {"Created": "1970-01-01T00:00:00Z"}
         assert (method, query) == ("DELETE", None), "nothing is forced"
         if self.used:
             raise EngineError(409, "conflict: container 0123 is using its referenced image")
@@ -136,6 +138,9 @@ def test_destroy_leaves_another_tag_and_says_what_stays_in_use() -> None:
     assert remove_image(engine, image("mine:1"), "", False) == ([], "")
     # Nobody gave it a name: a build left it.
     assert remove_image(engine, image(), "", False) == (["image sha256:1"], "")
+    assert remove_image(engine, image(org_opencontainers_image_created="1970-01-01T00:00:00Z"), "", False) == (["image sha256:1"], "")
+    # Or somebody built it from one of Berth's.
+    assert remove_image(engine, image(org_opencontainers_image_created="2026-01-01T00:00:00Z"), "", False) == ([], "")
     removed, why = remove_image(Images(used=True), image("f-database:1"), "", False)
     assert removed == [] and "f-database:1 stays: conflict" in why and "docker image rm --force f-database:1" in why
 
