@@ -15,6 +15,7 @@ from ansible.module_utils.app_client import Broken
 from ansible.module_utils.app_probes import Evidence, Probe, Probes
 from ansible.module_utils.engine import memory_used
 from ansible.module_utils.load_figures import percentile
+from ansible.module_utils.owned import stack_containers
 
 
 class Load(Probes):
@@ -114,7 +115,7 @@ class Load(Probes):
     def _used(self) -> dict[str, int]:
         """Bytes in use by backend and frontend."""
         told = {}
-        for container in self.engine.listing("containers", self.wanted["labels"]):
+        for container in stack_containers(self.engine, self.wanted["labels"], self.wanted["known"]):
             service = container["Labels"].get("berth.service", "")
             if service in ("backend", "frontend") and container["State"] == "running":
                 told[service] = told.get(service, 0) + memory_used(self.engine.statistics(container["Id"]))

@@ -82,8 +82,12 @@ class Backups:
         dump = self.path(name) / DUMP
         if into:
             database.create(into)
-            database.restore(dump, into)
-            return json.loads(database.content(into))
+            try:
+                database.restore(dump, into)
+                return json.loads(database.content(into))
+            except BaseException:
+                database.drop(into)
+                raise
         database.replace(dump)
         self.store.migrated(self.find(name)["schema"])
         return json.loads(database.content())

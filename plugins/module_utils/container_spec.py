@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible.module_utils.owned import CREATED
+
 NANO = 1_000_000_000
 UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 KNOWN = frozenset(
@@ -174,6 +176,8 @@ def differences(body: dict[str, Any], actual: dict[str, Any]) -> dict[str, tuple
             found[key] = (was, wanted)
 
     compare("Image", actual["Image"], body["Image"])
+    # Which container is Berth's own is told at creation: one of an earlier Berth, without that label, is no other for it.
+    config = config | {"Labels": {key: value for key, value in (config.get("Labels") or {}).items() if key != CREATED}}
     for key in ("Env", "Entrypoint", "Cmd", "User", "Labels", "Healthcheck", "StopTimeout"):
         compare(key, config.get(key), body[key])
     for key, wanted in body["HostConfig"].items():

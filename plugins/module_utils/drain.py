@@ -9,7 +9,8 @@ import secrets
 import signal
 import time
 
-from ansible.module_utils.engine import Engine, EngineError, names_of
+from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.owned import DRAINING, own_names, stack_containers
 from ansible.module_utils.releases import Lock, Store, write
 
 
@@ -26,8 +27,8 @@ class Drain:
         """Containers of other releases, that nobody drains; frontends first, for they ask the backends."""
         found = [
             (c["Labels"].get("berth.service") != "frontend", c["Names"][0].lstrip("/"))
-            for c in self.engine.listing("containers", labels)
-            if c["Labels"].get("berth.service") in services and (c["Labels"].get("berth.version") != keep or "-draining-" in c["Names"][0])
+            for c in stack_containers(self.engine, labels, self.store.containers)
+            if c["Labels"].get("berth.service") in services and (c["Labels"].get("berth.version") != keep or DRAINING in c["Names"][0])
         ]
         return [name for _, name in sorted(found)]
 
@@ -93,12 +94,12 @@ class Drain:
                     if (
                         actual is None
                         or not self._mine(name, token)
-                        or ("-draining-" not in name and actual["Config"]["Labels"].get("berth.version") == self.store.current)
+                        or (DRAINING not in name and actual["Config"]["Labels"].get("berth.version") == self.store.current)
                     ):
                         continue
-                    if "-draining-" not in name:
+                    if DRAINING not in name:
                         # Its name is free for a release that goes back to it from now on.
-                        self.engine.call("POST", f"/containers/{name}/rename", {"name": f"{name}-draining-{actual['Id'][:6]}"})
+                        self.engine.call("POST", f"/containers/{name}/rename", {"name": f"{name}{DRAINING}{actual['Id'][:6]}"})
                 self.engine.call("POST", f"/containers/{actual['Id']}/stop", timeout=600)
                 self.engine.call("DELETE", f"/containers/{actual['Id']}", {"force": "true", "v": "true"})
             except EngineError:
@@ -106,7 +107,10 @@ class Drain:
 
 
 def retire(engine: Engine, store: Store, keep: int, protected: set[str]) -> list[str]:
-    """Forget all but the newest `keep` releases: manifests and images that no other release has. Says what went."""
+    """Forget all but the newest `keep` releases: manifests and images that no other release has. Says what went.
+
+    Of an image only the names go that Berth gave it; one that has another name, or that a container has, stays.
+    """
     releases = store.releases()
     stay = {m["version"] for m in releases[:keep]} | protected
     kept_images = {image for m in releases if m["version"] in stay for image in m["images"].values()}
@@ -114,6 +118,7 @@ def retire(engine: Engine, store: Store, keep: int, protected: set[str]) -> list
     for manifest in releases:
         if manifest["version"] in stay:
             continue
+        given = set((manifest.get("references") or {}).values())
         for image in manifest["images"].values():
             if image in kept_images:
                 continue
@@ -121,7 +126,7 @@ def retire(engine: Engine, store: Store, keep: int, protected: set[str]) -> list
                 found = engine.find(f"/images/{image}/json") or {}
                 named = found.get("RepoTags") or found.get("RepoDigests")
                 # One whose name another image took since has none, and goes by its id.
-                for name in names_of(found, kept_images) if named or not found else [image]:
+                for name in own_names(found, kept_images, given) if named or not found else [image]:
                     engine.call("DELETE", f"/images/{name}")
             except EngineError:
                 continue  # a container outside the releases still has it

@@ -5,8 +5,10 @@ The database's container has a read-only root, so files pass through a directory
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
+import secrets
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -39,10 +41,22 @@ class Database:
         self.engine, self.container, self.name = engine, container, name
 
     def run(self, *command: str, timeout: float = SLOW) -> str:
-        status, output = self.engine.execute(self.container, list(command), timeout=timeout)
+        # Its sessions go by a name of their own: the engine does not end a command whose caller has gone.
+        name = f"berth-{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            status, output = self.engine.execute(self.container, list(command), timeout=timeout, environment=[f"PGAPPNAME={name}"])
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self._end_sessions(name)
+            raise
         if status:
             raise DumpError(f"{command[0]} ended with status {status}: {output.strip()[-800:]}")
         return output
+
+    def _end_sessions(self, name: str) -> None:
+        """End what a command of ours goes on doing in the server."""
+        query = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'"
+        self.engine.execute(self.container, ["psql", "-qtAX", "-U", "postgres", "-d", "postgres", "-c", query], timeout=30)
 
     def sql(self, text: str, database: str | None = None) -> str:
         return self.run("psql", "-qtAX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database or self.name, "-c", text).strip()
@@ -108,15 +122,16 @@ class Database:
             )
             if rights:
                 self.sql(f'REVOKE ALL ON DATABASE "{beside}" FROM PUBLIC; {rights}', "postgres")
-        except DumpError:
+        except BaseException:
             self.drop(beside)
             raise
         # Pools connect again at once: nobody but a superuser is let in until the new one has the name.
-        self.sql(f'ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS false', "postgres")
         try:
+            self.sql(f'ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS false', "postgres")
             self.sql(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{self.name}'", "postgres")
             self.sql(f'ALTER DATABASE "{self.name}" RENAME TO "{aside}"; ALTER DATABASE "{beside}" RENAME TO "{self.name}"', "postgres")
-        except DumpError:
+        except BaseException:
             self.sql(f'ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS true', "postgres")
+            self.drop(beside)
             raise
         self.drop(aside)

@@ -2,10 +2,14 @@
 
 Only the standard library is used: the host needs nothing but Python. Paths and bodies are those of the Engine API,
 https://docs.docker.com/reference/api/engine/ ; the lowest version spoken is 1.44 (Docker 25), which `start_interval` needs.
+
+Which engine: what DOCKER_HOST names, else the local socket. A docker context, which this client does not know, must not lead the docker
+CLI of the same run to another one: every play sets DOCKER_CONTEXT=default, with which the CLI goes by the same rule.
 """
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -13,6 +17,7 @@ import socket
 import ssl
 import struct
 import time
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -52,7 +57,11 @@ class Engine:
         if url.scheme == "unix":
             return _UnixConnection(url.path, timeout)
         if url.scheme != "tcp":
-            raise EngineError(0, f"the engine address {self.host!r} is neither unix:// nor tcp://")
+            raise EngineError(
+                0,
+                f"DOCKER_HOST is {self.host!r}; Berth knows unix:// and tcp://. For another host: "
+                "unset DOCKER_HOST, and put the host into an inventory (docs/hosts.md)",
+            )
         if os.environ.get("DOCKER_TLS_VERIFY"):
             certificates = os.environ.get("DOCKER_CERT_PATH", os.path.expanduser("~/.docker"))
             context = ssl.create_default_context(cafile=os.path.join(certificates, "ca.pem"))
@@ -175,6 +184,21 @@ class Engine:
     def statistics(self, container: str) -> dict[str, Any]:
         """What a running container uses now."""
         return self.call("GET", f"/containers/{container}/stats", {"stream": "false", "one-shot": "true"})
+
+
+def context_elsewhere(configuration: Path, chosen: str, address: str) -> tuple[str, str]:
+    """(name, endpoint) of the docker context that the docker CLI of a user would use, where that is not `address`; else empty.
+
+    `configuration` is the user's directory (~/.docker), `chosen` the user's DOCKER_CONTEXT.
+    """
+    try:
+        name = chosen or json.loads((configuration / "config.json").read_text()).get("currentContext") or "default"
+        meta = configuration / "contexts" / "meta" / hashlib.sha256(name.encode()).hexdigest() / "meta.json"
+        endpoint = DEFAULT_HOST if name == "default" else json.loads(meta.read_text())["Endpoints"]["docker"]["Host"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "", ""  # the CLI would refuse it
+    same = endpoint.replace("///run/", "///var/run/") == address.replace("///run/", "///var/run/")
+    return ("", "") if same else (name, endpoint)
 
 
 def written(raw: bytes) -> str:

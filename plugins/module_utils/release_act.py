@@ -15,12 +15,16 @@ from ansible.module_utils.dumps import Database, DumpError
 from ansible.module_utils.edge import SETTLE
 from ansible.module_utils.engine import Engine, EngineError
 from ansible.module_utils.image_layers import content
+from ansible.module_utils.interrupts import in_words
 from ansible.module_utils.migrations import Comparison, is_alembic, words
 from ansible.module_utils.releases import Failed, Lock, Store, fingerprint, named, now
 from ansible.module_utils.secret_store import Store as Secrets
 from ansible.module_utils.stack import Ended, Unhealthy, run_to_end
 from ansible.module_utils.swarm_switch import SwarmSwitch
 from ansible.module_utils.switch import Switch
+
+# What may go wrong, and says itself what it is.
+EXPECTED = (Failed, SpecError, EngineError, DumpError, Ended, Unhealthy)
 
 
 class Act:
@@ -142,8 +146,9 @@ class Act:
                     stack.wake(name, actual)
             if not self.check:
                 stack.wait(list(base["containers"]), self.wanted["wait"])
-        except (EngineError, SpecError, Unhealthy) as error:
-            raise Failed(f"what the release stands on is not as it has to be: {error}") from error
+        except BaseException as error:
+            why = f"what the release stands on is not as it has to be: {in_words(error, EXPECTED)}"
+            raise Failed("\n".join(filter(None, [why, stack.discard()]))) from error
 
     # the database -----------------------------------------------------------------------------------------------------
 
@@ -299,17 +304,13 @@ class Act:
             prepared = self.compatible(target, last=True)
         try:
             changed = self.switch.to(target, lambda: self.migrate(target), prepared)
-        except (Ended, DumpError, EngineError) as error:
-            if before and before != target["version"]:
-                self.switch.give_up(target, self.store.manifest(before), "")
-            raise Failed(f"release {target['version']} did not get traffic: {error}") from error
+        except BaseException as error:
+            if isinstance(error, Failed) and self.switch.gave_up:
+                raise
+            raise Failed(self.put_back(target, error)) from error
         fresh = target["version"] != before or bool(self.store.pending)
         if not self.check:
-            if fresh or self.store.manifest(target["version"]) != target:
-                self.store.record(target)
-            self.store.end()
-            if self.wanted["manifest"]:
-                self.store.stand(edge=self.wanted["edge_service"])
+            self.remember(target, fresh)
         gone: list[str] = []
         if fresh and not self.check:
             protected = {target["version"], target.get("previous", ""), before}
@@ -323,6 +324,37 @@ class Act:
             "before": before,
             "retired": gone,
         }
+
+    def put_back(self, target: dict[str, Any], error: BaseException) -> str:
+        """Remove what a run has begun that ended in the middle, and let what served before serve on; the message for a person."""
+        why = in_words(error, EXPECTED)
+        other = self.store.manifest(self.before) if self.before != target["version"] else {}
+        if not self.switch.gave_up:
+            try:
+                return self.switch.give_up(target, other, why)
+            except Exception as back:
+                why = f"{why}\n{in_words(back, EXPECTED)}"
+        there = [spec["name"] for spec in target["containers"] if self.engine.find(f"/containers/{spec['name']}/json")]
+        left = f"Still there: {', '.join(there)}. " if there else ""
+        return (
+            f"release {target['version']} failed, and what served before could not be put back:\n{why}\n"
+            f"{left}What was under way is noted. To go on with it: make deploy. To go back: make rollback"
+        )
+
+    def remember(self, target: dict[str, Any], fresh: bool) -> None:
+        """Write down that the release serves."""
+        try:
+            if fresh or self.store.manifest(target["version"]) != target:
+                self.store.record(target)
+            self.store.end()
+            if self.wanted["manifest"]:
+                self.store.stand(edge=self.wanted["edge_service"])
+        except BaseException as error:
+            why = in_words(error, (*EXPECTED, OSError))
+            raise Failed(
+                f"release {target['version']} serves, and could not be recorded in {self.store.root}: {why}\n"
+                "Mend that, then run make deploy: it takes up what is under way."
+            ) from error
 
     def drain(self, outcome: dict[str, Any]) -> None:
         """Let go what does not serve: at once, or, the release before, when its warm time is over."""

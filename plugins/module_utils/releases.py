@@ -162,6 +162,17 @@ class Store:
         """As the last look at everything left it: {networks, volumes, containers: {name: its spec}, edge: {spec, volumes}}."""
         return {"networks": {}, "volumes": {}, "containers": {}, "edge": {}} | self.note("foundation.json")
 
+    @property
+    def containers(self) -> set[str]:
+        """Names of all containers that releases, and what they stand on, have or had here."""
+        names = set(self.foundation["containers"]) | {(self.foundation["edge"].get("spec") or {}).get("name", "")}
+        for manifest in self.releases():
+            around = manifest.get("around") or {}
+            names |= {spec["name"] for spec in manifest.get("containers") or []}
+            names |= {one["container"]["name"] for one in manifest.get("migrations") or []}
+            names |= {(around.get(part) or {}).get("container", "") for part in ("edge", "database")}
+        return names - {""}
+
     def stand(self, **kinds: dict[str, Any]) -> None:
         """Remember more of it; what is None there stands there no longer."""
         known = self.foundation

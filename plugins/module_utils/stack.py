@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ from ansible.module_utils.container_spec import (
     network_changes,
 )
 from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.owned import CREATED
 
 
 class Unhealthy(Exception):
@@ -31,6 +32,8 @@ class Stack:
         self.actions: list[str] = []
         self.diff: list[dict[str, str]] = []
         self.created: set[str] = set()
+        # Those of them that took the place of one that was there before.
+        self.replaced: set[str] = set()
         self.seconds: dict[str, float] = {}
         # Those that could answer no check for a while: unhealthy is not their last word.
         self.waking: set[str] = set()
@@ -118,6 +121,7 @@ class Stack:
         actual = self.engine.find(f"/containers/{name}/json")
         if actual is None:
             return partial(self._create, name, body) if self.did(f"create container {name}", name, "", "running\n") else None
+        refuse_foreign(name, actual, self.labels)
         changed = differences(body, actual)
         if set(changed) - set(UPDATABLE):
             anew = self.did(f"replace container {name} ({', '.join(changed)} differ)", name, *_pretty(changed))
@@ -130,13 +134,14 @@ class Stack:
 
     def _replace(self, name: str, body: dict[str, Any], actual: dict[str, Any]) -> None:
         self._remove(name, actual)
+        self.replaced.add(name)
         self._create(name, body)
 
     def _create(self, name: str, body: dict[str, Any]) -> None:
         # One network may be given at creation before API 1.44; joining the others before the start works everywhere.
         endpoints = body["NetworkingConfig"]["EndpointsConfig"]
         first = dict(list(endpoints.items())[:1])
-        self.engine.call("POST", "/containers/create", {"name": name}, body | {"NetworkingConfig": {"EndpointsConfig": first}})
+        create(self.engine, name, body | {"NetworkingConfig": {"EndpointsConfig": first}})
         self.created.add(name)
         for network, settings in list(endpoints.items())[1:]:
             self._join(network, name, settings)
@@ -233,10 +238,26 @@ class Stack:
         lines += ["last lines of its log:", self.engine.logs(name)]
         return "\n".join(lines)
 
-    def discard(self) -> None:
-        """Remove what this run created."""
-        for name in self.created:
-            self.engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
+    def discard(self) -> str:
+        """Remove the containers that this run created; what a person is told of those that stay, empty for none.
+
+        One that took the place of another stays: what it serves has no other any more.
+        """
+        kept = sorted(self.created & self.replaced)
+        told = [f"Still there, in the place of the one before: {', '.join(kept)}"] if kept else []
+        return "\n".join(filter(None, [self.remove(self.created - self.replaced), *told]))
+
+    def remove(self, names: Collection[str]) -> str:
+        """Remove containers, running or not; what a person is told of those that cannot be, empty for none."""
+        left = []
+        for name in sorted(names):
+            try:
+                self.engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
+                self.created.discard(name)
+            except EngineError as error:
+                if error.status != 404:
+                    left.append(name)
+        return f"Still there: {', '.join(left)}. To remove: docker rm --force {' '.join(left)}" if left else ""
 
 
 def _crashed(actual: dict[str, Any]) -> bool:
@@ -248,6 +269,21 @@ def _pretty(changed: dict[str, tuple[Any, Any]]) -> tuple[str, str]:
     """Before and after, as text for --diff. Secrets are files, so no value here is one."""
     before = "".join(f"{key}: {was}\n" for key, (was, _) in changed.items())
     return before, "".join(f"{key}: {wanted}\n" for key, (_, wanted) in changed.items())
+
+
+def refuse_foreign(name: str, actual: dict[str, Any], labels: dict[str, str]) -> None:
+    """Raise SpecError where a container of a wanted name is somebody else's: without the labels that every container of the stack has."""
+    given = actual["Config"].get("Labels") or {}
+    if not labels.items() <= given.items():
+        raise SpecError(
+            f"A container named {name} is on this host, and Berth did not create it. Nothing of it was changed.\n"
+            f"Rename it (docker rename {name} ANOTHER-NAME) or remove it (docker rm -f {name}), then run this again."
+        )
+
+
+def create(engine: Engine, name: str, body: dict[str, Any]) -> None:
+    """Create a container that is known as Berth's own from then on (module_utils/owned.py)."""
+    engine.call("POST", "/containers/create", {"name": name}, body | {"Labels": (body.get("Labels") or {}) | {CREATED: name}})
 
 
 def start(engine: Engine, name: str, patience: float = 10) -> None:
@@ -295,11 +331,12 @@ def run_to_end(
 
     left = engine.find(f"/containers/{name}/json")
     if left:  # by a run that was killed
+        refuse_foreign(name, left, labels)
         remove(addresses(left), False)
     image = engine.find(f"/images/{spec['image']}/json")
     if image is None:
         raise Ended(f"image {spec['image']} is not on this host")
-    engine.call("POST", "/containers/create", {"name": name}, container_body(spec, image))
+    create(engine, name, container_body(spec, image))
     where: list[str] = []
     well = False
     try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,9 @@ class SwarmSwitch:
     def __init__(self, engine: Engine, store: Store, wanted: dict[str, Any], check: bool) -> None:
         self.engine, self.store, self.wanted, self.check = engine, store, wanted, check
         self.stack = Stack(engine, wanted["labels"], check)
+        # Whether this run has put back what it could, and the services that it created.
+        self.gave_up = False
+        self.created: list[str] = []
 
     def did(self, action: str, **diff: str) -> bool:
         return self.stack.did(action, **diff)
@@ -77,20 +80,29 @@ class SwarmSwitch:
 
     def give_up(self, target: dict[str, Any], other: dict[str, Any], why: str) -> str:
         """Put back what was updated before the one that failed; the message for a person."""
+        self.gave_up = True
         if other and not self.check:
             try:
+                # Before: they may ask for what only the new release has.
+                self._remove_services(name for name in self.created if name not in self._services(other))
                 self._serve(other, together=True)
                 why += f"\n{other['version']} serves on"
             except (Failed, SpecError, EngineError) as error:
                 why += f"\n{other['version']} could not be put back everywhere: {error}"
             self.store.end()
         elif not self.check and not self.store.current:
-            for spec in target["containers"]:
-                name = service_name(spec, target["version"])
-                if self.engine.find(f"/services/{name}"):
-                    self.engine.call("DELETE", f"/services/{name}")
+            self._remove_services(self._services(target))
             self.store.end()
+        self._forget_secrets()
         return f"release {target['version']} does not serve:\n{why}"
+
+    def _services(self, release: dict[str, Any]) -> list[str]:
+        return [service_name(spec, release["version"]) for spec in release["containers"]]
+
+    def _remove_services(self, names: Iterable[str]) -> None:
+        for name in names:
+            if self.engine.find(f"/services/{name}"):
+                self.engine.call("DELETE", f"/services/{name}")
 
     # one service ------------------------------------------------------------------------------------------------------
 
@@ -142,6 +154,7 @@ class SwarmSwitch:
         if actual is None:
             if self.did(f"create service {name}", header=name, before="", after=f"{body['Mode']}\n"):
                 self.engine.call("POST", "/services/create", body=body)
+                self.created.append(name)
             return True
         # How it is updated differs between deploy and rollback and is no difference of the service.
         lasting = {key: value for key, value in body.items() if key not in ("UpdateConfig", "RollbackConfig")}

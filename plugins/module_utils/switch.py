@@ -66,6 +66,8 @@ class Switch:
         self.engine, self.store, self.wanted, self.check = engine, store, wanted, check
         self.stack = Stack(engine, wanted["labels"], check)
         self.edge = Edge(self.stack, store, wanted)
+        # Whether this run has put back what it could.
+        self.gave_up = False
 
     def did(self, action: str, **diff: str) -> bool:
         return self.stack.did(action, **diff)
@@ -155,14 +157,16 @@ class Switch:
 
         `noted`: it stays under way. Raises Failed or EngineError where the edge cannot be pointed back; nothing is removed then.
         """
+        self.gave_up = True
         if not self.check and other and self.edge.points_to(target):
             self.edge.route(other, target)
             time.sleep(SETTLE)
         if not self.check and (other or not self.store.current):
-            for spec in target["containers"]:
-                self.engine.find(f"/containers/{spec['name']}/json") and self.engine.call(
-                    "DELETE", f"/containers/{spec['name']}", {"force": "true", "v": "true"}
-                )
+            doomed = {spec["name"] for spec in target["containers"]}
+            if not self.store.current:  # nor was there an edge
+                doomed |= {self.edge.container} & (self.stack.created - self.stack.replaced)
+            left = self.stack.remove(doomed)
+            why = f"{why}\n{left}" if left else why
             if not noted:
                 self.store.end()
         serves = f"{other['version']} serves on" if other else "nothing served before" if not self.store.current else "it is what serves"

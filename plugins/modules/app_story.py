@@ -21,6 +21,8 @@ from ansible.module_utils.app_probes_edge import Edge
 from ansible.module_utils.app_probes_load import Load
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.engine import Engine, EngineError, wait_until
+from ansible.module_utils.owned import stack_containers
+from ansible.module_utils.releases import Store
 
 DOCUMENTATION = r"""
 module: app_story
@@ -35,6 +37,7 @@ options:
   ca: {description: Certificate (PEM) of the authority to trust; empty for the public ones., type: str, default: ""}
   connect: {description: "Address to connect to instead of the URL's host, where the name is not known here.", type: str, default: ""}
   labels: {description: Labels of the stack's containers., type: dict, required: true}
+  directory: {description: "State directory of the stack, which knows the containers of an earlier Berth.", type: path, default: ""}
   database:
     description: "C(container), C(name) and C(table) of the database; empty leaves out the look into it."
     type: dict
@@ -195,13 +198,13 @@ class Story:
     def restart(self) -> Evidence:
         names, started = [], time.monotonic()
         order = {"database": 0, "model": 1, "edge": 3}
-        containers = self.engine.listing("containers", self.wanted["labels"])
+        containers = stack_containers(self.engine, self.wanted["labels"], self.wanted["known"])
         for container in sorted(containers, key=lambda c: order.get(c["Labels"].get("berth.service", ""), 2)):
             self.engine.call("POST", f"/containers/{container['Id']}/restart", timeout=120)
             names.append(container["Names"][0].lstrip("/"))
 
         def healthy() -> bool:
-            found = self.engine.listing("containers", self.wanted["labels"])
+            found = stack_containers(self.engine, self.wanted["labels"], self.wanted["known"])
             return all("(healthy)" in c["Status"] or ("health" not in c["Status"] and c["State"] == "running") for c in found)
 
         if not wait_until(healthy, 90, 0.3):
@@ -236,6 +239,7 @@ def main() -> None:
             "ca": {"type": "str", "default": ""},
             "connect": {"type": "str", "default": ""},
             "labels": {"type": "dict", "required": True},
+            "directory": {"type": "path", "default": ""},
             "database": {"type": "dict", "default": {}},
             "restart": {"type": "bool", "default": False},
             "report": {"type": "bool", "default": False},
@@ -253,7 +257,8 @@ def main() -> None:
         module.exit_json(changed=module.params["restart"], steps=[], msg="not told in check mode")
     if urlsplit(module.params["url"]).scheme != "https":
         module.fail_json(msg=f"the story needs an https URL, not {module.params['url']}")
-    story = Story(module.params, Engine())
+    known = Store(module.params["directory"]).containers if module.params["directory"] else set()
+    story = Story(module.params | {"known": known}, Engine())
     steps: list[dict[str, Any]] = []
     ok: set[str] = set()
     for step in story.steps():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.engine import DEFAULT_HOST, Engine, EngineError, wait_until
+from ansible.module_utils.engine import DEFAULT_HOST, Engine, EngineError, context_elsewhere, wait_until
 
 DOCUMENTATION = r"""
 module: engine_info
@@ -20,6 +20,12 @@ options:
   docker_host:
     description: Address of the engine; the environment's DOCKER_HOST or the local socket by default.
     type: str
+  context:
+    description:
+      - The user's DOCKER_CONTEXT; where it is empty, the context that the configuration of the docker CLI names.
+      - A warning says where a context leads elsewhere.
+    type: str
+    default: ""
   wait:
     description: Seconds to wait for an engine that is starting.
     type: int
@@ -77,6 +83,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "docker_host": {"type": "str"},
+            "context": {"type": "str", "default": ""},
             "wait": {"type": "int", "default": 0},
             "marker": {"type": "path", "default": "/etc/docker/managed-by-berth"},
             "configuration": {"type": "path", "default": "/etc/docker/daemon.json"},
@@ -85,6 +92,16 @@ def main() -> None:
     )
     engine = Engine(module.params["docker_host"], timeout=10)
     last: dict[str, str] = {}
+    if not os.environ.get("DOCKER_HOST"):  # which outranks every context for the docker CLI too
+        directory = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+        name, endpoint = context_elsewhere(directory, module.params["context"], engine.host)
+        if name:
+            how = (
+                f"DOCKER_HOST={endpoint}"
+                if endpoint.startswith(("unix://", "tcp://"))
+                else "put its host into an inventory (docs/hosts.md)"
+            )
+            module.warn(f"The docker context {name!r} is {endpoint}. Berth uses {engine.host}. To use the other one: {how}")
 
     def version() -> dict | None:
         try:

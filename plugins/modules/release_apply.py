@@ -6,12 +6,9 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.container_spec import SpecError
-from ansible.module_utils.dumps import DumpError
-from ansible.module_utils.engine import EngineError
-from ansible.module_utils.release_act import Act
-from ansible.module_utils.releases import Failed, Locked
-from ansible.module_utils.stack import Ended
+from ansible.module_utils.interrupts import in_words, raise_on_signals
+from ansible.module_utils.release_act import EXPECTED, Act
+from ansible.module_utils.releases import Locked
 
 DOCUMENTATION = r"""
 module: release_apply
@@ -123,6 +120,7 @@ def main() -> None:
     }
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     wanted = module.params
+    raise_on_signals()
     act = Act(wanted, module.check_mode)
     warnings: list[str] = []
     try:
@@ -147,9 +145,10 @@ def main() -> None:
                 outcome = act.run()
             with act.switch.stack.phase("drain"):
                 act.drain(outcome)
-    except (Failed, SpecError, EngineError, DumpError, Ended, Locked) as error:
-        act.done("failed", " ".join(str(error).splitlines()[:2]))
-        module.fail_json(msg=str(error), actions=act.switch.stack.actions)
+    except BaseException as error:
+        why = in_words(error, (*EXPECTED, Locked))
+        act.done("failed", " ".join(why.splitlines()[:2]))
+        module.fail_json(msg=why, actions=act.switch.stack.actions)
     if outcome["changed"]:
         act.done("ok", "; ".join(act.switch.stack.actions), outcome["release"])
     act.lock.free()

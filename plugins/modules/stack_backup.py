@@ -10,6 +10,7 @@ from ansible.module_utils.backups import Backups
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.dumps import Database, DumpError
 from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.interrupts import Interrupted, raise_on_signals
 from ansible.module_utils.releases import Lock, Locked, Store
 
 DOCUMENTATION = r"""
@@ -102,6 +103,7 @@ def main() -> None:
         store.audit(who=f"{lock.who['owner']}@{lock.who['host']}", **line, seconds=lock.free())
 
     result: dict[str, Any] = {}
+    raise_on_signals()
     try:
         with lock.working():
             if verb == "backup":
@@ -120,7 +122,7 @@ def main() -> None:
                 if not wanted["into"]:
                     (store.root / "unchanged.json").unlink(missing_ok=True)  # the next deploy looks at the migrations again
                 actions = [f"restore {note['name']} into {wanted['into'] or 'place'}"]
-    except (DumpError, EngineError, OSError) as error:
+    except (DumpError, EngineError, OSError, Interrupted) as error:
         done("failed", str(error).splitlines()[0])
         module.fail_json(msg=f"the {verb} failed, and nothing of it stays: {error}")
     done("ok", "; ".join(actions))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.owned import CREATED
 
 DOCUMENTATION = r"""
 module: stack_certificate
@@ -137,13 +138,20 @@ def make(module: AnsibleModule, given: str, new_authority: bool) -> list[str]:
         "name": wanted["names"][0],
         "names": alternatives(wanted["names"]),
     }
-    command = ["docker", "run", "--rm", "--interactive", "--network", "none", "--read-only", "--tmpfs", "/tmp:size=1m,mode=1777"]
+    name = f"{variables['stack']}-certificate-{os.getpid()}"
+    command = ["docker", "run", "--rm", "--name", name, "--label", f"{CREATED}={name}", "--interactive", "--network", "none"]
+    command += ["--read-only", "--tmpfs", "/tmp:size=1m,mode=1777"]
     # A key must not reach the engine's log of the container.
     command += ["--log-driver", "none", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", "65534:65534"]
     command += [word for key, value in wanted["labels"].items() for word in ("--label", f"{key}={value}")]
     command += [word for key, value in variables.items() for word in ("--env", f"{key}={value}")]
     command += ["--entrypoint", "/bin/sh", wanted["image"], "-c", MAKE]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, check=False)
+    try:
+        done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, check=False)
+    except BaseException:
+        # The engine runs on what its client was told to start.
+        subprocess.run(["docker", "rm", "--force", name], capture_output=True, timeout=60, check=False)
+        raise
     made = PEM.findall(done.stdout)
     if done.returncode or len(made) != 4:
         module.fail_json(

@@ -15,6 +15,8 @@ from ansible.module_utils.container_questions import ask_database
 from ansible.module_utils.engine import Engine, EngineError
 from ansible.module_utils.image_facts import images
 from ansible.module_utils.image_scan import hidden
+from ansible.module_utils.owned import stack_containers
+from ansible.module_utils.releases import Store
 from ansible.module_utils.state_facts import releases, secret_values, secrets
 
 DOCUMENTATION = r"""
@@ -50,7 +52,7 @@ def gather(engine: Engine, wanted: dict[str, Any]) -> dict[str, Any]:
     directory = Path(wanted["directory"])
     canaries = secret_values(directory)
     labels = {"berth.stack": wanted["stack"]}
-    listed = engine.listing("containers", labels)
+    listed = stack_containers(engine, labels, Store(directory).containers)
     with ThreadPoolExecutor(max_workers=8) as pool:
         containers = sorted(pool.map(lambda one: container(engine, one, canaries, wanted), listed), key=lambda c: c["name"])
     version, info = engine.call("GET", "/version"), engine.call("GET", "/info")

@@ -13,6 +13,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.owned import stack_containers
 from ansible.module_utils.releases import Store, write
 
 DOCUMENTATION = r"""
@@ -139,7 +140,7 @@ class Look:
 
     def _objects(self) -> Iterator[tuple[str, str]]:
         labels = {"berth.stack": self.wanted["stack"]}
-        for entry in self.engine.listing("containers", labels):
+        for entry in stack_containers(self.engine, labels, self.store.containers):
             actual = self.engine.find(f"/containers/{entry['Id']}/json")
             if actual and not self._leaving(actual):
                 name = f"container {actual['Name'].lstrip('/')}"

@@ -9,6 +9,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.container_spec import SpecError
 from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.interrupts import in_words, raise_on_signals
 from ansible.module_utils.releases import Store
 from ansible.module_utils.stack import Stack, Unhealthy
 
@@ -19,7 +20,8 @@ description:
   - Reads what the engine has, compares it with what is wanted, value by value, and changes only what differs.
   - A container that was changed by hand is mended; what can be changed in place (limits, restart policy, networks) is, the
     rest is replaced. Volumes are created, never replaced.
-  - Containers are started side by side and waited for until their health check passes.
+  - Containers are started side by side and waited for until their health check passes. Where one does not, those that this run created
+    are removed; one that took the place of another stays.
 options:
   labels:
     description: Labels that every object of the stack carries, C(berth.stack) among them.
@@ -53,10 +55,6 @@ options:
   remember:
     description: State directory of the stack that remembers what is wanted here, so that a release brings back what is gone.
     type: path
-  discard_failed:
-    description: Remove a container that this run created and that did not become healthy.
-    type: bool
-    default: false
 """
 
 EXAMPLES = r"""
@@ -98,12 +96,12 @@ def main() -> None:
             "absent": {"type": "dict", "default": {}},
             "wait": {"type": "int", "default": 60},
             "remember": {"type": "path"},
-            "discard_failed": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
     )
     started = time.monotonic()
     wanted = module.params
+    raise_on_signals()
     stack = Stack(Engine(), wanted["labels"], module.check_mode)
     containers: dict[str, dict[str, Any]] = {}
     try:
@@ -118,14 +116,9 @@ def main() -> None:
             containers = stack.wait([spec["name"] for spec in wanted["containers"]], wanted["wait"])
             if wanted["remember"]:
                 Store(wanted["remember"]).stand(**{kind: standing(wanted, kind) for kind in ("networks", "volumes", "containers")})
-    except Unhealthy as error:
-        if wanted["discard_failed"]:
-            stack.discard()
-        module.fail_json(msg=str(error), actions=stack.actions)
-    except (EngineError, SpecError) as error:
-        if wanted["discard_failed"]:
-            stack.discard()
-        module.fail_json(msg=str(error), actions=stack.actions)
+    except BaseException as error:
+        why = [in_words(error, (Unhealthy, EngineError, SpecError)), stack.discard()]
+        module.fail_json(msg="\n".join(filter(None, why)), actions=stack.actions)
     module.exit_json(
         changed=bool(stack.actions),
         actions=stack.actions,

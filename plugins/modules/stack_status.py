@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.engine import Engine, EngineError, memory_used
+from ansible.module_utils.owned import DRAINING, stack_containers
 from ansible.module_utils.releases import Store
 
 DOCUMENTATION = r"""
@@ -51,7 +52,7 @@ def describe(engine: Engine, listed: dict[str, Any]) -> dict[str, Any]:
         "container": actual["Name"].lstrip("/"),
         "version": listed["Labels"].get("berth.version", ""),
         "image": actual["Image"],
-        "health": "draining" if "-draining-" in actual["Name"] else health,
+        "health": "draining" if DRAINING in actual["Name"] else health,
         "started_at": actual["State"]["StartedAt"],
         "restarts": actual["RestartCount"],
         "memory_bytes": memory,
@@ -74,7 +75,7 @@ def main() -> None:
 
     store = Store(wanted["directory"])
     try:
-        listed = [c for c in engine.listing("containers", {"berth.stack": wanted["stack"]}) if not past(c)]
+        listed = [c for c in stack_containers(engine, {"berth.stack": wanted["stack"]}, store.containers) if not past(c)]
         known = sorted({container["Labels"].get("berth.service", "") for container in listed})
         if wanted["service"]:
             listed = [c for c in listed if c["Labels"].get("berth.service") == wanted["service"]]

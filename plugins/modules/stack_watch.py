@@ -10,12 +10,15 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.engine import Engine, EngineError, memory_used
+from ansible.module_utils.owned import stack_containers
+from ansible.module_utils.releases import Store
 
 DOCUMENTATION = r"""
 module: stack_watch
 short_description: Watch a stack's memory for a while, and break its containers at given times
 options:
   labels: {description: Labels of the stack's containers., type: dict, required: true}
+  directory: {description: "State directory of the stack, which knows the containers of an earlier Berth.", type: path, default: ""}
   seconds: {description: How long to watch., type: int, required: true}
   every: {description: Seconds between samples., type: float, default: 2}
   faults:
@@ -38,14 +41,14 @@ faults: {description: "C(name) and C(time) of what was done.", type: list, eleme
 """
 
 
-def containers(engine: Engine, labels: dict[str, str], service: str = "") -> list[dict[str, Any]]:
-    found = [c for c in engine.listing("containers", labels) if c["State"] == "running"]
+def containers(engine: Engine, labels: dict[str, str], known: set[str], service: str = "") -> list[dict[str, Any]]:
+    found = [c for c in stack_containers(engine, labels, known) if c["State"] == "running"]
     return [c for c in found if not service or c["Labels"].get("berth.service") == service]
 
 
-def sample(engine: Engine, labels: dict[str, str]) -> dict[str, Any]:
+def sample(engine: Engine, labels: dict[str, str], known: set[str]) -> dict[str, Any]:
     told: dict[str, Any] = {"time": time.time(), "memory": {}, "service": {}, "pid": {}}
-    for listed in containers(engine, labels):
+    for listed in containers(engine, labels, known):
         try:
             used = memory_used(engine.statistics(listed["Id"]))
             pid = engine.call("GET", f"/containers/{listed['Id']}/json")["State"]["Pid"]
@@ -58,9 +61,9 @@ def sample(engine: Engine, labels: dict[str, str]) -> dict[str, Any]:
     return told
 
 
-def act(engine: Engine, labels: dict[str, str], fault: dict[str, Any]) -> dict[str, Any]:
+def act(engine: Engine, labels: dict[str, str], known: set[str], fault: dict[str, Any]) -> dict[str, Any]:
     """Do one fault; what cannot be done fails the run."""
-    target = next(iter(containers(engine, labels, fault["service"])), None)
+    target = next(iter(containers(engine, labels, known, fault["service"])), None)
     if target is None:
         raise EngineError(404, f"no container of {fault['service']} runs")
     told = {"name": fault.get("name") or f"{fault['act']} {fault['service']}", "time": time.time(), "ok": True}
@@ -80,6 +83,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "labels": {"type": "dict", "required": True},
+            "directory": {"type": "path", "default": ""},
             "seconds": {"type": "int", "required": True},
             "every": {"type": "float", "default": 2},
             "faults": {"type": "list", "elements": "dict", "default": []},
@@ -91,9 +95,11 @@ def main() -> None:
     samples, done = [], []
     try:
         while time.time() < started + wanted["seconds"]:
-            samples.append(sample(engine, wanted["labels"]))
+            # Read anew: releases come and go meanwhile.
+            known = Store(wanted["directory"]).containers if wanted["directory"] else set()
+            samples.append(sample(engine, wanted["labels"], known))
             while pending and time.time() >= started + float(pending[0]["at"]):
-                done.append(act(engine, wanted["labels"], pending.pop(0)))
+                done.append(act(engine, wanted["labels"], known, pending.pop(0)))
             time.sleep(min(wanted["every"], max(0.05, started + float(pending[0]["at"]) - time.time())) if pending else wanted["every"])
     except (EngineError, OSError) as error:
         module.fail_json(msg=str(error), samples=samples, faults=done)

@@ -68,7 +68,9 @@ class FakeEngine(Engine):
 
     def image(self, identity: str, *tags: str) -> None:
         """Have an image with these tags, or with none."""
-        rest = {"Config": {}, "RootFS": {"Layers": [identity]}, "Os": "linux", "Architecture": "amd64"}
+        stack, _, service = (tags or ("",))[0].partition(":")[0].partition("-")
+        labels = {"berth.stack": stack, "berth.service": service} if service else {}
+        rest = {"Config": {"Labels": labels}, "RootFS": {"Layers": [identity]}, "Os": "linux", "Architecture": "amd64"}
         self.images[identity] = {"Id": identity, "RepoTags": list(tags), "RepoDigests": []} | rest
 
     def place(self, name: str, image: str = "", **labels: str) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from ansible.module_utils.edge import Edge
 from ansible.module_utils.engine import EngineError
+from ansible.module_utils.interrupts import Interrupted
 from ansible.module_utils.release_act import Act
 from ansible.module_utils.releases import Failed
 from engines import LABELS, ME, Host, pair, release
@@ -203,7 +207,9 @@ def test_a_migration_that_fails_starts_nothing(host: Host) -> None:
     host.images("v2")
     step = {"service": "backend", "container": {"name": "s-migrate", "image": "s-backend:v2"}}
     host.engine.exits["s-migrate"] = 1
-    with pytest.raises(Failed, match=r"(?s)release v2 did not get traffic: s-migrate ended with exit status 1; last lines:.*last of s-m"):
+    with pytest.raises(
+        Failed, match=r"(?s)release v2 did not get traffic \(v1 serves on\):\ns-migrate ended with exit status 1; last lines:.*last of s-m"
+    ):
         act(host, verb="deploy", manifest=manifest(host, "v2", migrations=[step]), foundation="made").run()
     assert (host.store.current, host.serves, host.running, host.store.schema) == ("v1", "v1", pair("v1"), {})
 
@@ -234,7 +240,118 @@ def test_an_engine_that_fails_while_a_release_is_watched_lets_the_one_before_ser
         raise EngineError(500, "the engine has no events")
 
     host.clock.after(4, fail)
-    with pytest.raises(Failed, match="release v2 did not get traffic: the engine has no events"):
+    with pytest.raises(Failed, match=r"release v2 did not get traffic \(v1 serves on\):\nthe engine has no events"):
         act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made", observe=20).run()
     assert host.serves == "v1" and pair("v1") <= host.running and not pair("v2") & host.running
     assert set(serving) == {"v1"}, "nothing of it goes while the edge points to it"
+
+
+# what ends in the middle -------------------------------------------------------------------------------------------------
+
+
+def broken(error: BaseException) -> Callable[..., Any]:
+    def fail(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return fail
+
+
+ENDS = [TypeError("unsupported operand"), OSError("disk is full"), Interrupted("it was interrupted (SIGTERM)"), Failed("refused")]
+
+
+@pytest.mark.parametrize("error", ENDS, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("where", ["switch.ask", "switch.Edge.route", "release_act.Act.migrate", "stack.Stack.wait"])
+@pytest.mark.parametrize("first", [False, True])
+def test_a_release_that_ends_in_the_middle_leaves_nothing_of_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch, error: BaseException, where: str, first: bool
+) -> None:
+    if not first:
+        deploy(host, "v1")
+    host.images("v2")
+    module, _, attribute = where.partition(".")
+    monkeypatch.setattr(f"ansible.module_utils.{module}.{attribute}", broken(error))
+    with pytest.raises(Failed, match=f"(?s)release v2 .*{re.escape(str(error))}"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made").run()
+    assert host.running == (set() if first else pair("v1"))
+    # Whether the edge has taken the routes is known when the next run has loaded them.
+    assert host.store.pending == {} or (where == "switch.Edge.route" and isinstance(error, Failed))
+    assert (host.store.current, host.serves) == (("", "") if first else ("v1", "v1"))
+
+
+def test_an_error_that_nobody_expected_says_what_it_is_and_where(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy(host, "v1")
+    host.images("v2")
+    monkeypatch.setattr("ansible.module_utils.switch.ask", lambda *_: None + 1)  # type: ignore[operator]
+    with pytest.raises(Failed) as told:
+        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made").run()
+    assert "v1 serves on" in str(told.value) and "Berth did not expect: TypeError: unsupported operand" in str(told.value)
+    assert "in test_release_act.py, line" in str(told.value)
+
+
+def test_one_that_ends_while_it_is_watched_gives_the_traffic_back(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy(host, "v1")
+    host.images("v2")
+    monkeypatch.setattr("ansible.module_utils.switch.Switch._ill", broken(Interrupted("it was interrupted (SIGTERM)")))
+    with pytest.raises(Failed, match=r"(?s)v1 serves on.*interrupted"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made", observe=20).run()
+    assert (host.serves, host.running, host.store.pending) == ("v1", pair("v1"), {})
+
+
+def test_what_cannot_be_removed_is_named_with_the_command_that_does(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy(host, "v1")
+    host.images("v2")
+    monkeypatch.setattr("ansible.module_utils.switch.ask", broken(TypeError("odd")))
+
+    def stuck(path: str) -> None:
+        if "s-backend-v2" in path:
+            raise EngineError(500, "device is busy")
+
+    host.engine.on_delete = stuck
+    with pytest.raises(Failed, match=r"(?s)odd.*Still there: s-backend-v2. To remove: docker rm --force s-backend-v2"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made").run()
+    assert host.running == pair("v1") | {"s-backend-v2"} and host.store.pending == {}
+
+
+def test_where_the_edge_cannot_be_pointed_back_nothing_goes_and_what_is_under_way_stays_noted(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(host, "v1")
+    host.images("v2")
+    route, calls = Edge.route, list[str]()
+
+    def once(self: Edge, *words: Any, **more: Any) -> bool:
+        calls.append("route")
+        if len(calls) > 1:
+            raise Failed("the edge is stuck")
+        return route(self, *words, **more)
+
+    monkeypatch.setattr("ansible.module_utils.switch.Edge.route", once)
+    monkeypatch.setattr("ansible.module_utils.switch.Switch._ill", broken(TypeError("odd")))
+    with pytest.raises(Failed, match=r"(?s)odd.*the edge is stuck.*Still there: s-backend-v2, s-frontend-v2.*make rollback"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made", observe=20).run()
+    assert pair("v1") | pair("v2") <= host.running and host.store.pending["to"] == "v2" and host.serves.startswith("v2")
+
+
+def test_a_release_that_serves_and_cannot_be_recorded_stays_under_way(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy(host, "v1")
+    host.images("v2")
+    monkeypatch.setattr(type(host.store), "record", broken(OSError("No space left on device")))
+    with pytest.raises(Failed, match=r"(?s)release v2 serves, and could not be recorded.*No space left.*make deploy"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made").run()
+    assert host.serves == "v2" and pair("v2") <= host.running and host.store.pending["to"] == "v2"
+
+
+def test_what_a_release_stands_on_goes_again_where_it_fails_but_not_what_took_the_place_of_another(host: Host) -> None:
+    deploy(host, "v1")
+    host.engine.image("sha256:model", "s-model:1")
+    spec = {"name": "s-model", "image": "s-model:1", "healthcheck": {"test": ["CMD", "healthcheck"]}}
+    host.store.stand(containers={"s-model": spec})
+    host.engine.fate["s-model"] = {"Health": {"Status": "unhealthy", "FailingStreak": 3, "Log": []}}
+    host.images("v2")
+    with pytest.raises(Failed, match="s-model did not become healthy"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="mend").run()
+    assert host.running == pair("v1")
+    host.engine.place("s-model", image="sha256:older")
+    with pytest.raises(Failed, match="Still there, in the place of the one before: s-model"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="mend").run()
+    assert host.running == pair("v1") | {"s-model"}

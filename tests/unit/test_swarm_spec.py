@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
+from typing import Any
 
 import pytest
 from container_spec import SpecError
+from releases import Store
 from swarm import swarm_nodes
 from swarm_spec import secret_name, secrets_directory, service_body, service_name, unlike
+from swarm_switch import SwarmSwitch
 
 SPEC = {
     "name": "s-backend-v1",
@@ -113,3 +117,37 @@ def test_nodes_are_what_their_hosts_say():
         "n1": {"availability": "active", "role": "manager", "labels": {}},  # whoever makes a Swarm manages it
         "n2": {"availability": "drain", "role": "manager", "labels": {"disk": "ssd"}},
     }
+
+
+# a release that fails ---------------------------------------------------------------------------------------------------
+
+
+class Manager:
+    """A manager of a Swarm: it keeps the names of services, and says what it removed."""
+
+    def __init__(self, *services: str) -> None:
+        self.services, self.removed = list(services), list[str]()
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        return {"Spec": {}} if path.removeprefix("/services/") in self.services else None
+
+    def call(self, method: str, path: str, *_: Any, **__: Any) -> Any:
+        if method == "DELETE":
+            self.removed.append(path)
+        return []
+
+
+def test_a_service_that_only_the_failed_release_has_goes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def of(version: str, *services: str) -> dict[str, Any]:
+        return {"version": version, "containers": [{"name": f"s-{service}-{version}"} for service in services]}
+
+    manager = Manager("s-backend", "s-mcp")
+    switch = SwarmSwitch(manager, Store(tmp_path), {"labels": {"berth.stack": "s"}}, False)  # type: ignore[arg-type]
+    monkeypatch.setattr(switch, "_serve", lambda release, together: None)
+    switch.created = ["s-mcp"]
+    assert "v1 serves on" in switch.give_up(of("v2", "backend", "mcp"), of("v1", "backend"), "odd")
+    assert manager.removed == ["/services/s-mcp"] and switch.gave_up
+    # The first release of all: everything of it.
+    manager.removed.clear()
+    switch.give_up(of("v1", "backend", "mcp"), {}, "odd")
+    assert manager.removed == ["/services/s-backend", "/services/s-mcp"]

@@ -1,0 +1,30 @@
+"""A module that is told to end puts back first what it has begun, and is not interrupted at that."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+from ansible.module_utils.interrupts import Interrupted, in_words, raise_on_signals
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_ends_what_is_done_and_the_next_one_does_not_end_the_putting_back(number: signal.Signals) -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        raise_on_signals()
+        with pytest.raises(Interrupted, match=number.name):
+            os.kill(os.getpid(), number)
+            signal.pause()
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def test_what_is_expected_says_itself_what_it_is_and_what_is_not_is_named() -> None:
+    assert in_words(OSError("disk is full"), (OSError,)) == "disk is full"
+    assert in_words(Interrupted("it was interrupted (SIGTERM)"), ()) == "it was interrupted (SIGTERM)"
+    assert in_words(TypeError("odd"), (OSError,)) == "an error that Berth did not expect: TypeError: odd. Please report it"
