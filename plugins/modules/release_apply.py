@@ -10,7 +10,7 @@ from ansible.module_utils.container_spec import SpecError
 from ansible.module_utils.dumps import DumpError
 from ansible.module_utils.engine import EngineError
 from ansible.module_utils.release_act import Act
-from ansible.module_utils.releases import Failed, Locked
+from ansible.module_utils.releases import Failed, Locked, refused_or_failed
 from ansible.module_utils.stack import Ended
 
 DOCUMENTATION = r"""
@@ -70,6 +70,7 @@ options:
   who: {description: "Who runs the playbook: C(owner), C(host), C(pid), C(started). Added by the action.", type: dict, required: true}
   dead: {description: Token of a lock whose holder is gone. Added by the action., type: str, default: ""}
   reason: {description: What others are told about the lock., type: str, default: ""}
+  what: {description: "What the audit says first, before what was done.", type: str, default: ""}
   lock_wait: {description: Seconds to wait for somebody else's lock., type: float, default: 0}
 """
 
@@ -117,6 +118,7 @@ def main() -> None:
         "who": {"type": "dict", "required": True},
         "dead": {"type": "str", "default": ""},
         "reason": {"type": "str", "default": ""},
+        "what": {"type": "str", "default": ""},
         "lock_wait": {"type": "float", "default": 0},
     }
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
@@ -133,7 +135,7 @@ def main() -> None:
             if over:
                 warnings.append(f"took over the lock of {over}, whose run is gone")
     except Locked as error:
-        module.fail_json(msg=str(error), holder=error.holder)
+        module.fail_json(msg=str(error), holder=error.holder, verb=wanted["verb"])
     for warning in warnings:
         module.warn(warning)
     try:
@@ -146,7 +148,7 @@ def main() -> None:
             with act.switch.stack.phase("drain"):
                 act.drain(outcome)
     except (Failed, SpecError, EngineError, DumpError, Ended, Locked) as error:
-        act.done("failed", " ".join(str(error).splitlines()[:2]))
+        act.done(refused_or_failed(error, act.switch.stack.actions), " ".join(str(error).splitlines()[:2]))
         module.fail_json(msg=str(error), actions=act.switch.stack.actions)
     if outcome["changed"]:
         act.done("ok", "; ".join(act.switch.stack.actions), outcome["release"])
