@@ -25,7 +25,7 @@ DUMP, NOTE, STATE = "database.dump", "backup.json", "state.tar"
 
 
 def megabytes(count: float) -> str:
-    return f"{count / 1e6:,.1f} MB"
+    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.1f} kB"
 
 
 def rows(content: dict[str, str]) -> dict[str, int]:
@@ -43,7 +43,7 @@ def told(note: dict[str, Any]) -> str:
 def question(stack: str, note: dict[str, Any], release: str, database: str, size: int, behind: bool) -> str:
     """What is asked before a backup takes the place of the database in use."""
     lines = [
-        f"This replaces the database of {stack} by the backup {note['name']}. Nothing was changed.",
+        f"This would replace the database of {stack} by the backup {note['name']}, and asks for CONFIRM={stack}. Nothing was changed.",
         f"  The backup: {told(note)}",
         f"  It replaces: database {database} in use by release {release}, {megabytes(size)}; it is dumped first, into a backup of its own",
         *(["  Release " + release + " has newer migrations than the backup: run make deploy right after it"] if behind else []),
