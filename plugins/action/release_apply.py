@@ -74,11 +74,14 @@ class ActionModule(ActionBase):
         holder = result.get("holder") or {}
         if result.get("failed") and gone(holder):
             result = self._module(arguments | {"dead": holder["token"]}, task_vars)
-        if result.get("failed") and result.get("holder") and not self._task.check_mode:
-            # Only here it is known that nobody takes the lock over: the module itself could not tell.
-            told = {"verb": result["verb"], "outcome": "refused", "what": str(result["msg"]).partition(";")[0]}
-            line = {"directory": arguments["directory"], "state": "recorded", "who": who, **told}
-            self._execute_module(module_name="release_lock", module_args=line, task_vars=task_vars)
+        if not self._task.check_mode:
+            # Only here it is known who is gone: the modules themselves cannot tell.
+            lines = [(held, held["verb"], "interrupted", held["line"]["what"]) for held in result.pop("holders", []) if gone(held)]
+            if result.get("failed") and result.get("holder"):
+                lines.append((who, result["verb"], "refused", str(result["msg"]).partition(";")[0]))
+            for run, verb, outcome, what in lines:
+                line = {"directory": arguments["directory"], "state": "recorded", "verb": verb, "outcome": outcome, "what": what}
+                self._execute_module(module_name="release_lock", module_args=line | {"who": run}, task_vars=task_vars)
         return result
 
     def _module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:

@@ -6,7 +6,8 @@ Everything lies below one state directory (`/var/lib/<stack>`):
 - `current`: the name of the release that serves
 - `pending.json`: what an unfinished verb was about to do; the next run takes it up
 - `schema.json`: the revision that the database is at
-- `lock`: who works on the stack, and until when; `lock.<command>`: the same for a command that others may run beside
+- `lock`: who works on the stack, and until when; `lock.<command>`: the same for a command that others may run beside;
+  `lock.begun`: who builds for it, which hinders nobody
 - `audit.jsonl`: one line for each command: ok, failed, refused or interrupted; none for one that found nothing to do
 
 Files are replaced whole, never written in place.
@@ -185,13 +186,14 @@ class Store:
 
     @property
     def holders(self) -> list[dict[str, Any]]:
-        """Who holds a lock of this stack, each with the `line` that the audit gets if that run has ended."""
+        """Who works on this stack, each with the `line` that the audit gets if that run has ended."""
         found = [self.note(path.name) for path in sorted(self.root.glob("lock*")) if re.fullmatch(r"lock(\.[a-z-]+)?", path.name)]
-        return [held | {"line": {"when": held["since"], **self.interrupted(held)}} for held in found if held]
+        runs = {(held["host"], held["pid"], held["started"]): held for held in reversed(found) if held}
+        return [held | {"line": {"when": held["since"], **self.interrupted(held)}} for held in reversed(runs.values())]
 
     def interrupted(self, held: dict[str, Any]) -> dict[str, Any]:
         """The line of the audit for a run that ended while it held a lock."""
-        since = f"ended before its work was done; it held the lock since {held['since']}"
+        since = f"the run that began {held['since']} ended before its work was done"
         line = {"who": f"{held['owner']}@{held['host']}", "verb": held["verb"], "what": since, "from": self.current}
         return line | {"to": self.pending.get("to") or self.current, "outcome": "interrupted", "seconds": 0.0}
 
@@ -229,13 +231,29 @@ class Lock:
         self.store, self.who = store, who
         self.path = store.root / (f"lock.{name}" if name else "lock")
 
+    @property
+    def run(self) -> dict[str, Any]:
+        return {key: self.who[key] for key in ("host", "pid", "started")}
+
+    def announce(self, verb: str) -> None:
+        """Say that this run works for the stack, before it needs the lock: should it be interrupted, the next one writes that down."""
+        if self.store.root.is_dir():
+            note = self.who | {"verb": verb, "since": now(), "token": secrets.token_hex(8)}
+            write(self.store.root / "lock.begun", json.dumps(note) + "\n", 0o644)
+
+    def renounce(self, held: dict[str, Any]) -> None:
+        """Remove what a run has announced."""
+        begun = self.store.note("lock.begun")
+        if begun and all(begun[key] == held.get(key) for key in self.run):
+            (self.store.root / "lock.begun").unlink(missing_ok=True)
+
     def holder(self) -> dict[str, Any]:
         """Who holds it now; empty where nobody does or the time is over."""
         held = self.store.note(self.path.name)
         return held if held and held["expires"] > now() else {}
 
     def mine(self, held: dict[str, Any]) -> bool:
-        return all(held.get(key) == self.who[key] for key in ("host", "pid", "started"))
+        return all(held.get(key) == value for key, value in self.run.items())
 
     def take(self, verb: str, reason: str = "", seconds: int = 3600, wait: float = 0, dead: str = "") -> str:
         """Hold the lock; a holder whose token is `dead` has gone. Returns whose lock was taken over, empty for nobody's.
@@ -259,6 +277,7 @@ class Lock:
                     }
                     if over and not own and not self.mine(over):
                         self.store.audit(**self.store.interrupted(over))
+                        self.renounce(over)
                     write(self.path, json.dumps(note) + "\n", 0o644)
                     return f"{over['owner']} on {over['host']} ({over['verb']} since {over['since']})" if over and not own else ""
             if time.monotonic() > deadline:
@@ -267,6 +286,7 @@ class Lock:
 
     def free(self) -> float:
         """Give it back if it is ours; the seconds that it was held."""
+        self.renounce(self.who)
         held = self.store.note(self.path.name)
         if not held or not self.mine(held):
             return 0.0
@@ -278,6 +298,7 @@ class Lock:
         held = self.store.note(self.path.name)
         if held:
             self.store.audit(**self.store.interrupted(held))
+            self.renounce(held)
         self.path.unlink(missing_ok=True)
         return held
 
@@ -292,8 +313,7 @@ class Lock:
         line = {"who": f"{self.who['owner']}@{self.who['host']}", "verb": verb, "what": what}
         line |= {"from": release if before is None else before, "to": release if to is None else to, "outcome": outcome}
         self.store.audit(**line, seconds=self.free())
-        run = {key: self.who[key] for key in ("host", "pid", "started")}
-        write(self.store.root / ".recorded", json.dumps(run | {"outcome": outcome}) + "\n", 0o600)
+        write(self.store.root / ".recorded", json.dumps(self.run | {"outcome": outcome}) + "\n", 0o600)
 
     @property
     def recorded(self) -> str:

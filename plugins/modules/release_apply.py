@@ -90,6 +90,8 @@ seconds:
   description: "How long it took, by phase: C(stand), C(migrate), C(start), C(smoke), C(switch), C(observe), C(drain)."
   type: dict
   returned: success
+holders: {description: "Who works on the stack, each with its C(line) of the audit should its run have ended.", type: list, elements: dict,
+  returned: success}
 retired: {description: "Releases, backups and generations of secrets that were let go.", type: list, elements: str, returned: success}
 """
 
@@ -154,7 +156,7 @@ def main() -> None:
         act.done("ok", "; ".join(act.switch.stack.actions), outcome["release"])
     act.lock.free()
     stack = act.switch.stack
-    module.exit_json(actions=stack.actions, diff=stack.diff, seconds=stack.seconds, **outcome)
+    module.exit_json(holders=act.store.holders, actions=stack.actions, diff=stack.diff, seconds=stack.seconds, **outcome)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.releases import Lock, Locked, Store
 
@@ -20,13 +22,14 @@ options:
       - C(held) takes it, C(free) gives it back with a line in the audit (nothing happens where it is not ours), C(broken) takes it from
         whoever has it.
       - C(recorded) gives it back and writes the line whether or not it is ours, unless this run has told already that it failed.
+      - C(begun) takes no lock; should the run be interrupted before it has one, the next run writes that down.
     type: str
-    choices: [held, free, broken, recorded]
+    choices: [begun, held, free, broken, recorded]
     required: true
   verb: {description: What it is held for., type: str, required: true}
   reason: {description: What others are told about it., type: str, default: ""}
   name: {description: "Of the lock of a command that others may run beside, its own name; empty for the stack's.", type: str, default: ""}
-  outcome: {description: "What became of it, for the audit.", type: str, choices: [ok, failed, refused], default: ok}
+  outcome: {description: "What became of it, for the audit.", type: str, choices: [ok, failed, refused, interrupted], default: ok}
   what: {description: "What was done, for the audit.", type: str, default: ""}
   seconds: {description: When it expires if nobody gives it back., type: int, default: 3600}
   lock_wait: {description: Seconds to wait for somebody else's lock., type: float, default: 0}
@@ -41,6 +44,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 current: {description: The release that serves., type: str, returned: success}
+holders: {description: "Who works on the stack, each with its C(line) of the audit should its run have ended.", type: list, elements: dict,
+  returned: success}
 pending: {description: "The unfinished verb of an earlier run: C(verb), C(from), C(to), C(since).", type: dict, returned: success}
 """
 
@@ -49,11 +54,11 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
-            "state": {"type": "str", "choices": ["held", "free", "broken", "recorded"], "required": True},
+            "state": {"type": "str", "choices": ["begun", "held", "free", "broken", "recorded"], "required": True},
             "verb": {"type": "str", "required": True},
             "reason": {"type": "str", "default": ""},
             "name": {"type": "str", "default": ""},
-            "outcome": {"type": "str", "choices": ["ok", "failed", "refused"], "default": "ok"},
+            "outcome": {"type": "str", "choices": ["ok", "failed", "refused", "interrupted"], "default": "ok"},
             "what": {"type": "str", "default": ""},
             "seconds": {"type": "int", "default": 3600},
             "lock_wait": {"type": "float", "default": 0},
@@ -68,6 +73,7 @@ def main() -> None:
     held = lock.holder()
     actions: list[str] = []
     warnings: list[str] = []
+    earlier: list[dict[str, Any]] = []
 
     if wanted["state"] == "held":
         try:
@@ -81,6 +87,10 @@ def main() -> None:
         pending = store.pending
         if pending:
             warnings.append(f"taking up what {pending['verb']} to {pending['to']} left at {pending['since']}")
+    elif wanted["state"] == "begun":
+        earlier = store.holders
+        if not module.check_mode:
+            lock.announce(wanted["verb"])
     elif wanted["state"] == "recorded":
         if not module.check_mode and (wanted["outcome"] == "ok" or lock.recorded in ("", "ok")):
             lock.record(wanted["verb"], wanted["outcome"], wanted["what"])
@@ -96,7 +106,7 @@ def main() -> None:
             lock.record(wanted["verb"], "ok", actions[0])
     for warning in warnings:
         module.warn(warning)
-    module.exit_json(changed=bool(actions), actions=actions, current=store.current, pending=store.pending)
+    module.exit_json(changed=bool(actions), actions=actions, current=store.current, pending=store.pending, holders=earlier or store.holders)
 
 
 if __name__ == "__main__":

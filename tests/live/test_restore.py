@@ -35,7 +35,6 @@ def backup() -> Iterator[str]:
     ("environment", "words"),
     [
         ({}, ["test-restore", "database app", f"CONFIRM={STACK}", "INTO="]),
-        ({"BERTH_INTO": "a b;drop"}, ["INTO='a b;drop'"]),
         ({"BERTH_INTO": "postgres", "BERTH_CONFIRM": STACK}, ["INTO=postgres"]),
     ],
 )

@@ -108,6 +108,19 @@ def test_a_release_tells_its_command_and_what_it_was_for(host: Host) -> None:
     assert line["what"] == "new values for backend_password; switch the edge"
 
 
+def test_a_run_that_was_interrupted_before_it_had_the_lock_is_known_too(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    mine = Lock(store, ME)
+    mine.announce("up")
+    assert [(held["verb"], held["line"]["outcome"]) for held in store.holders] == [("up", "interrupted")]
+    Lock(store, OTHER).take("deploy")  # it hinders nobody
+    Lock(store, OTHER).free()
+    mine.take("up")
+    assert len(store.holders) == 1, "one line for one run"
+    mine.record("up", "ok")
+    assert store.holders == [] and not (tmp_path / "lock.begun").exists()
+
+
 # what questions tell ------------------------------------------------------------------------------------------------------
 
 
