@@ -75,13 +75,14 @@ class ActionModule(ActionBase):
         if result.get("failed") and gone(holder):
             result = self._module(arguments | {"dead": holder["token"]}, task_vars)
         if not self._task.check_mode:
-            # Only here it is known who is gone: the modules themselves cannot tell.
-            lines = [(held, held["verb"], "interrupted", held["line"]["what"]) for held in result.pop("holders", []) if gone(held)]
+            # Only here it is known who is gone: the modules themselves cannot tell. The stack's own lock is left to who takes it over.
+            ended = [held for held in result.pop("holders", []) if held["name"] and gone(held)]
+            lines = [{"who": h, "name": h["name"], "verb": h["verb"], "outcome": "interrupted", "what": h["line"]["what"]} for h in ended]
             if result.get("failed") and result.get("holder"):
-                lines.append((who, result["verb"], "refused", str(result["msg"]).partition(";")[0]))
-            for run, verb, outcome, what in lines:
-                line = {"directory": arguments["directory"], "state": "recorded", "verb": verb, "outcome": outcome, "what": what}
-                self._execute_module(module_name="release_lock", module_args=line | {"who": run}, task_vars=task_vars)
+                lines.append({"who": who, "verb": result["verb"], "outcome": "refused", "what": str(result["msg"]).partition(";")[0]})
+            for line in lines:
+                place = {"directory": arguments["directory"], "state": "recorded"}
+                self._execute_module(module_name="release_lock", module_args=place | line, task_vars=task_vars)
         return result
 
     def _module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:

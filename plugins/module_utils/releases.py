@@ -186,9 +186,10 @@ class Store:
 
     @property
     def holders(self) -> list[dict[str, Any]]:
-        """Who works on this stack, each with the `line` that the audit gets if that run has ended."""
-        found = [self.note(path.name) for path in sorted(self.root.glob("lock*")) if re.fullmatch(r"lock(\.[a-z-]+)?", path.name)]
-        runs = {(held["host"], held["pid"], held["started"]): held for held in reversed(found) if held}
+        """Who works on this stack, each with the `name` of the lock and the `line` that the audit gets if that run has ended."""
+        named = sorted(path.name for path in self.root.glob("lock*") if re.fullmatch(r"lock(\.[a-z-]+)?", path.name))
+        found = [held | {"name": name.removeprefix("lock").lstrip(".")} for name in named if (held := self.note(name))]
+        runs = {(held["host"], held["pid"], held["started"]): held for held in reversed(found)}
         return [held | {"line": {"when": held["since"], **self.interrupted(held)}} for held in reversed(runs.values())]
 
     def interrupted(self, held: dict[str, Any]) -> dict[str, Any]:
@@ -238,7 +239,7 @@ class Lock:
     def announce(self, verb: str) -> None:
         """Say that this run works for the stack, before it needs the lock: should it be interrupted, the next one writes that down."""
         if self.store.root.is_dir():
-            note = self.who | {"verb": verb, "since": now(), "token": secrets.token_hex(8)}
+            note = self.who | {"verb": verb, "since": now(), "began": time.time(), "expires": now(), "token": secrets.token_hex(8)}
             write(self.store.root / "lock.begun", json.dumps(note) + "\n", 0o644)
 
     def renounce(self, held: dict[str, Any]) -> None:
@@ -312,7 +313,8 @@ class Lock:
         release = self.store.current
         line = {"who": f"{self.who['owner']}@{self.who['host']}", "verb": verb, "what": what}
         line |= {"from": release if before is None else before, "to": release if to is None else to, "outcome": outcome}
-        self.store.audit(**line, seconds=self.free())
+        seconds = self.free()
+        self.store.audit(**line, seconds=0.0 if outcome == "interrupted" else seconds)
         write(self.store.root / ".recorded", json.dumps(self.run | {"outcome": outcome}) + "\n", 0o600)
 
     @property

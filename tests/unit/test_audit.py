@@ -78,7 +78,7 @@ def test_commands_that_others_may_run_beside_have_a_lock_of_their_own(tmp_path: 
     store = Store(tmp_path)
     Lock(store, ME, "stress").take("stress")
     Lock(store, OTHER).take("deploy")
-    assert sorted(held["verb"] for held in store.holders) == ["deploy", "stress"]
+    assert sorted((held["verb"], held["name"]) for held in store.holders) == [("deploy", ""), ("stress", "stress")]
     with pytest.raises(Locked):
         Lock(store, OTHER, "stress").take("stress")
 
