@@ -34,9 +34,9 @@ scale: setup ## More tasks of a Swarm's services, or fewer: REPLICAS=4 SERVICE=b
 releases: setup ## What can be gone back to
 backup: setup ## Database, manifests, routes, encrypted secrets; checked by restoring it beside
 backups: setup ## What can be restored
-restore: setup ## Put a backup back: BACKUP=name, the newest by default; INTO=database puts it beside
+restore: setup ## Put a backup back: BACKUP=name CONFIRM=berth, the newest by default; INTO=database puts it beside
 verify: setup ## Check the acceptance criteria against what runs: SECTION= ID= (report: reports/latest)
-stress: setup ## Load with faults in the middle of it: STRESS_SECONDS=600 STRESS_RATE=40
+stress: setup ## Load with faults in the middle of it: CONFIRM=berth STRESS_SECONDS=600 STRESS_RATE=40
 check-images: setup ## Check what is in the images; installs the scanners on first use
 advise: setup ## How the images could be better; APPLY=true (or A1,A2) does what a variable can, and measures again
 push: setup ## Push the images to REGISTRY=host/path, their digests kept

@@ -24,6 +24,8 @@ PROJECT = ("roles", "plugins", "playbooks")  # group_vars are among the settings
 # What Ansible itself and this role put among a host's variables, which says nothing about what is wanted; the connection does.
 MAGIC = re.compile(
     r"ansible_(?!host$|port$|user$|connection$|become).*|role_.*|unchanged_.*|hostvars|groups|group_names|vars|omit|environment|play_hosts|__.*"
+    # What the audit calls the command.
+    r"|release_verb|release_what"
 )
 # Which release is wanted; everything else in the environment says how it is to be.
 VERSION = "BERTH_VERSION"

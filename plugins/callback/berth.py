@@ -24,6 +24,7 @@ extends_documentation_fragment: [default_callback, result_format_callback]
 
 PROGRESS_AFTER = 5.0
 PROGRESS_EVERY = 10.0
+FAILS = ("ansible.builtin.fail", "fail")
 QUESTIONS = ("ansible.builtin.debug", "debug")
 
 
@@ -130,9 +131,12 @@ class CallbackModule(Default):
         if not self._short:
             super().v2_runner_on_failed(result, ignore_errors)
             return
+        messages = self._messages(result.result)
+        if not messages and result.task.action in FAILS:
+            return  # a rescue that lets a run fail whose failure was told already
         if not self._plain:
             self._line("FAILED", result, C.COLOR_ERROR)
-        for message in self._messages(result.result):
+        for message in messages:
             self._display.display(message, color=C.COLOR_ERROR, stderr=True)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:

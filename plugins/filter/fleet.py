@@ -64,6 +64,11 @@ def fleet_status(hosts: list[str], variables: dict[str, Any], name: str, form: s
     ]
     shown = {host: status for host, status in statuses.items() if status["version"] or not swarm}
     head = [f"{host}: {status['stack']} {status['version'] or '(no release)'} at {status['url']}" for host, status in shown.items()]
+    head += [
+        f"{host}: interrupted: {run['verb']} by {run['who']}, begun {run['when']}"
+        for host, status in shown.items()
+        for run in status.get("interrupted") or []
+    ]
     tail = [f"Drift: {line}" for line in differ] + [f"{host} does not answer: {why}" for host, why in gone.items()]
     return "\n".join([*head, *(_table(STATUS, rows) if rows else ["nothing runs; make up starts it"]), *tail])
 

@@ -78,17 +78,29 @@ def _rows(content: dict[str, str]) -> str:
 
 
 def backup_line(made: dict[str, Any], stack: str) -> str:
-    """One line about a backup that was made."""
+    """One line about a backup that was made, or in check mode would be."""
+    if "would" in made:
+        return f"{stack}: {made['would']}"
     note = made["backup"]
     checked = f"restored beside and compared: {_rows(note['content'])}" if "content" in note else "not checked"
     return f"{stack}: {made['path']} ({note['bytes'] / 1e6:.1f} MB; {checked})"
 
 
-def restored_line(restored: dict[str, Any], stack: str, into: str = "") -> str:
-    """One line about a backup that was put back."""
+def restored_line(restored: dict[str, Any], stack: str, into: str = "") -> list[str]:
+    """What is there now that a backup was put back, and how to undo it; in check mode, what would be done."""
+    name = restored["backup"]["name"]
+    if "would" in restored:
+        typed = f"make restore BACKUP={name} " + (f"INTO={into}" if into else f"CONFIRM={stack}")
+        return [f"{stack}: {restored['would']}", f"To do it: {typed}"]
     there = f"{sum(restored['rows'].values())} rows in {len(restored['rows'])} tables"
     then = f"in the database {into}, beside the one in use" if into else "in place; make deploy runs migrations that are newer than it"
-    return f"{stack}: {restored['backup']['name']} is {then} ({there})"
+    lines = [f"{stack}: {name} is {then} ({there})"]
+    if restored.get("replaced"):
+        lines.append(
+            f"What it replaced is kept in {restored['replaced']}; to put that back: "
+            f"make restore BACKUP={restored['replaced']} CONFIRM={stack}"
+        )
+    return lines
 
 
 class FilterModule:

@@ -18,7 +18,7 @@ def hosts_ahead(hosts: list[str], variables: dict[str, Any]) -> list[dict[str, s
 def rollout_text(ahead: list[dict[str, str]], failed: str, task: str, hosts: list[str]) -> str:
     """What a roll-out that stopped leaves behind: which host failed, which went back, which were not touched."""
     if len(hosts) == 1:
-        return f"The release stopped at: {task}"
+        return ""  # the task that failed has told it
     back = [f"{one['host']} went back to {one['before']}" for one in ahead if one["before"]]
     first = [f"{one['host']} had none before and serves {one['release']}" for one in ahead if not one["before"]]
     touched = {failed, *(one["host"] for one in ahead)}

@@ -8,6 +8,14 @@ from typing import Any
 COLUMNS = ("service", "version", "health", "restarts", "memory", "started", "container")
 
 
+def interrupted(status: dict[str, Any]) -> list[str]:
+    """A line for each run that ended while it held a lock."""
+    return [
+        f"interrupted: {run['verb']} by {run['who']}, begun {run['when']}; the next command takes over"
+        for run in status.get("interrupted") or []
+    ]
+
+
 def status_text(status: dict[str, Any], form: str = "") -> str:
     """A table (memory in MiB, times in UTC), or with `form` json one JSON document."""
     if form == "json":
@@ -18,7 +26,8 @@ def status_text(status: dict[str, Any], form: str = "") -> str:
     if status.get("pending"):
         left = status["pending"]
         head += f"\nunfinished since {left['since']}: {left['verb']} from {left['from']} to {left['to']}"
-    if status.get("locked"):
+    head += "".join(f"\n{line}" for line in interrupted(status))
+    if status.get("locked") and not status.get("interrupted"):
         head += f"\nlocked by {status['locked']} (make audit, make unlock)"
     rows = [COLUMNS] + [
         (

@@ -73,7 +73,8 @@ def audit(f: Facts) -> Evidence:
     ended = [line for line in found["audit"] if line["outcome"] == "ok"]
     done = [line for line in ended if line["to"] == found["current"]]
     require(done, f"nothing tells how {found['current'] or 'what runs'} came to serve")
-    told = "{when}: {who}, {verb}, {seconds} s".format(**done[-1])
+    released = [line for line in done if line["verb"] in ("deploy", "up", "rotate", "rollback", "scale")] or done
+    told = "{when}: {who}, {verb}, {seconds} s".format(**released[-1])
     back = [line for line in ended if line["verb"] == "rollback"]
     return told + ("; last rollback {when} to {to}, {seconds} s".format(**back[-1]) if back else "; no rollback so far")
 

@@ -5,11 +5,13 @@ The database's container has a read-only root, so files pass through a directory
 
 from __future__ import annotations
 
-import contextlib
 import io
+import json
 import os
+import re
 import secrets
 import tarfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,30 @@ SELECT coalesce(json_object_agg(name, content), '{}') FROM (
 """
 
 
+# PostgreSQL cuts a longer name off; what is quoted nowhere needs no quotes.
+IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
 class DumpError(Exception):
     """A dump that could not be made or put back; the message holds what PostgreSQL said."""
+
+
+def unfit(name: str, live: str, there: list[str]) -> str:
+    """Why a new database beside the one in use (`live`) cannot have this name, empty where it can; `there`: the server's databases."""
+    if not IDENTIFIER.fullmatch(name):
+        return f"INTO={name!r} is no name for a database: a lower-case letter or _, then at most 62 lower-case letters, digits or _"
+    if name in (live, "postgres", "template0", "template1", f"{live}_new", f"{live}_old"):
+        own = "the database in use" if name == live else "a name that the server or a restore uses itself"
+        return f"INTO={name} is {own}: name one that does not exist yet"
+    if name in there:
+        return f"INTO={name}: there is a database of this name already, and a restore replaces none: name one that does not exist yet"
+    return ""
+
+
+def difference(expected: dict[str, str], there: dict[str, str]) -> str:
+    """By table, where two databases differ in rows or checksum; empty where they do not."""
+    names = [name for name in sorted(expected | there) if expected.get(name) != there.get(name)]
+    return "; ".join(f"{name}: {expected.get(name, 'not there')} -> {there.get(name, 'not there')}" for name in names)
 
 
 class Database:
@@ -46,7 +70,7 @@ class Database:
         try:
             status, output = self.engine.execute(self.container, list(command), timeout=timeout, environment=[f"PGAPPNAME={name}"])
         except BaseException:
-            with contextlib.suppress(Exception):
+            with suppress(Exception):
                 self._end_sessions(name)
             raise
         if status:
@@ -60,6 +84,20 @@ class Database:
 
     def sql(self, text: str, database: str | None = None) -> str:
         return self.run("psql", "-qtAX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database or self.name, "-c", text).strip()
+
+    def names(self) -> list[str]:
+        """All databases of the server."""
+        return self.sql("SELECT datname FROM pg_database ORDER BY 1", "postgres").splitlines()
+
+    def size(self) -> int:
+        """Bytes of the database on the server's disk."""
+        return int(self.sql(f"SELECT pg_database_size('{self.name}')", "postgres"))
+
+    def place(self) -> Path | None:
+        """Where on this host the server's files lie; None where that cannot be seen."""
+        mounts = self.engine.call("GET", f"/containers/{self.container}/json").get("Mounts") or []
+        found = [Path(mount["Source"]) for mount in mounts if mount.get("Destination") == EXCHANGE and mount.get("Source")]
+        return found[0] if found and found[0].is_dir() else None
 
     def content(self, database: str | None = None) -> str:
         """JSON: by table, rows and checksum."""
@@ -106,14 +144,38 @@ class Database:
     def drop(self, name: str) -> None:
         self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', "postgres")
 
-    def replace(self, dump: Path) -> None:
-        """Put a dump into place: restored beside first, and renamed when it is whole. Settings of the old one are kept."""
+    def verified(self, dump: Path, into: str, content: dict[str, str] | None) -> dict[str, str]:
+        """Put a dump into a database that is there and empty, and compare what is in it then with `content`; returns that."""
+        self.restore(dump, into)
+        there = json.loads(self.content(into))
+        if content is not None and there != content:
+            raise DumpError(f"what was restored differs from what the backup held: {difference(content, there)}")
+        return there
+
+    def add(self, name: str, dump: Path, content: dict[str, str] | None = None) -> dict[str, str]:
+        """Put a dump into a new database; what is in it then. One that failed does not stay."""
+        self.create(name)
+        try:
+            return self.verified(dump, name, content)
+        except BaseException:
+            self.drop(name)
+            raise
+
+    def reopen(self) -> None:
+        """Undo what a restore that was killed between closing the database and renaming it left."""
+        self.sql(
+            f"UPDATE pg_database SET datallowconn = true WHERE datname = '{self.name}' AND NOT datallowconn",
+            "postgres",
+        )
+
+    def replace(self, dump: Path, content: dict[str, str] | None = None) -> dict[str, str]:
+        """Put a dump into place: restored beside first, renamed when it is whole; what is in it then. Rights on the old one are kept."""
         beside, aside = f"{self.name}_new", f"{self.name}_old"
         self.drop(beside)
         self.drop(aside)
         self.create(beside)
         try:
-            self.restore(dump, beside)
+            there = self.verified(dump, beside, content)
             rights = self.sql(
                 "SELECT string_agg(format('GRANT %s ON DATABASE %I TO %s', a.privilege_type, '" + beside + "',"
                 " CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(a.grantee::regrole::text) END), '; ')"
@@ -134,4 +196,6 @@ class Database:
             self.sql(f'ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS true', "postgres")
             self.drop(beside)
             raise
-        self.drop(aside)
+        with suppress(DumpError):  # the new one serves; what stays of the old one, the next restore drops
+            self.drop(aside)
+        return there

@@ -386,5 +386,5 @@ class Act:
         """Give the lock back, and write down what became of it."""
         if not self.check:
             asked = self.wanted["manifest"]["image_version"] if self.wanted["manifest"] else self.wanted["release"]
-            line = {"who": self.who, "verb": self.wanted["verb"], "what": what, "from": self.before, "to": to or asked, "outcome": outcome}
-            self.store.audit(**line, seconds=self.lock.free())
+            told = "; ".join(part for part in (self.wanted.get("what"), what) if part)
+            self.lock.record(self.wanted["verb"], outcome, told, self.before, to or asked)

@@ -6,8 +6,9 @@ Everything lies below one state directory (`/var/lib/<stack>`):
 - `current`: the name of the release that serves
 - `pending.json`: what an unfinished verb was about to do; the next run takes it up
 - `schema.json`: the revision that the database is at
-- `lock`: who works on the stack, and until when
-- `audit.jsonl`: one line for each verb that changed something
+- `lock`: who works on the stack, and until when; `lock.<command>`: the same for a command that others may run beside;
+  `lock.begun`: who builds for it, which hinders nobody
+- `audit.jsonl`: one line for each command: ok, failed, refused or interrupted; none for one that found nothing to do
 
 Files are replaced whole, never written in place.
 """
@@ -194,6 +195,25 @@ class Store:
         path = self.root / "audit.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()[-lines:]] if path.is_file() else []
 
+    @property
+    def holders(self) -> list[dict[str, Any]]:
+        """Who works on this stack, each with the `name` of the lock and the `line` that the audit gets if that run has ended."""
+        named = sorted(path.name for path in self.root.glob("lock*") if re.fullmatch(r"lock(\.[a-z-]+)?", path.name))
+        found = [held | {"name": name.removeprefix("lock").lstrip(".")} for name in named if (held := self.note(name))]
+        runs = {(held["host"], held["pid"], held["started"]): held for held in reversed(found)}
+        return [held | {"line": {"when": held["since"], **self.interrupted(held)}} for held in reversed(runs.values())]
+
+    def interrupted(self, held: dict[str, Any]) -> dict[str, Any]:
+        """The line of the audit for a run that ended while it held a lock."""
+        since = f"the run that began {held['since']} ended before its work was done"
+        line = {"who": f"{held['owner']}@{held['host']}", "verb": held["verb"], "what": since, "from": self.current}
+        return line | {"to": self.pending.get("to") or self.current, "outcome": "interrupted", "seconds": 0.0}
+
+
+def refused_or_failed(error: BaseException, actions: list[str]) -> str:
+    """What the audit calls a command that ended with `error`: refused where nothing had been done yet."""
+    return "refused" if isinstance(error, (Failed, Locked)) and not actions else "failed"
+
 
 class Failed(Exception):
     """The release does not serve; the message says why, and what serves instead."""
@@ -218,25 +238,45 @@ class Lock:
     the kernel (flock on `.working`): where a run was killed, its last module goes on to its end, and the next run waits for that.
     """
 
-    def __init__(self, store: Store, who: dict[str, Any]) -> None:
+    def __init__(self, store: Store, who: dict[str, Any], name: str = "") -> None:
+        """`name`: of the lock of a command that others may run beside; empty for the stack's own."""
         self.store, self.who = store, who
-        self.path = store.root / "lock"
+        self.path = store.root / (f"lock.{name}" if name else "lock")
+
+    @property
+    def run(self) -> dict[str, Any]:
+        return {key: self.who[key] for key in ("host", "pid", "started")}
+
+    def announce(self, verb: str) -> None:
+        """Say that this run works for the stack, before it needs the lock: should it be interrupted, the next one writes that down."""
+        if self.store.root.is_dir():
+            note = self.who | {"verb": verb, "since": now(), "began": time.time(), "expires": now(), "token": secrets.token_hex(8)}
+            write(self.store.root / "lock.begun", json.dumps(note) + "\n", 0o644)
+
+    def renounce(self, held: dict[str, Any]) -> None:
+        """Remove what a run has announced."""
+        begun = self.store.note("lock.begun")
+        if begun and all(begun[key] == held.get(key) for key in self.run):
+            (self.store.root / "lock.begun").unlink(missing_ok=True)
 
     def holder(self) -> dict[str, Any]:
         """Who holds it now; empty where nobody does or the time is over."""
-        held = self.store.note("lock")
+        held = self.store.note(self.path.name)
         return held if held and held["expires"] > now() else {}
 
     def mine(self, held: dict[str, Any]) -> bool:
-        return all(held.get(key) == self.who[key] for key in ("host", "pid", "started"))
+        return all(held.get(key) == value for key, value in self.run.items())
 
     def take(self, verb: str, reason: str = "", seconds: int = 3600, wait: float = 0, dead: str = "") -> str:
-        """Hold the lock; a holder whose token is `dead` has gone. Returns whose lock was taken over, empty for nobody's."""
+        """Hold the lock; a holder whose token is `dead` has gone. Returns whose lock was taken over, empty for nobody's.
+
+        That the holder's run was interrupted is written into the audit, since that run cannot do it any more.
+        """
         deadline = time.monotonic() + wait
         self.store.prepare()
         while True:
             with self.working():
-                held, over = self.holder(), self.store.note("lock")
+                held, over = self.holder(), self.store.note(self.path.name)
                 own = bool(held) and self.mine(held)
                 if not held or own or held["token"] == dead:
                     note = self.who | {
@@ -247,6 +287,9 @@ class Lock:
                         "expires": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds)),
                         "token": held["token"] if own else secrets.token_hex(8),
                     }
+                    if over and not own and not self.mine(over):
+                        self.store.audit(**self.store.interrupted(over))
+                        self.renounce(over)
                     write(self.path, json.dumps(note) + "\n", 0o644)
                     return f"{over['owner']} on {over['host']} ({over['verb']} since {over['since']})" if over and not own else ""
             if time.monotonic() > deadline:
@@ -255,17 +298,41 @@ class Lock:
 
     def free(self) -> float:
         """Give it back if it is ours; the seconds that it was held."""
-        held = self.store.note("lock")
+        self.renounce(self.who)
+        held = self.store.note(self.path.name)
         if not held or not self.mine(held):
             return 0.0
         self.path.unlink(missing_ok=True)
         return round(time.time() - held["began"], 1)
 
     def break_(self) -> dict[str, Any]:
-        """Take it away from whoever holds it; who that was."""
-        held = self.store.note("lock")
+        """Take it away from whoever holds it, whose run is written down as interrupted; who that was."""
+        held = self.store.note(self.path.name)
+        if held:
+            self.store.audit(**self.store.interrupted(held))
+            self.renounce(held)
         self.path.unlink(missing_ok=True)
         return held
+
+    def record(self, verb: str, outcome: str, what: str = "", before: str | None = None, to: str | None = None) -> None:
+        """Give the lock back if it is ours, and write down what became of this run: the one place where a command gets its line.
+
+        A host that has no state of the stack gets none by that: what failed there left nothing to go on with.
+        """
+        if not self.store.root.is_dir():
+            return
+        release = self.store.current
+        line = {"who": f"{self.who['owner']}@{self.who['host']}", "verb": verb, "what": what}
+        line |= {"from": release if before is None else before, "to": release if to is None else to, "outcome": outcome}
+        seconds = self.free()
+        self.store.audit(**line, seconds=0.0 if outcome == "interrupted" else seconds)
+        write(self.store.root / ".recorded", json.dumps(self.run | {"outcome": outcome}) + "\n", 0o600)
+
+    @property
+    def recorded(self) -> str:
+        """The outcome that this run has in the audit by now; empty for none."""
+        last = self.store.note(".recorded")
+        return last["outcome"] if last and self.mine(last) else ""
 
     @contextmanager
     def working(self, patience: float = 300) -> Iterator[None]:
@@ -279,6 +346,6 @@ class Lock:
                     break
                 except BlockingIOError:
                     if time.monotonic() > deadline:
-                        raise Locked(self.store.note("lock") or self.who | {"since": "?", "verb": "?", "expires": "?"}) from None
+                        raise Locked(self.store.note(self.path.name) or self.who | {"since": "?", "verb": "?", "expires": "?"}) from None
                     time.sleep(0.1)
             yield

@@ -8,7 +8,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.interrupts import in_words, raise_on_signals
 from ansible.module_utils.release_act import EXPECTED, Act
-from ansible.module_utils.releases import Locked
+from ansible.module_utils.releases import Locked, refused_or_failed
 
 DOCUMENTATION = r"""
 module: release_apply
@@ -69,6 +69,7 @@ options:
   who: {description: "Who runs the playbook: C(owner), C(host), C(pid), C(started). Added by the action.", type: dict, required: true}
   dead: {description: Token of a lock whose holder is gone. Added by the action., type: str, default: ""}
   reason: {description: What others are told about the lock., type: str, default: ""}
+  what: {description: "What the audit says first, before what was done.", type: str, default: ""}
   lock_wait: {description: Seconds to wait for somebody else's lock., type: float, default: 0}
 """
 
@@ -88,6 +89,8 @@ seconds:
   description: "How long it took, by phase: C(database), C(stand), C(migrate), C(start), C(smoke), C(switch), C(observe), C(drain)."
   type: dict
   returned: success
+holders: {description: "Who works on the stack, each with its C(line) of the audit should its run have ended.", type: list, elements: dict,
+  returned: success}
 retired: {description: "Releases, backups and generations of secrets that were let go.", type: list, elements: str, returned: success}
 """
 
@@ -116,6 +119,7 @@ def main() -> None:
         "who": {"type": "dict", "required": True},
         "dead": {"type": "str", "default": ""},
         "reason": {"type": "str", "default": ""},
+        "what": {"type": "str", "default": ""},
         "lock_wait": {"type": "float", "default": 0},
     }
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
@@ -133,7 +137,7 @@ def main() -> None:
             if over:
                 warnings.append(f"took over the lock of {over}, whose run is gone")
     except Locked as error:
-        module.fail_json(msg=str(error), holder=error.holder)
+        module.fail_json(msg=str(error), holder=error.holder, verb=wanted["verb"])
     for warning in warnings:
         module.warn(warning)
     try:
@@ -147,13 +151,13 @@ def main() -> None:
                 act.drain(outcome)
     except BaseException as error:
         why = in_words(error, (*EXPECTED, Locked))
-        act.done("failed", " ".join(why.splitlines()[:2]))
+        act.done(refused_or_failed(error, act.switch.stack.actions), " ".join(why.splitlines()[:2]))
         module.fail_json(msg=why, actions=act.switch.stack.actions)
     if outcome["changed"]:
         act.done("ok", "; ".join(act.switch.stack.actions), outcome["release"])
     act.lock.free()
     stack = act.switch.stack
-    module.exit_json(actions=stack.actions, diff=stack.diff, seconds=stack.seconds, **outcome)
+    module.exit_json(holders=act.store.holders, actions=stack.actions, diff=stack.diff, seconds=stack.seconds, **outcome)
 
 
 if __name__ == "__main__":

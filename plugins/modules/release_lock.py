@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.releases import Lock, Locked, Store
 
@@ -16,13 +18,18 @@ description:
 options:
   directory: {description: State directory of the stack., type: path, required: true}
   state:
-    description: C(held) takes it, C(free) gives it back (nothing happens where it is not ours), C(broken) takes it from whoever has it.
+    description:
+      - C(held) takes it, C(free) gives it back with a line in the audit (nothing happens where it is not ours), C(broken) takes it from
+        whoever has it.
+      - C(recorded) gives it back and writes the line whether or not it is ours, unless this run has told already that it failed.
+      - C(begun) takes no lock; should the run be interrupted before it has one, the next run writes that down.
     type: str
-    choices: [held, free, broken]
+    choices: [begun, held, free, broken, recorded]
     required: true
   verb: {description: What it is held for., type: str, required: true}
   reason: {description: What others are told about it., type: str, default: ""}
-  outcome: {description: "What became of it, for the audit: C(ok) or C(failed).", type: str, default: ok}
+  name: {description: "Of the lock of a command that others may run beside, its own name; empty for the stack's.", type: str, default: ""}
+  outcome: {description: "What became of it, for the audit.", type: str, choices: [ok, failed, refused, interrupted], default: ok}
   what: {description: "What was done, for the audit.", type: str, default: ""}
   seconds: {description: When it expires if nobody gives it back., type: int, default: 3600}
   lock_wait: {description: Seconds to wait for somebody else's lock., type: float, default: 0}
@@ -37,6 +44,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 current: {description: The release that serves., type: str, returned: success}
+holders: {description: "Who works on the stack, each with its C(line) of the audit should its run have ended.", type: list, elements: dict,
+  returned: success}
 pending: {description: "The unfinished verb of an earlier run: C(verb), C(from), C(to), C(since).", type: dict, returned: success}
 """
 
@@ -45,10 +54,11 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
-            "state": {"type": "str", "choices": ["held", "free", "broken"], "required": True},
+            "state": {"type": "str", "choices": ["begun", "held", "free", "broken", "recorded"], "required": True},
             "verb": {"type": "str", "required": True},
             "reason": {"type": "str", "default": ""},
-            "outcome": {"type": "str", "default": "ok"},
+            "name": {"type": "str", "default": ""},
+            "outcome": {"type": "str", "choices": ["ok", "failed", "refused", "interrupted"], "default": "ok"},
             "what": {"type": "str", "default": ""},
             "seconds": {"type": "int", "default": 3600},
             "lock_wait": {"type": "float", "default": 0},
@@ -59,14 +69,11 @@ def main() -> None:
     )
     wanted = module.params
     store = Store(wanted["directory"])
-    lock = Lock(store, wanted["who"])
+    lock = Lock(store, wanted["who"], wanted["name"])
     held = lock.holder()
     actions: list[str] = []
     warnings: list[str] = []
-
-    def write_down(what: str, outcome: str, seconds: float) -> None:
-        now = {"verb": wanted["verb"], "from": store.current, "to": store.current, "what": what}
-        store.audit(who=f"{lock.who['owner']}@{lock.who['host']}", **now, outcome=outcome, seconds=seconds)
+    earlier: list[dict[str, Any]] = []
 
     if wanted["state"] == "held":
         try:
@@ -76,21 +83,30 @@ def main() -> None:
                 over = lock.take(wanted["verb"], wanted["reason"], wanted["seconds"], wanted["lock_wait"], wanted["dead"])
                 warnings += [f"took over the lock of {over}, whose run is gone"] if over else []
         except Locked as error:
-            module.fail_json(msg=str(error), holder=error.holder)
+            module.fail_json(msg=str(error), holder=error.holder, verb=wanted["verb"])
         pending = store.pending
         if pending:
             warnings.append(f"taking up what {pending['verb']} to {pending['to']} left at {pending['since']}")
+    elif wanted["state"] == "begun":
+        earlier = store.holders
+        if not module.check_mode:
+            lock.announce(wanted["verb"])
+    elif wanted["state"] == "recorded":
+        if not module.check_mode and (wanted["outcome"] == "ok" or lock.recorded in ("", "ok")):
+            lock.record(wanted["verb"], wanted["outcome"], wanted["what"])
+        elif not module.check_mode:
+            lock.free()
     elif wanted["state"] == "free":
         if not module.check_mode and held and lock.mine(held):
-            write_down(wanted["what"], wanted["outcome"], lock.free())
+            lock.record(wanted["verb"], wanted["outcome"], wanted["what"])
     elif held:
         actions.append(f"take the lock from {held['owner']} on {held['host']} ({held['verb']} since {held['since']})")
         if not module.check_mode:
             lock.break_()
-            write_down(actions[0], "ok", 0)
+            lock.record(wanted["verb"], "ok", actions[0])
     for warning in warnings:
         module.warn(warning)
-    module.exit_json(changed=bool(actions), actions=actions, current=store.current, pending=store.pending)
+    module.exit_json(changed=bool(actions), actions=actions, current=store.current, pending=store.pending, holders=earlier or store.holders)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,13 @@ told:
   type: list
   elements: dict
   returned: with details
-audit: {description: "With O(details): the last lines of the audit.", type: list, elements: dict, returned: with details}
+holders: {description: "With O(details): who holds a lock, each with its C(line) of the audit should its run have ended.", type: list,
+  elements: dict, returned: with details}
+audit:
+  description: "With O(details): the last lines of the audit, and those of runs that ended while they held a lock (added by the action)."
+  type: list
+  elements: dict
+  returned: with details
 """
 
 
@@ -81,6 +87,7 @@ def main() -> None:
         except EngineError as error:
             module.fail_json(msg=str(error))
         result["audit"] = store.audited(module.params["lines"])
+        result["holders"] = store.holders
     module.exit_json(changed=False, **result)
 
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible.module_utils.backups import Backups
+from ansible.module_utils.backups import Backups, comparison, question, rows, unfitting
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.dumps import Database, DumpError
+from ansible.module_utils.dumps import Database, DumpError, unfit
 from ansible.module_utils.engine import Engine, EngineError
 from ansible.module_utils.interrupts import Interrupted, raise_on_signals
-from ansible.module_utils.releases import Lock, Locked, Store
+from ansible.module_utils.releases import Failed, Lock, Locked, Store, refused_or_failed
 
 DOCUMENTATION = r"""
 module: stack_backup
@@ -19,13 +19,18 @@ short_description: Make, list and restore backups of a stack on its host
 description:
   - A backup is a directory with a dump in PostgreSQL's custom format, manifests and routes, what it belongs to, and, where it is given,
     the encrypted secrets. It is checked by restoring it into a database of its own and counting rows and checksums of every table.
-  - A restore into place is put together beside and gets the name when it is whole; the application's connections are ended then.
+  - A restore into place asks for O(confirm), dumps what it replaces first, is put together beside, compared with what the backup held, and
+    gets the name when it is whole; the application's connections are ended then.
+  - What cannot be done is refused before anything is touched, with a line in the audit.
   - Runs under the stack's lock. An action of the same name adds who runs the playbook.
 options:
   directory: {description: State directory of the stack., type: path, required: true}
   state: {description: What to do., type: str, choices: [made, restored, listed], required: true}
   name: {description: The backup to restore; empty for the newest., type: str, default: ""}
   into: {description: "Name of a new database to restore into, instead of into place.", type: str, default: ""}
+  stack: {description: "Name of the stack, for messages and as what O(confirm) has to be.", type: str, default: ""}
+  confirm: {description: "The stack's name, without which nothing is restored into place.", type: str, default: ""}
+  dump_first: {description: Dump the database that a restore replaces., type: bool, default: true}
   why: {description: Part of the backup's name., type: str, default: on-demand}
   check: {description: Check the backup by restoring it., type: bool, default: true}
   secrets: {description: "The secrets, encrypted, to be kept with it.", type: str, default: ""}
@@ -45,12 +50,41 @@ backup: {description: "The one that was made or restored: C(name), C(when), C(wh
   returned: when made or restored}
 backups: {description: "All of them, newest first.", type: list, elements: dict, returned: when listed}
 path: {description: Where it lies., type: str, returned: when made or restored}
+replaced: {description: The backup of what a restore into place replaced., type: str, returned: when restored}
 rows: {description: "By table, how many rows are there now.", type: dict, returned: when restored}
+would: {description: What would be done., type: str, returned: in check mode}
 """
 
 
-def rows(content: dict[str, str]) -> dict[str, int]:
-    return {table: int(text.split()[0]) for table, text in content.items()}
+def target(backups: Backups, database: Database | None, wanted: dict[str, Any], asking: bool) -> dict[str, Any]:
+    """The backup to restore. Raises Failed, with what to type, where it cannot be done; `asking`: where the confirmation is missing too."""
+    store, name, into = backups.store, wanted["name"], wanted["into"]
+    note = backups.find(name)
+    if not note:
+        known = "".join(f"\n  {one['name']}" for one in backups.all())
+        raise Failed(
+            f"There is {f'no backup {name}' if name else 'no backup yet (make backup makes one)'}. Nothing was changed."
+            + (f" Backups on this host:{known}" if known else "")
+        )
+    if database is None or not note["bytes"]:
+        raise Failed(f"{note['name']} has no dump, or the database is not the stack's own: restore it by the means of your database")
+    reason = unfit(into, database.name, database.names()) if into else ""
+    if reason:
+        raise Failed(f"{reason}. Nothing was changed.")
+    damage = backups.damage(note)
+    if damage:
+        others = ", ".join(one["name"] for one in backups.all() if one["bytes"] and one["name"] != note["name"]) or "none"
+        raise Failed(f"The backup {note['name']} is damaged: {damage}. Nothing was changed. Other backups: {others}")
+    if into:
+        return note
+    release = store.manifest(store.current)
+    reason = unfitting(note, release)
+    if reason:
+        raise Failed(reason)
+    if asking and wanted["confirm"] != wanted["stack"]:
+        behind = comparison(note, release).state == "behind"
+        raise Failed(question(wanted["stack"], note, store.current, database.name, database.size(), behind))
+    return note
 
 
 def main() -> None:
@@ -60,6 +94,9 @@ def main() -> None:
             "state": {"type": "str", "choices": ["made", "restored", "listed"], "required": True},
             "name": {"type": "str", "default": ""},
             "into": {"type": "str", "default": ""},
+            "stack": {"type": "str", "default": ""},
+            "confirm": {"type": "str", "default": ""},
+            "dump_first": {"type": "bool", "default": True},
             "why": {"type": "str", "default": "on-demand"},
             "check": {"type": "bool", "default": True},
             "secrets": {"type": "str", "default": "", "no_log": False},
@@ -81,28 +118,27 @@ def main() -> None:
     if not store.current:
         module.fail_json(msg="nothing was released on this host, so there is nothing to back up or to restore into: make up")
     verb = "backup" if wanted["state"] == "made" else "restore"
-    note = backups.find(wanted["name"])
-    if verb == "restore":
-        known = ", ".join(one["name"] for one in backups.all()) or "none"
-        if not note:
-            module.fail_json(msg=f"There is no backup {wanted['name']}. Nothing was changed. Backups on this host: {known}")
-        if database is None or not note["bytes"]:
-            module.fail_json(
-                msg=f"{note['name']} has no dump, or the database is not the stack's own: restore it by the means of your database"
-            )
+    into = wanted["into"]
+    note: dict[str, Any] = {}
+    try:
+        if verb == "restore":
+            note = target(backups, database, wanted, asking=not module.check_mode)
+    except (Failed, DumpError, EngineError) as error:
+        if not module.check_mode:
+            lock.record(verb, refused_or_failed(error, []), str(error).splitlines()[0])
+        module.fail_json(msg=str(error))
     if module.check_mode:
-        what = "make a backup" if verb == "backup" else f"restore {note['name']} into {wanted['into'] or 'place'}"
-        module.exit_json(changed=True, actions=[what], backup=note, path=str(backups.root), rows={})
+        what = "make a backup" if verb == "backup" else f"restore {note['name']} into {into or 'place'}"
+        first = ", after a dump of what it replaces" if verb == "restore" and not into and wanted["dump_first"] else ""
+        result = {"would": f"would {what}{first}", "backup": note, "path": str(backups.root), "rows": {}}
+        module.exit_json(changed=True, actions=[what + first], **result)
     try:
         lock.take(verb, wait=wanted["lock_wait"], dead=wanted["dead"])
     except Locked as error:
-        module.fail_json(msg=str(error), holder=error.holder)
+        module.fail_json(msg=str(error), holder=error.holder, verb=verb)
 
-    def done(outcome: str, what: str) -> None:
-        line = {"verb": verb, "what": what, "from": store.current, "to": store.current, "outcome": outcome}
-        store.audit(who=f"{lock.who['owner']}@{lock.who['host']}", **line, seconds=lock.free())
-
-    result: dict[str, Any] = {}
+    actions: list[str] = []
+    result: dict[str, Any] = {"replaced": ""}
     raise_on_signals()
     try:
         with lock.working():
@@ -115,18 +151,33 @@ def main() -> None:
                 actions = [f"make backup {note['name']}", *(f"remove backup {name}" for name in gone)]
             else:
                 assert database is not None
-                there = backups.restore(note["name"], database, wanted["into"])
-                result["rows"] = rows(there)
-                if note.get("content") and there != note["content"]:
-                    raise DumpError(f"what was restored differs from what {note['name']} held: {difference(note['content'], there)}")
-                if not wanted["into"]:
+                database.reopen()
+                backups.room(database, dump=not into and wanted["dump_first"], beside=True, note=note)
+                if not into and wanted["dump_first"]:
+                    result["replaced"] = dump_first(backups, database)
+                    actions.append(f"make backup {result['replaced']} of what is replaced")
+                result["rows"] = rows(backups.restore(note["name"], database, into))
+                if not into:
                     (store.root / "unchanged.json").unlink(missing_ok=True)  # the next deploy looks at the migrations again
-                actions = [f"restore {note['name']} into {wanted['into'] or 'place'}"]
-    except (DumpError, EngineError, OSError, Interrupted) as error:
-        done("failed", str(error).splitlines()[0])
-        module.fail_json(msg=f"the {verb} failed, and nothing of it stays: {error}")
-    done("ok", "; ".join(actions))
+                actions.append(f"restore {note['name']} into {into or 'place'}")
+    except (DumpError, EngineError, OSError, Locked, Interrupted) as error:
+        lock.record(verb, "interrupted" if isinstance(error, Interrupted) else "failed", str(error).splitlines()[0])
+        kept = f"\nThe backup of the database in use stays: {result['replaced']}" if result["replaced"] else ""
+        stays = "Nothing was changed in the database in use" if verb == "restore" else "Nothing of it stays"
+        module.fail_json(msg=f"The {verb} failed: {error}\n{stays}.{kept}")
+    lock.record(verb, "ok", "; ".join(actions))
     module.exit_json(changed=True, actions=actions, backup=note, path=str(backups.path(note["name"])), **result)
+
+
+def dump_first(backups: Backups, database: Database) -> str:
+    """The name of a backup of what a restore is about to replace."""
+    try:
+        return str(backups.make("before-restore", database, check=False)["name"])
+    except DumpError as error:
+        raise DumpError(
+            f"the database in use could not be dumped: {error}\n"
+            "If it is lost anyway, restore without that dump: make restore ... ARGS='-e backup_before_restore=false'"
+        ) from error
 
 
 def compare(database: Database, note: dict[str, Any]) -> None:
@@ -134,12 +185,6 @@ def compare(database: Database, note: dict[str, Any]) -> None:
     missing = set(json.loads(database.content())) - set(note["content"])
     if missing:
         raise DumpError(f"the backup lacks {', '.join(sorted(missing))}")
-
-
-def difference(wanted: dict[str, str], there: dict[str, str]) -> str:
-    return "; ".join(
-        f"{t}: {wanted.get(t, 'not there')} -> {there.get(t, 'not there')}" for t in sorted(wanted | there) if wanted.get(t) != there.get(t)
-    )
 
 
 if __name__ == "__main__":

@@ -29,11 +29,14 @@ EXAMPLES = r"""
 
 RETURN = r"""
 status:
-  description: "C(stack), C(version), C(previous), C(url), C(pending) (an unfinished verb), C(locked) (by whom) and C(services), each
+  description: "C(stack), C(version), C(previous), C(url), C(pending) (an unfinished verb), C(locked) (by whom),
+    C(interrupted) (runs that ended while they held a lock) and C(services), each
     C(service), C(container), C(version), C(image), C(health), C(started_at), C(restarts), C(memory_bytes)."
   type: dict
   returned: always
 logs: {description: By container, its last lines., type: dict, returned: always}
+holders: {description: "Who holds a lock, each with its C(line) of the audit should its run have ended.", type: list, elements: dict,
+  returned: always}
 """
 
 
@@ -97,7 +100,8 @@ def main() -> None:
         "pending": store.pending,
         "locked": (store.note("lock") or {}).get("owner", ""),
     }
-    module.exit_json(changed=False, status=status, logs=logs)
+    holders = store.holders
+    module.exit_json(changed=False, status=status, logs=logs, holders=holders)
 
 
 if __name__ == "__main__":

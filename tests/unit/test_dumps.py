@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.backups import Backups
-from ansible.module_utils.dumps import Database, DumpError
+from ansible.module_utils.dumps import CONTENT, Database, DumpError
 from ansible.module_utils.engine import EngineError
 from ansible.module_utils.interrupts import Interrupted
 from ansible.module_utils.releases import Store
@@ -31,7 +31,7 @@ class Server:
             if self.error:
                 raise self.error
             return 1, "it says no"
-        return 0, ""
+        return 0, "{}" if CONTENT in line else ""
 
     def upload(self, *_: Any, **__: Any) -> None:
         pass
@@ -75,6 +75,7 @@ def test_a_new_database_goes_where_the_backup_cannot_be_put_into_it(dump: Path, 
     store = Store(tmp_path)
     (tmp_path / "backups/one").mkdir(parents=True)
     dump.rename(tmp_path / "backups/one/database.dump")
+    (tmp_path / "backups/one/backup.json").write_text('{"name": "one", "bytes": 5}')
     server = Server("pg_restore", EngineError(0, "timed out"))
     with pytest.raises(EngineError):
         Backups(store).restore("one", Database(server, "db", "app"), "copy")  # type: ignore[arg-type]

@@ -1,0 +1,174 @@
+"""Every command that acts on a host has its line in the audit, under its own name, whatever became of it."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils.engine import EngineError
+from ansible.module_utils.releases import Failed, Lock, Locked, Store, refused_or_failed
+from engines import ME, Host
+from status import status_text
+from test_release_act import act, deploy, manifest
+
+ROOT = Path(__file__).resolve().parents[2]
+OTHER = {"owner": "bob", "host": "there", "pid": 2, "started": "20"}
+spec = importlib.util.spec_from_file_location("lock_action", ROOT / "plugins/action/release_apply.py")
+assert spec is not None and spec.loader is not None
+action = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(action)
+
+
+def told(store: Store) -> list[tuple[str, str, str]]:
+    return [(line["who"], line["verb"], line["outcome"]) for line in store.audited()]
+
+
+def test_a_run_that_ended_under_the_lock_is_written_down_by_the_one_that_takes_it_over(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    Lock(store, OTHER).take("rotate")
+    store.begin("rotate", "v1", "v2")
+    Lock(store, ME).take("deploy", dead=Lock(store, OTHER).holder()["token"])
+    line = store.audited()[0]
+    assert told(store) == [("bob@there", "rotate", "interrupted")] and (line["to"], line["seconds"]) == ("v2", 0.0)
+
+
+def test_a_lock_that_was_given_back_or_is_our_own_is_no_interruption(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    lock = Lock(store, OTHER)
+    lock.take("deploy")
+    lock.take("deploy", seconds=-1)
+    lock.take("deploy")
+    lock.free()
+    Lock(store, ME).take("deploy")
+    assert told(store) == []
+
+
+def test_a_lock_that_is_taken_away_tells_whose_run_it_was(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    Lock(store, OTHER).take("down")
+    mine = Lock(store, ME)
+    mine.break_()
+    mine.record("unlock", "ok")
+    assert told(store) == [("bob@there", "down", "interrupted"), ("ann@here", "unlock", "ok")]
+
+
+def test_a_line_has_the_releases_and_gives_the_lock_back(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    lock = Lock(store, ME)
+    lock.take("down")
+    assert lock.recorded == ""
+    lock.record("down", "failed", "Remove containers: no engine")
+    assert set(store.audited()[0]) == {"when", "who", "verb", "what", "from", "to", "outcome", "seconds"}
+    assert lock.holder() == {} and lock.recorded == "failed"
+    assert Lock(store, ME | {"pid": 3}).recorded == "", "of another run"
+
+
+def test_a_host_without_the_stack_gets_no_state_by_a_command_that_was_refused(tmp_path: Path) -> None:
+    Lock(Store(tmp_path / "s"), ME).record("deploy", "refused")
+    assert not (tmp_path / "s").exists()
+
+
+def test_commands_that_others_may_run_beside_have_a_lock_of_their_own(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    Lock(store, ME, "stress").take("stress")
+    Lock(store, OTHER).take("deploy")
+    assert sorted((held["verb"], held["name"]) for held in store.holders) == [("deploy", ""), ("stress", "stress")]
+    with pytest.raises(Locked):
+        Lock(store, OTHER, "stress").take("stress")
+
+
+@pytest.mark.parametrize(
+    ("error", "actions", "outcome"),
+    [
+        (Failed("There is no release v9"), [], "refused"),
+        (Locked(OTHER | {"since": "", "verb": "", "expires": ""}), [], "refused"),
+        (Failed("did not become healthy"), ["create container s-backend-v2"], "failed"),
+        (EngineError(0, "no Docker Engine answers"), [], "failed"),
+    ],
+)
+def test_what_stopped_before_anything_was_done_was_refused(error: Exception, actions: list[str], outcome: str) -> None:
+    assert refused_or_failed(error, actions) == outcome
+
+
+def test_a_release_tells_its_command_and_what_it_was_for(host: Host) -> None:
+    deploy(host, "v1")
+    host.images("v2")
+    run = act(host, verb="rotate", what="new values for backend_password", manifest=manifest(host, "v2"), foundation="made")
+    run.lock.take("rotate")
+    run.run()
+    run.done("ok", "switch the edge", "v2")
+    line = host.store.audited()[-1]
+    assert (line["verb"], line["from"], line["to"]) == ("rotate", "v1", "v2")
+    assert line["what"] == "new values for backend_password; switch the edge"
+
+
+def test_a_run_that_was_interrupted_before_it_had_the_lock_is_known_too(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    mine = Lock(store, ME)
+    mine.announce("up")
+    assert [(held["verb"], held["line"]["outcome"]) for held in store.holders] == [("up", "interrupted")]
+    Lock(store, OTHER).take("deploy")  # it hinders nobody
+    Lock(store, OTHER).free()
+    mine.take("up")
+    assert len(store.holders) == 1, "one line for one run"
+    mine.record("up", "ok")
+    assert store.holders == [] and not (tmp_path / "lock.begun").exists()
+
+
+# what questions tell ------------------------------------------------------------------------------------------------------
+
+
+def held(pid: int, started: str) -> dict[str, Any]:
+    line = {"verb": "deploy", "who": "ann@here", "when": "then", "outcome": "interrupted"}
+    return {"host": socket.gethostname(), "pid": pid, "started": started, "line": line}
+
+
+def test_status_and_audit_tell_a_run_that_ended_and_none_that_runs() -> None:
+    running, ended = held(os.getpid(), action.started(os.getpid())), held(os.getpid(), "0")
+    elsewhere = ended | {"host": "another"}
+    assert action.interrupted({"audit": [], "holders": [running, elsewhere]})["audit"] == []
+    assert action.interrupted({"audit": [], "holders": [ended]})["audit"] == [ended["line"]]
+    status = {"stack": "s", "version": "v1", "previous": "", "url": "u", "services": [], "locked": "ann"}
+    assert "locked by ann" in status_text(action.interrupted({"status": dict(status), "holders": [running]})["status"])
+    text = status_text(action.interrupted({"status": dict(status), "holders": [ended]})["status"])
+    assert "interrupted: deploy by ann@here, begun then" in text and "locked by" not in text
+
+
+# names of commands --------------------------------------------------------------------------------------------------------
+
+
+def verbs(play: dict[str, Any]) -> set[str]:
+    """The names that a playbook gives its command: by variables of plays and imports, and by options of modules."""
+    return {play["vars"]["release_verb"]} if "release_verb" in play.get("vars", {}) else set()
+
+
+@pytest.mark.parametrize("name", ["up", "rotate", "maintenance", "load", "pull", "stress", "down", "destroy"])
+def test_a_command_has_its_own_name_in_the_audit(name: str) -> None:
+    plays = yaml.safe_load((ROOT / "playbooks" / f"{name}.yml").read_text())
+    assert set().union(*(verbs(play) for play in plays)) == {name}
+    if "ansible.builtin.import_playbook" not in plays[-1] and name != "up":
+        assert "failed" in json.dumps(plays), "what fails is recorded"
+
+
+@pytest.mark.parametrize(
+    ("file", "verb"),
+    [("release/tasks/rollback.yml", "rollback"), ("release/tasks/scale.yml", "scale"), ("release/tasks/unlock.yml", "unlock")],
+)
+def test_a_command_of_one_module_names_itself(file: str, verb: str) -> None:
+    tasks = yaml.safe_load((ROOT / "roles" / file).read_text())
+    named = [task[module]["verb"] for task in tasks for module in ("release_apply", "release_lock") if module in task]
+    assert named == [verb]
+
+
+def test_what_the_audit_calls_a_command_is_no_change_of_a_setting() -> None:
+    spec = importlib.util.spec_from_file_location("fingerprint_action", ROOT / "plugins/action/stack_fingerprint.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.MAGIC.fullmatch("release_verb") and module.MAGIC.fullmatch("release_what") and not module.MAGIC.fullmatch("release_keep")

@@ -1,0 +1,208 @@
+"""What a restore refuses before it touches the database in use, what it asks for, and that a failed one leaves nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ansible.module_utils import backups as backups_module
+from ansible.module_utils.backups import DUMP, NOTE, Backups, question, shortage, unfitting
+from ansible.module_utils.dumps import Database, DumpError, difference, unfit
+from ansible.module_utils.releases import Failed, Store, write
+from stack_backup import target
+
+CONTENT = {"public.tasks": "3 111"}
+OLD, NEW = "20260101T000000Z-old", "20260102T000000Z-new"
+
+
+class FakeDatabase(Database):
+    """A server whose databases are a dict of their contents; `fail` names the step that PostgreSQL refuses."""
+
+    def __init__(self, fail: str = "", restored: dict[str, str] = CONTENT, size: int = 1000) -> None:
+        self.name, self.fail, self.restored, self.bytes = "app", fail, restored, size
+        self.there: dict[str, dict[str, str]] = {"app": {"public.tasks": "9 999"}, "postgres": {}}
+        self.closed = False
+
+    def names(self) -> list[str]:
+        return sorted(self.there)
+
+    def size(self) -> int:
+        return self.bytes
+
+    def place(self) -> Path | None:
+        return None
+
+    def create(self, name: str) -> None:
+        assert name not in self.there
+        self.there[name] = {}
+
+    def drop(self, name: str) -> None:
+        self.there.pop(name, None)
+
+    def dump(self, to: Path) -> int:
+        return to.write_bytes(b"dump")
+
+    def restore(self, dump: Path, into: str) -> None:
+        if self.fail == "restore":
+            raise DumpError("pg_restore ended with status 1")
+        self.there[into] = dict(self.restored)
+
+    def content(self, database: str | None = None) -> str:
+        return json.dumps(self.there[database or self.name])
+
+    def sql(self, text: str, database: str | None = None) -> str:
+        if "ALLOW_CONNECTIONS" in text:
+            self.closed = text.endswith("false")
+        if "RENAME" in text:
+            if self.fail == "rename":
+                raise DumpError("database is being accessed by other users")
+            self.there["app_old"], self.there["app"] = self.there.pop("app"), self.there.pop("app_new")
+        return ""
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Backups:
+    """Two backups of release v1, which serves."""
+    store = Store(tmp_path)
+    store.prepare()
+    store.record({"version": "v1", "schema": {"heads": ["1"], "revisions": {"1": {"down": [], "breaking": []}}}})
+    for name in (OLD, NEW):
+        (tmp_path / "backups" / name).mkdir(parents=True)
+        note = {"when": "then", "why": "test", "release": "v1", "schema": {"heads": ["1"]}, "bytes": 4, "content": CONTENT}
+        (tmp_path / "backups" / name / DUMP).write_bytes(b"dump")
+        write(tmp_path / "backups" / name / NOTE, json.dumps(note), 0o600)
+    return Backups(store)
+
+
+def asked(kept: Backups, **other: str) -> dict[str, Any]:
+    return target(kept, FakeDatabase(), {"name": "", "into": "", "stack": "s", "confirm": "", **other}, asking=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("app_then", ""),
+        ("_then2", ""),
+        ("a" * 63, ""),
+        ("a" * 64, "no name for a database"),
+        ("a b;drop", "no name for a database"),
+        ('a"b', "no name for a database"),
+        ("App", "no name for a database"),
+        ("2then", "no name for a database"),
+        ("app\n", "no name for a database"),
+        ("app", "the database in use"),
+        ("postgres", "the server or a restore uses itself"),
+        ("template1", "the server or a restore uses itself"),
+        ("app_new", "the server or a restore uses itself"),
+        ("app_old", "the server or a restore uses itself"),
+        ("earlier", "there is a database of this name already"),
+    ],
+)
+def test_into_is_the_name_of_a_database_that_does_not_exist_yet(name: str, words: str) -> None:
+    reason = unfit(name, "app", ["app", "earlier", "postgres"])
+    assert (words in reason) if words else reason == ""
+
+
+REFUSED: dict[str, tuple[dict[str, str], list[str]]] = {
+    "without the stack's name": ({}, [NEW, "then (test)", "release v1", "3 rows in 1 tables", "database app", "CONFIRM=s", "INTO="]),
+    "with another stack's name": ({"confirm": "t"}, ["CONFIRM=s"]),
+    "an unknown backup": ({"name": "nope", "confirm": "s"}, ["no backup nope", OLD, NEW]),
+    "into no identifier": ({"into": "a b;drop"}, ["INTO='a b;drop'"]),
+    "into one that exists": ({"into": "postgres"}, ["INTO=postgres"]),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED.values(), ids=REFUSED)
+def test_a_restore_is_refused_with_what_to_type(case: tuple[dict[str, str], list[str]], kept: Backups) -> None:
+    options, words = case
+    with pytest.raises(Failed) as refused:
+        asked(kept, **options)
+    assert [word for word in [*words, "Nothing was changed"] if word not in str(refused.value)] == []
+
+
+def test_a_restore_that_is_confirmed_or_goes_beside_takes_the_newest_backup_or_the_one_that_is_named(kept: Backups) -> None:
+    assert asked(kept, confirm="s")["name"] == NEW
+    assert asked(kept, confirm="s", name=OLD)["name"] == OLD
+    assert asked(kept, into="app_then")["name"] == NEW
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda dump: dump.unlink(), "is gone"),
+        (lambda dump: dump.write_bytes(b"dum"), "has 3 bytes, and had 4"),
+        (lambda dump: dump.write_bytes(b"dumq"), "another checksum"),
+    ],
+)
+def test_a_damaged_backup_is_refused_and_the_others_are_named(damage: Callable[[Path], Any], words: str, kept: Backups) -> None:
+    note = kept.path(NEW) / NOTE
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"sha256": kept.checksum(kept.path(NEW) / DUMP)}))
+    damage(kept.path(NEW) / DUMP)
+    with pytest.raises(Failed, match=words) as refused:
+        asked(kept, confirm="s")
+    assert f"Other backups: {OLD}" in str(refused.value)
+
+
+def test_a_backup_of_a_newer_release_that_took_something_away_is_refused(kept: Backups) -> None:
+    revisions = {"1": {"down": [], "breaking": []}, "2": {"down": ["1"], "breaking": ["drop_column, line 5"]}}
+    note = {"name": NEW, "release": "v2", "schema": {"heads": ["2"], "revisions": revisions}}
+    serves = {"version": "v1", "schema": {"heads": ["1"], "revisions": {"1": revisions["1"]}}}
+    said = unfitting(note, serves)
+    assert "drop_column, line 5" in said and "make rollback VERSION=v2" in said and f"BACKUP={NEW} INTO=" in said
+    assert unfitting(note | {"schema": {"heads": ["1"]}}, serves) == ""
+
+
+def test_the_question_says_that_a_deploy_has_to_follow_where_the_backup_is_older() -> None:
+    note = {"name": NEW, "when": "then", "why": "test", "release": "v1", "bytes": 2_000_000}
+    assert "run make deploy right after it" in question("s", note, "v2", "app", 8_000_000, behind=True)
+    said = question("s", note, "v2", "app", 8_000_000, behind=False)
+    assert "make deploy" not in said and "2.0 MB" in said and "8.0 MB" in said
+
+
+def test_too_little_room_is_told_with_figures() -> None:
+    needs = {"a dump": 3_000_000, "a copy of the database": 8_000_000}
+    said = shortage(needs, {"/var/lib/s": 10_000_000})
+    assert "/var/lib/s has 10.0 MB free" in said and "3.0 MB for a dump, 8.0 MB for a copy of the database are needed" in said
+    assert shortage(needs, {"/var/lib/s": 11_000_000}) == ""
+
+
+def test_neither_a_backup_nor_a_restore_begins_where_the_disk_is_full(kept: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backups_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=100_000))
+    database = FakeDatabase(size=50_000_000)
+    with pytest.raises(DumpError, match=r"has 0\.1 MB free"):
+        monkeypatch.setattr(database, "place", lambda: kept.root)
+        kept.make("test", database, check=True)
+    assert sorted(path.name for path in kept.root.iterdir()) == [OLD, NEW]
+
+
+# a restore into place -----------------------------------------------------------------------------------------------------
+
+
+def test_a_restore_into_place_replaces_the_database_when_the_new_one_is_whole(kept: Backups) -> None:
+    database = FakeDatabase()
+    assert kept.restore(NEW, database) == CONTENT
+    assert database.there == {"app": CONTENT, "postgres": {}} and kept.store.schema == {"heads": ["1"]}
+
+
+@pytest.mark.parametrize("fail", ["restore", "rename", "content"])
+def test_a_restore_that_fails_leaves_the_database_in_use_and_nothing_beside_it(fail: str, kept: Backups) -> None:
+    database = FakeDatabase(fail, restored={"public.tasks": "2 222"} if fail == "content" else CONTENT)
+    before = dict(database.there)
+    with pytest.raises(DumpError, match=r"public.tasks: 3 111 -> 2 222" if fail == "content" else "pg_restore|other users"):
+        kept.restore(NEW, database)
+    assert database.there == before and not database.closed and kept.store.schema == {}
+
+
+def test_a_restore_beside_that_fails_leaves_no_database(kept: Backups) -> None:
+    database = FakeDatabase("restore")
+    with pytest.raises(DumpError):
+        kept.restore(NEW, database, into="app_then")
+    assert "app_then" not in database.there
+
+
+def test_where_two_databases_differ_is_told_by_table() -> None:
+    assert difference({"a": "1 1", "b": "1 1"}, {"a": "1 1", "c": "2 2"}) == "b: 1 1 -> not there; c: not there -> 2 2"
