@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 BACKEND = {
@@ -38,4 +39,18 @@ def write(root: Path, *layers: dict[str, str | None]) -> Path:
         if text is not None:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(text)
+    return root
+
+
+def git(root: Path, *arguments: str) -> None:
+    """Run git on a checkout, as somebody."""
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "protocol.file.allow=always"]
+    subprocess.run(["git", *who, "-C", str(root), *arguments], check=True, capture_output=True)
+
+
+def checkout(root: Path) -> Path:
+    """Make what lies in a directory the first commit of a repository there."""
+    git(root, "init", "--quiet")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "--message", "first")
     return root
