@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,7 @@ from build_context import content_hash, image_content, image_files
 from conftest import ROOT
 from findings import line
 from source_files import Ignore, file_findings, select
-from trees import BACKEND, FRONTEND, checkout, git, write
+from trees import BACKEND, FRONTEND, checkout, git, run_module, write
 
 FILES = {"app/main.py": "app = 1\n", "requirements.txt": "fastapi==0.115.0\n"}
 OWN = {"app/main.py", "requirements.txt"}
@@ -314,21 +312,12 @@ def test_a_source_that_changed_since_it_was_named_is_not_built(tmp_path, image):
         source_stage.copy(image | {"content": content}, tmp_path / "copy")
 
 
-def run(module, **arguments):
-    given = json.dumps({"ANSIBLE_MODULE_ARGS": {"_ansible_remote_tmp": "/tmp", **arguments}})
-    code = f"import sys; sys.path.insert(0, {str(ROOT / 'tests/unit')!r}); import conftest, runpy; sys.argv[1:] = [];" + (
-        f"runpy.run_path({str(ROOT / 'plugins/modules' / (module + '.py'))!r}, run_name='__main__')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], input=given, capture_output=True, text=True, check=False)
-    return json.loads(done.stdout), done.returncode
-
-
 def test_the_module_copies_and_removes(image):
-    made, _ = run("source_stage", image=image)
+    made, _ = run_module("source_stage", image=image)
     assert Path(made["source"]).is_dir() and Path(made["path"]).stat().st_mode & 0o777 == 0o700
-    run("source_stage", path=made["path"], state="absent")
+    run_module("source_stage", path=made["path"], state="absent")
     assert not Path(made["path"]).exists()
-    refused, status = run("source_stage", path=image["source"], state="absent")
+    refused, status = run_module("source_stage", path=image["source"], state="absent")
     assert status == 1 and "is not a directory that source_stage made" in refused["msg"] and Path(image["source"]).is_dir()
 
 
