@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import stat
@@ -21,7 +22,8 @@ short_description: Copy what an image is built from, and nothing else, to a dire
 description:
   - Copies the files of a source that reach an image (see module_utils/source_files.py) and the Dockerfile to a new directory that only its
     owner can read. What git or a .dockerignore ignores is neither read nor copied.
-  - All files get one date and modes by their executable bit alone, so that equal content gives equal layers.
+  - All files get one date and modes by their executable bit alone, so that equal content gives equal layers. The date's nanoseconds are
+    made from the content, because BuildKit takes a file of the same size and time for the one that it was sent before.
   - Fails where the content is not O(image.content) any more.
 options:
   image:
@@ -73,13 +75,16 @@ def copy(image: dict[str, Any], target: Path) -> tuple[int, int]:
             mode = os.lstat(full).st_mode
             if stat.S_ISLNK(mode):
                 os.symlink(os.readlink(full), to)
+                os.utime(to, (date, date), follow_symlinks=False)
             else:
                 shutil.copyfile(full, to)
                 to.chmod(0o755 if mode & stat.S_IXUSR else 0o644)
+                with open(to, "rb") as file:
+                    drawn = int(hashlib.file_digest(file, "sha256").hexdigest()[:12], 16) % 10**9
+                os.utime(to, ns=(date * 10**9 + drawn,) * 2)
                 size += to.stat().st_size
         except OSError as error:
             raise Changed(f"{shown(path)} cannot be read: {error.strerror}") from error
-        os.utime(to, (date, date), follow_symlinks=False)
     for folder in made:
         folder.chmod(0o755)
         os.utime(folder, (date, date))

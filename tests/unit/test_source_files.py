@@ -299,9 +299,20 @@ def test_the_copy_has_what_reaches_the_image_and_nothing_else(tmp_path, image):
     assert {p.relative_to(context).as_posix() for p in context.rglob("*") if not p.is_dir() or p.is_symlink()} == OWN | {"run.sh", "link"}
     assert (files, size) == (4, sum(len(text) for text in FILES.values()))
     assert [oct((context / name).stat().st_mode & 0o777) for name in ("run.sh", "requirements.txt", "app")] == ["0o755", "0o644", "0o755"]
-    assert {p.lstat().st_mtime for p in [context, *context.rglob("*")]} == {source_stage.UNDATED}
+    assert {int(p.lstat().st_mtime) for p in [context, *context.rglob("*")]} == {source_stage.UNDATED}
     assert os.readlink(context / "link") == "app"
     assert (target / "Dockerfile").read_text() == Path(image["dockerfile"]).read_text()
+
+
+def test_what_buildkit_goes_by_tells_two_contents_of_one_size_apart(tmp_path, image):
+    """Size and time: with one date for all files it would build from what it was sent the last time."""
+    times = []
+    for number in (1, 2, 1):
+        write(Path(image["source"]), {"app/main.py": f"app = {number}\n"})
+        (target := tmp_path / f"copy-{len(times)}").mkdir()
+        source_stage.copy(image, target)
+        times.append((target / "context/app/main.py").stat().st_mtime_ns)
+    assert times[0] == times[2] != times[1]
 
 
 def test_a_source_that_changed_since_it_was_named_is_not_built(tmp_path, image):
