@@ -413,7 +413,9 @@ def _tell(out: Selection, listing: _Listing, new: list[str], aside: list[str], p
     if new and out.tracked is not None:
         out.notes.append(f"New in the source, and not yet in git: {some(new)}. {'It goes' if len(new) == 1 else 'They go'} into the image.")
     if aside:
-        tops = {path.split("/")[0] + ("/" if "/" in path else "") for path in aside} - {".gitignore", ".gitattributes", ".gitmodules"}
+        # Nobody expects a Dockerfile or an editor's settings in an image; an application may read from its tests.
+        shown_aside = [path for path in aside if not re.match(r"\.|(.*/)?\.git|Dockerfile|(docker-)?compose", path)]
+        tops = {path.split("/")[0] + ("/" if "/" in path else "") for path in shown_aside}
         if tops:
             out.notes.append(
                 f"Left out of the image, as no part of what runs: {some(tops)}. {variable} brings back what the application reads."
