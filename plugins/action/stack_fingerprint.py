@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import importlib.util
 import json
 import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import ansible.module_utils
 from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import module_utils_loader
+
+# As in secret_files.py: what modules find on a host, found on the controller.
+_UTILS = str(Path(__file__).resolve().parents[1] / "module_utils")
+if _UTILS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_UTILS)
+
+from ansible.module_utils.build_context import content_hash, context_files, describe, image_files
+from ansible.module_utils.source_files import Ignore
 
 # What of the project decides what a run does.
 PROJECT = ("roles", "plugins", "playbooks")  # group_vars are among the settings, value by value
@@ -32,16 +38,6 @@ VERSION = "BERTH_VERSION"
 # What says nothing of it: words for others, and how long to wait for them.
 ASIDE = ("BERTH_REASON", "LOCK_WAIT")
 ENVIRONMENT = re.compile(r"""lookup\(\s*['"]ansible\.builtin\.env['"]\s*,\s*['"](\w+)['"]""")
-
-
-def _context() -> ModuleType:
-    """module_utils/build_context.py, which only modules find by its name."""
-    spec = importlib.util.spec_from_file_location("berth_build_context", module_utils_loader.find_plugin("build_context"))
-    if spec is None or spec.loader is None:
-        raise ImportError("plugins/module_utils/build_context.py is not where ansible.cfg says (module_utils)")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def asked_of_environment(project: Path, more: Iterable[str] = ()) -> list[str]:
@@ -61,16 +57,23 @@ def settings(variables: dict[str, Any]) -> dict[str, Any]:
 
 
 def parts(
-    project: Path, sources: list[Path], variables: dict[str, Any], copies: list[Path], environment: Iterable[str] = (), key: str = ""
+    project: Path,
+    sources: list[dict[str, Any]],
+    variables: dict[str, Any],
+    copies: list[Path],
+    environment: Iterable[str] = (),
+    key: str = "",
 ) -> Iterator[tuple[str, str]]:
-    """(what, hash of it): the project, each source with its commit, each setting, the environment, the controller's own copies."""
-    context = _context()
+    """(what, hash of it): the project, each source (as build_context.image_files takes it) with its commit, each setting, the environment,
+    the controller's own copies."""
     for folder in PROJECT:
-        yield folder, context.content_hash(project / folder, context.Ignore("**/__pycache__"))
-    for source in sources:
-        rules = source / ".dockerignore"
-        yield f"source {source}", context.content_hash(source, context.Ignore(rules.read_text() if rules.is_file() else ""))
-        yield f"commit of {source}", repr(context.describe([source], 200))
+        yield folder, content_hash(project / folder, context_files(project / folder, Ignore("**/__pycache__")))
+    for image in sources:
+        source, own = Path(image["source"]), image.get("dockerfile") or ""
+        dockerfile = source / (own or "Dockerfile")
+        recipe = [dockerfile.read_bytes()] if own and dockerfile.is_file() else []
+        yield f"source {source}", content_hash(source, image_files(image | {"dockerfile": dockerfile}), *recipe)
+        yield f"commit of {source}", repr(describe([source], 200))
     for name, value in settings(variables).items():
         yield f"setting {name}", _hash(value, key)
     for name in asked_of_environment(project, environment):
@@ -92,8 +95,9 @@ def copied(copies: Iterable[Path]) -> Iterator[tuple[str, str]]:
 
 
 class ActionModule(ActionBase):
-    """The action; arguments are the module's, and, to look: C(project), C(sources) and C(copies), paths on the controller, and
-    C(environment), names of variables, and C(key), which settings and the environment are hashed with."""
+    """The action; arguments are the module's, and, to look: C(project) and C(copies), paths on the controller, C(sources), each as
+    build_context.image_files takes it, C(environment), names of variables, and C(key), which settings and the environment are hashed
+    with."""
 
     _supports_check_mode = True
 
@@ -106,10 +110,9 @@ class ActionModule(ActionBase):
         if "wanted" in arguments:
             arguments["wanted"] |= dict(copied(own))  # the run has made them since it looked
         else:
-            folders = [Path(source) for source in sources or []]
-            missing = [folder for folder in folders if not folder.is_dir()]
+            missing = [image for image in sources or [] if not Path(image["source"]).is_dir()]
             if missing:  # preflight says so, in more words
                 return {"changed": False, "same": False, "known": False, "differs": [], "wanted": {}, "kept": {}}
-            arguments["wanted"] = dict(parts(Path(project), folders, task_vars or {}, own, environment, key))
+            arguments["wanted"] = dict(parts(Path(project), sources or [], task_vars or {}, own, environment, key))
         result = self._execute_module(module_name="stack_fingerprint", module_args=arguments, task_vars=task_vars)
         return result | {"wanted": arguments["wanted"]}

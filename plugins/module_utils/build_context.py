@@ -1,7 +1,4 @@
-"""Which files of a source reach an image, and one hash over them: what BuildKit is sent, and nothing else, names a content.
-
-Patterns are those of a .dockerignore, https://docs.docker.com/build/concepts/context/#dockerignore-files
-"""
+"""What an image is built from: its files, one hash over them, which names the content, and where they are from."""
 
 from __future__ import annotations
 
@@ -12,62 +9,15 @@ import re
 import stat
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-
-def _expression(pattern: str) -> re.Pattern[str]:
-    """A .dockerignore pattern as a regular expression over a relative path; it also matches what lies below."""
-    parts = []
-    position = 0
-    while position < len(pattern):
-        rest = pattern[position:]
-        if rest.startswith("**/"):
-            parts.append("(?:.*/)?")
-            position += 3
-        elif rest.startswith("**"):
-            parts.append(".*")
-            position += 2
-        elif rest[0] == "*":
-            parts.append("[^/]*")
-            position += 1
-        elif rest[0] == "?":
-            parts.append("[^/]")
-            position += 1
-        elif rest[0] == "[" and "]" in rest:
-            end = rest.index("]")
-            parts.append("[" + rest[1:end].replace("!", "^", 1) + "]")
-            position += end + 1
-        else:
-            parts.append(re.escape(rest[0]))
-            position += 1
-    return re.compile("".join(parts) + "(?:/.*)?$")
-
-
-class Ignore:
-    """The rules of one .dockerignore: the last pattern that matches decides."""
-
-    def __init__(self, text: str) -> None:
-        self.rules: list[tuple[bool, re.Pattern[str]]] = []
-        for line in text.splitlines():
-            pattern = line.strip()
-            if not pattern or pattern.startswith("#"):
-                continue
-            again = pattern.startswith("!")
-            cleaned = os.path.normpath(pattern.removeprefix("!").strip().lstrip("/"))
-            self.rules.append((again, _expression(cleaned)))
-        self.excepts = any(again for again, _ in self.rules)
-
-    def ignores(self, path: str) -> bool:
-        ignored = False
-        for again, expression in self.rules:
-            if expression.match(path):
-                ignored = not again
-        return ignored
+from ansible.module_utils.source_files import Ignore, ignore_file, select
 
 
 def context_files(root: Path, ignore: Ignore) -> Iterator[str]:
-    """Relative paths, sorted, of the files and links that BuildKit would be sent."""
+    """Relative paths, sorted, of the files and links that BuildKit would be sent of a directory that is no application's source."""
     for folder, names, files in os.walk(root):
         relative = os.path.relpath(folder, root)
         prefix = "" if relative == "." else relative + "/"
@@ -79,24 +29,51 @@ def context_files(root: Path, ignore: Ignore) -> Iterator[str]:
                 yield prefix + name
 
 
-def content_hash(root: Path, ignore: Ignore, *recipe: bytes) -> str:
-    """SHA-256, in hex, over every file of the context (path, executable bit, bytes) and over the recipe's parts."""
+def image_files(image: dict[str, Any]) -> list[str]:
+    """The files that an image is built from.
+
+    `image` has source (a directory) and, where that is an application's, context: {kind, include, role} of source_files.select, and
+    dockerfile (a path); otherwise the .dockerignore beside the Dockerfile holds, or the source's.
+    """
+    source, dockerfile = Path(image["source"]), Path(image.get("dockerfile") or "Dockerfile")
+    if context := image.get("context"):
+        return select(source, context["kind"], context.get("include") or [], dockerfile, context.get("role", "")).files
+    rules = ignore_file(source, dockerfile, "own")
+    return list(context_files(source, Ignore(rules.read_text() if rules.is_file() else "")))
+
+
+def image_content(image: dict[str, Any], files: Iterable[str] | None = None, root: Path | None = None) -> str:
+    """The hash that names the content of an image: its files, its Dockerfile, its build arguments (args) and what it is built on (base).
+
+    `files` and `root`, where the files have been listed or copied already.
+    """
+    recipe = json.dumps([image.get("args") or {}, image.get("base") or ""], sort_keys=True).encode()
+    files = image_files(image) if files is None else files
+    return content_hash(root or Path(image["source"]), files, Path(image["dockerfile"]).read_bytes(), recipe)
+
+
+def content_hash(root: Path, files: Iterable[str], *recipe: bytes) -> str:
+    """SHA-256, in hex, over the given files (path, executable bit, bytes) and over the recipe's parts."""
     digest = hashlib.sha256()
-    for path in context_files(root, ignore):
+    for path in files:
         full = root / path
         mode = full.lstat().st_mode
         if stat.S_ISLNK(mode):
-            kind, payload = b"link", os.readlink(full).encode()
+            digest.update(_entry(b"link", path, payload := os.fsencode(os.readlink(full)), len(payload)))
         elif stat.S_ISREG(mode):
-            kind, payload = (b"x" if mode & stat.S_IXUSR else b"f"), full.read_bytes()
-        else:
-            continue
-        digest.update(b"%s %s %d\0" % (kind, path.encode(errors="surrogateescape"), len(payload)))
-        digest.update(payload)
+            with open(full, "rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                digest.update(_entry(b"x" if mode & stat.S_IXUSR else b"f", path, b"", size))
+                while block := file.read(1024 * 1024):
+                    digest.update(block)
     for part in recipe:
         digest.update(b"recipe %d\0" % len(part))
         digest.update(part)
     return digest.hexdigest()
+
+
+def _entry(kind: bytes, path: str, payload: bytes, size: int) -> bytes:
+    return b"%s %s %d\0" % (kind, os.fsencode(path), size) + payload
 
 
 def git(path: Path, *arguments: str) -> str | None:

@@ -44,22 +44,27 @@ TOOLS = frozenset(
     }
 )
 BIN = ("bin", "sbin", "usr/bin", "usr/sbin", "usr/local/bin", "usr/local/sbin", "opt/venv/bin")
-# Files that hold credentials by their name.
-SECRET_NAMES = re.compile(
-    r"(^|/)(\.env(\.(?!example$|sample$)[\w.-]+)?|id_rsa|id_ed25519|\.netrc|\.pgpass|\.git-credentials|credentials\.json)$"
+# Files that hold credentials by their name. Of .env.production and the like, which frameworks want committed, the content decides.
+SECRET_NAMES = re.compile(r"(^|/)(\.env(\.([\w-]+\.)?local)?|id_rsa|id_ed25519|\.netrc|\.pgpass|\.git-credentials|credentials\.json)$")
+# The beginning of a private key in PEM, with line ends as they are or as JSON and .env files write them.
+PRIVATE_KEY = (
+    r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\r|\\n|\s)+(?:[A-Za-z-]+: [^\n\\]*(?:\\r|\\n|\s)+)*[A-Za-z0-9+/=]{40}"
 )
 # Credentials by their form; each is searched for by its fixed beginning first.
 SECRET_FORMS = {
-    b"PRIVATE KEY-----": re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----\s+[A-Za-z0-9+/=\s]{60}"),
+    b"PRIVATE KEY-----": re.compile(PRIVATE_KEY.encode()),
     b"AKIA": re.compile(rb"(?<![A-Za-z0-9+/])AKIA[0-9A-Z]{16}(?![A-Za-z0-9+/])"),
     b"sk-": re.compile(rb"(?<![A-Za-z0-9_-])sk-(?:proj-|live-)?[A-Za-z0-9]{32,}"),
     b"ghp_": re.compile(rb"(?<![A-Za-z0-9_])ghp_[A-Za-z0-9]{36}"),
+    b"github_pat_": re.compile(rb"(?<![A-Za-z0-9_])github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}"),
+    b"glpat-": re.compile(rb"(?<![A-Za-z0-9_-])glpat-[A-Za-z0-9_-]{20}"),
+    b"_live_": re.compile(rb"(?<![A-Za-z0-9_])[sr]k_live_[A-Za-z0-9]{24,}"),
     b"xox": re.compile(rb"(?<![A-Za-z0-9_])xox[bp]-[0-9A-Za-z-]{20,}"),
 }
 # An environment or argument whose value is a secret, in a Dockerfile's instruction or an image's configuration.
 SECRET_SETTING = re.compile(r"(?i)\b([A-Z0-9_]*(?:SECRET|PASSWORD|PASSWD|TOKEN|API_KEY|PRIVATE_KEY))=(?!\s|$|['\"]?\s*['\"]|/|\$)([^\s]+)")
 # Raised when the scan finds more than before, so that remembered results are not believed.
-SCANNER = "2"
+SCANNER = "3"
 LARGEST = 64 * 1024 * 1024
 
 
@@ -132,7 +137,10 @@ def scan(stream: BinaryIO, canaries: list[bytes]) -> dict[str, Any]:
                     found["secrets"].append({"path": path, "what": "a file of credentials by its name"})
                 data = layer.extractfile(entry)
                 if data is not None and 12 <= entry.size <= LARGEST:
-                    content_hits = hits(data.read(), canaries)
+                    text = data.read()
+                    content_hits = hits(text, canaries)
+                    if name.startswith(".env.") and not name.endswith(("example", "sample", "template")):
+                        content_hits += setting_hits(text.decode(errors="replace"))
                     if ".so" in name:
                         # TLS libraries carry the keys of their own self-tests.
                         content_hits = [what for what in content_hits if "PRIVATE KEY" not in what]

@@ -90,8 +90,8 @@ def _missing(frontend: Frontend, path: str, line: int, specifier: str, spot: str
     advice = "commit it, or correct the import"
     if near:
         advice = f"there is {near[0]}: the image's file system tells upper from lower case"
-    elif ignored := tree.ignored_by(spot):
-        advice = f"commit {spot} ({ignored} hides it)"
+    elif hidden := tree.hidden(spot):
+        advice = hidden
     return finding(
         "import", "warning" if generated else "error", f"imports {specifier}, which is not in the source ({spot})", f"{path}:{line}", advice
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -239,19 +240,20 @@ def declared(tree: Tree, options: Options) -> tuple[Declared, dict[str, list[dic
 
 def judge(tree: Tree, options: Options, dependencies: Declared, locked: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
     role = options.role
-    if not dependencies.file or (dependencies.file not in tree.known and not (tree.root / dependencies.file).is_file()):
+    if not dependencies.file or posixpath.normpath(dependencies.file) not in tree.known:
         wanted = (
             "no uv.lock, requirements.txt or pyproject.toml with [project]"
             if options.dependencies == "auto"
             else f"no {dependencies.file or options.dependencies}"
         )
+        looked_for = [dependencies.file] if dependencies.file else ["uv.lock", "requirements.txt", "pyproject.toml"]
         others = [f for f in tree.files if re.search(r"(^|/)[^/]*requirements[^/]*\.(txt|in)$|(^|/)(Pipfile|poetry\.lock|setup\.py)$", f)]
         yield finding(
             "lock",
             "error",
             f"{wanted} in the source or in {options.app_root}" + (f"; there is {', '.join(others[:4])}" if others else ""),
             options.app_root,
-            f"set {role}_dependencies to the path of a requirements file",
+            next(filter(None, map(tree.hidden, looked_for)), "") or f"set {role}_dependencies to the path of a requirements file",
         )
         return
     unpinned = [name for name, (_, _, spec) in dependencies.names.items() if not spec.startswith("==")]

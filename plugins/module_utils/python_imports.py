@@ -123,10 +123,9 @@ class Walk:
         if re.search(r"sys\.(modules|meta_path)", self.application.tree.text(near) or ""):
             return  # it finds its modules in a way of its own
         parent = name.rpartition(".")[0].replace(".", "/")
-        ignored = self.application.tree.ignored_by(name.replace(".", "/"))
-        advice = f"commit {name.replace('.', '/')}.py" + (f" ({ignored} hides it)" if ignored else "")
-        if parent and not ignored:
-            advice += ", or correct the import"
+        advice = self.application.tree.hidden(name.replace(".", "/")) or f"commit {name.replace('.', '/')}.py" + (
+            ", or correct the import" if parent else ""
+        )
         self._tell(path, item, hard and not generated, f"imports {name}, which is not in the source", advice)
 
     def _third_party(self, path: str, item: Import, top: str, hard: bool) -> None:
@@ -201,15 +200,11 @@ class Walk:
             message = f"imports {top}, and {missing} is only a development dependency: the image is built without those"
             advice = f"move {missing} to the dependencies of {dependencies.file}"
         elif own or (not packages.IMPORTS.get(top) and wanted[0] not in packages.BRINGS and wanted[0] not in packages.WIDE):
-            ignored = application.tree.ignored_by(top)
+            hidden = application.tree.hidden(top)
             message = f"imports {top}, which is not in the source" + (
                 "" if own else f", and {dependencies.file} names nothing of that name"
             )
-            advice = (
-                f"commit {top}"
-                + (f" ({ignored} hides it)" if ignored else "")
-                + ("" if own else f", or name its package in {dependencies.file}")
-            )
+            advice = (hidden or f"commit {top}") + ("" if own else f", or name its package in {dependencies.file}")
         else:
             message = f"imports {top}, and {dependencies.file} does not name {' or '.join(wanted)}"
             advice = f"add {wanted[0]} to {dependencies.file}"

@@ -8,19 +8,17 @@ from __future__ import annotations
 import math
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.findings import finding
+from ansible.module_utils.image_scan import PRIVATE_KEY
+from ansible.module_utils.source_files import NOT_OF_AN_IMAGE, Ignore, Selection, from_gitignore, select
 
-SKIPPED = {
-    ".git", ".hg", ".svn", ".venv", "venv", "node_modules", "__pycache__", ".next", ".turbo", ".cache", ".mypy_cache", ".ruff_cache",
-    ".pytest_cache", ".tox", ".nox", "coverage", "htmlcov", "site-packages", ".idea", ".vscode", ".vercel", ".yarn",
-}  # fmt: skip
-SKIPPED_AT_ROOT = {"build", "dist", "out"}
+# In an image, and nothing that the application's authors wrote.
+SKIPPED = {"site-packages", ".yarn", ".vercel", "node_modules"}
 BINARY = re.compile(
     r"\.(png|jpe?g|gif|ico|webp|avif|svg|woff2?|ttf|otf|eot|pdf|zip|gz|tgz|bz2|xz|whl|so|pyc|db|sqlite3?|mp[34]|webm|mov|wasm|lockb|onnx|pt|bin|parquet)$",
     re.I,
@@ -30,27 +28,30 @@ LARGEST = 1_000_000  # bytes; nobody writes a larger source file by hand
 TESTS = re.compile(r"(^|/)(tests?|__tests__|testing|e2e|cypress|playwright|fixtures?|mocks?|__mocks__)(/|$)"
                    r"|(^|/)(test_[^/]*|[^/]*_test|conftest)\.py$"
                    r"|\.(test|spec|stories|e2e)\.[cm]?[jt]sx?$")  # fmt: skip
+# What an import leaves out of a file's name.
+ENDINGS = ("", ".py", ".ts", ".tsx", ".js", ".jsx", ".mjs", ".json")
 MERGE_MARK = re.compile(r"^(<{7} |>{7} )", re.M)
 
 
 class Tree:
-    """The files of a source that somebody wrote: no dependencies, no output of builds."""
+    """The files of a source that reach its image and that somebody wrote: no dependencies, no output of builds."""
 
-    def __init__(self, root: str | os.PathLike[str]) -> None:
+    def __init__(self, root: str | os.PathLike[str], selection: Selection | None = None, role: str = "backend_image") -> None:
         self.root = Path(root).resolve()
+        self.role = role
+        self.selection = selection or select(self.root, "own", role=role)
         self._texts: dict[str, str | None] = {}
 
     @cached_property
     def files(self) -> list[str]:
         """Relative paths, sorted."""
-        found = []
-        for folder, names, files in os.walk(self.root):
-            skipped = SKIPPED | SKIPPED_AT_ROOT if Path(folder) == self.root else SKIPPED
-            names[:] = sorted(n for n in names if n not in skipped and not os.path.exists(os.path.join(folder, n, "pyvenv.cfg")))
-            prefix = os.path.relpath(folder, self.root)
-            prefix = "" if prefix == "." else prefix + "/"
-            found += [prefix + name for name in files]
-        return sorted(found)
+        return [path for path in self.selection.files if not SKIPPED & set(path.split("/")[:-1]) and _printable(path)]
+
+    @cached_property
+    def written(self) -> list[str]:
+        """Those, and what stays out of the image but says something of it: examples of settings, ignore files."""
+        aside = [path for path, why in self.selection.left_out.items() if why != NOT_OF_AN_IMAGE or path == ".dockerignore"]
+        return sorted([*self.files, *filter(_printable, aside)])
 
     @cached_property
     def known(self) -> set[str]:
@@ -72,40 +73,36 @@ class Tree:
         return self._texts[path]
 
     def ignored_by(self, path: str) -> str:
-        """The line of a .gitignore that names a part of a path, as file:line; empty where none does."""
-        for file in self.files:
+        """The line of a .gitignore that leaves out a path, which may lack its extension, as file:line; empty where none does."""
+        for file in self.written:
             if file.rpartition("/")[2] == ".gitignore":
-                for number, rule in enumerate((self.text(file) or "").splitlines(), 1):
-                    name = rule.strip().strip("/").removeprefix("**/")
-                    if name and name in path.split("/"):
-                        return f"{file}:{number}"
+                rules = Ignore(from_gitignore(self.text(file) or "", file.removesuffix(".gitignore")))
+                if number := next(filter(None, (rules.line(path + end) for end in ENDINGS)), 0):
+                    return f"{file}:{number}"
         return ""
 
-    @cached_property
-    def tracked(self) -> set[str] | None:
-        """What git has under version control, or None outside a checkout (or where git is not installed)."""
-        try:
-            done = subprocess.run(
-                ["git", "-c", "safe.directory=*", "-C", str(self.root), "ls-files", "-z"],
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=10,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        # A source that lies, ignored, inside somebody's checkout has nothing tracked: that is no checkout of its own.
-        return set(done.stdout.split("\0")) - {""} or None if done.returncode == 0 else None
+    def hidden(self, path: str) -> str:
+        """What to do about a file or directory that is not in the image because something leaves it out; empty where nothing does.
 
-    def committed(self, path: str) -> bool:
-        """Whether a file is, or outside git would be, under version control."""
-        if self.tracked is not None:
-            return path in self.tracked
-        name = path.rpartition("/")[2]
-        if name.startswith(".env") and not EXAMPLE_FILE.search(path):
-            rules = "\n".join(self.text(file) or "" for file in self.files if file.rpartition("/")[2] == ".gitignore")
-            return not re.search(rf"^\s*/?(\*\*/)?({re.escape(name)}|\.env\*|\*?\.env(\.\*)?(\*\.local)?|\.env\*\.local)\s*$", rules, re.M)
-        return True
+        `path` may lack its extension, as in an import.
+        """
+        for file, why in self.selection.left_out.items():
+            if file == path or file.startswith((f"{path}/", f"{path}.")):
+                name = file if file == path or file.startswith(f"{path}.") else path
+                which = f"{why} leaves {name} out" if ":" in why else f"{name} is left out of the image: {why}"
+                return f"{which}; set {self.role}_include: [{name}]"
+        if not (ignored := self.ignored_by(path)):
+            return ""
+        there = next((path + end for end in ENDINGS if os.path.lexists(self.root / (path + end))), "")
+        return f"commit {there or path} ({ignored} hides it)" + (f", or set {self.role}_include: [{there}]" if there else "")
+
+
+def _printable(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False  # a finding of its own
+    return True
 
 
 def line_of(text: str, position: int) -> int:
@@ -210,7 +207,8 @@ def node_allows(expression: str, version: str) -> bool | None:
 
 # Forms that only a provider's own keys have, with the setting that the value belongs into.
 CREDENTIALS = [
-    ("a private key", r"-----BEGIN (?:RSA |EC |OPENSSH |DSA |ENCRYPTED )?PRIVATE KEY-----\s*(?:\\n|\n|\r)+\s*[A-Za-z0-9+/=]{40,}", ""),
+    ("a service account's key", rf'"type"\s*:\s*"service_account"[^{{}}]*?"private_key"\s*:\s*"(?P<secret>{PRIVATE_KEY})', ""),
+    ("a private key", PRIVATE_KEY, ""),
     ("an OpenAI API key", r"\bsk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]*T3BlbkFJ[A-Za-z0-9_-]{20,}", "OPENAI_API_KEY"),
     ("an OpenAI API key", r"\bsk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{40,}", "OPENAI_API_KEY"),
     ("an OpenAI API key", r"\bsk-[A-Za-z0-9]{48}\b", "OPENAI_API_KEY"),
@@ -226,6 +224,8 @@ CREDENTIALS = [
     ("a Stripe secret key", r"\b[sr]k_live_[A-Za-z0-9]{24,}", "STRIPE_SECRET_KEY"),
     ("a SendGrid key", r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}\b", "SENDGRID_API_KEY"),
     ("an npm token", r"\bnpm_[A-Za-z0-9]{36}\b", "NPM_TOKEN"),
+    ("a registry's token", r"(?m)^\s*//[^\s=]+:_(?:authToken|auth|password)\s*=\s*(?P<secret>[^\s${}]{12,})", "npm_config"),
+    ("a Google client secret", r"\bGOCSPX-[A-Za-z0-9_-]{28}(?![A-Za-z0-9_-])", ""),
     ("a Resend key", r"\bre_[A-Za-z0-9]{8}_[A-Za-z0-9]{24}\b", "RESEND_API_KEY"),
     ("a password in a database URL",
      r"\b(?:postgres(?:ql)?|mysql|mongodb(?:\+srv)?|rediss?)(?:\+\w+)?://[^\s:@/\"'<>{}$]+:(?P<secret>[^\s@/\"'<>{}$]{6,})@(?P<host>[A-Za-z0-9.-]+)",
@@ -236,7 +236,8 @@ CREDENTIALS = [
 ]  # fmt: skip
 _CREDENTIALS = [(what, re.compile(pattern), name) for what, pattern, name in CREDENTIALS]
 _HINT = re.compile(
-    r"PRIVATE KEY|sk-|AIza|gsk_|hf_|AKIA|ASIA|gh[pousr]_|github_pat|glpat|xox|_live_|SG\.|npm_|re_|://|SECRET|KEY|PASSWORD|TOKEN", re.I
+    r"PRIVATE KEY|sk-|AIza|gsk_|hf_|AKIA|ASIA|gh[pousr]_|github_pat|glpat|xox|_live_|SG\.|npm_|_auth|GOCSPX|re_|://|SECRET|KEY|PASSWORD|TOKEN",
+    re.I,
 )
 EXAMPLE_FILE = re.compile(r"(example|sample|template|\.dist$|(^|/)docs?/|\.md$|\.mdx$|\.rst$)", re.I)
 PLACEHOLDER = re.compile(
@@ -257,7 +258,7 @@ def entropy(text: str) -> float:
 def _is_secret(what: str, match: re.Match[str], line: str) -> bool:
     groups = match.groupdict()
     value = groups.get("secret") or match[0]
-    if what == "a private key":
+    if what in ("a private key", "a service account's key"):
         return True
     if PLACEHOLDER.search(value) or re.search(r"(.)\1{7}", value):
         return False
@@ -270,32 +271,52 @@ def _is_secret(what: str, match: re.Match[str], line: str) -> bool:
     return entropy(value) > 3.0
 
 
+# Forms that say little without a look at where they are: in tests and examples they are made up.
+UNCLEAR = {"a password in a database URL", "a password"}
+
+
 def credentials(tree: Tree) -> Iterator[dict[str, Any]]:
-    """Credentials in files under version control. Values are never told: name, file and line are."""
-    for path in tree.files:
-        name = path.rpartition("/")[2]
-        if BINARY.search(name) or name in LOCKS or EXAMPLE_FILE.search(path) or TESTS.search(path):
+    """Credentials in files that would be copied, and in those that git tracks though their name keeps them out.
+
+    Values are never told: name, file and line are.
+    """
+    selection, tracked = tree.selection, tree.selection.tracked or set()
+    for path in sorted([*filter(_printable, selection.files), *filter(_printable, selection.committed_secrets)]):
+        name, test = path.rpartition("/")[2], bool(TESTS.search(path))
+        if BINARY.search(name) or name in LOCKS or EXAMPLE_FILE.search(path):
+            continue
+        # A frontend's tests do not get from the build into what it serves.
+        if test and selection.kind == "nextjs" and not re.search(r"(^|/)public/", path):
             continue
         text = tree.text(path)
-        if not text or not _HINT.search(text) or not tree.committed(path):
+        if not text or not _HINT.search(text):
             continue
         lines_told: set[int] = set()
         for what, pattern, variable in _CREDENTIALS:
+            if test and what in UNCLEAR:
+                continue
             for match in pattern.finditer(text):
                 number = line_of(text, match.start("secret") if "secret" in match.groupdict() else match.start())
                 line = text.splitlines()[number - 1] if number <= text.count("\n") + 1 else ""
                 if number in lines_told or not _is_secret(what, match, line):
                     continue
                 lines_told.add(number)
-                setting = match.groupdict().get("name") or variable
-                of = f" ({setting})" if match.groupdict().get("name") else ""
-                give = f"give {setting} as a secret file (secrets_services in group_vars)" if setting else "give it as a secret file"
-                if setting == "OPENAI_API_KEY":
-                    give = "set OPENAI_API_KEY in Berth's .env"
-                yield finding(
-                    "credential", "error", f"{what}{of} is committed here", f"{path}:{number}",
-                    f"remove it from the source, have it replaced where it was issued, and {give}",
-                )  # fmt: skip
+                yield _credential(path, number, what, match.groupdict().get("name") or "", variable, path in tracked)
+
+
+def _credential(path: str, number: int, what: str, name: str, variable: str, committed: bool) -> dict[str, Any]:
+    setting = name or variable
+    of = f" ({name})" if name else ""
+    give = f"give {setting} as a secret file (secrets_services in group_vars)" if setting else "give it as a secret file"
+    if setting == "OPENAI_API_KEY":
+        give = "set OPENAI_API_KEY in Berth's .env"
+    if setting == "npm_config":
+        give = "give an .npmrc as frontend_image_build_secrets.npm_config"
+    if committed:
+        message, remove = f"{what}{of} is committed here", "remove it from the source, have it replaced where it was issued"
+    else:
+        message, remove = f"{what}{of} is here, and would be copied into the image", "name the file in .gitignore or .dockerignore"
+    return finding("credential", "error", message, f"{path}:{number}", f"{remove}, and {give}")
 
 
 # --- what sources have in common ------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ class Reads(dict[str, str]):
 
 def documented(tree: Tree, given: set[str], read: dict[str, str], variable: str) -> Iterator[dict[str, Any]]:
     """Variables that an example file documents without a usable value, that the source reads and that nothing gives."""
-    for path in tree.files:
+    for path in tree.written:
         if not re.search(r"(^|/)\.?env[^/]*(example|sample|template)$|(^|/)[^/]*\.env\.(example|sample)$", path, re.I):
             continue
         for number, line in enumerate((tree.text(path) or "").splitlines(), 1):

@@ -18,6 +18,7 @@ from ansible.module_utils.python_imports import Walk
 from ansible.module_utils.python_modules import Application, bound, imports
 from ansible.module_utils.source_common import LOCALHOST, TESTS, Tree, credentials
 from ansible.module_utils.source_environment import Reads, documented
+from ansible.module_utils.source_files import select
 
 BUILT_IN_PATHS = {"/docs", "/redoc", "/openapi.json"}
 ASGI = re.compile(r"^(\w+)\s*(?::[^=\n]+)?=\s*(?:[\w.]+\.)?(?:FastAPI|create_app|get_app|get_application|make_app)\s*\(", re.M)
@@ -26,9 +27,9 @@ HEALTHY = re.compile(r"^/(?:[\w.-]+/)*(health\w*|livez?|liveness|readyz?|readine
 READ = r"[\"']{name}[\"']|process\.env\.{name}\b|^\s+(?i:{name})\s*:"
 
 
-def check(root: str, options: Options) -> list[dict[str, Any]]:
-    """All findings about the source at `root`."""
-    tree = Tree(root)
+def check(root: str, options: Options, tree: Tree | None = None) -> list[dict[str, Any]]:
+    """All findings about the source at `root`; `tree`, where its files have been listed already."""
+    tree = tree or Tree(root, select(root, "fastapi", role=options.role), options.role)
     application = Application(tree, options)
     dependencies, locked = declared(tree, options)
     out: list[dict[str, Any]] = []

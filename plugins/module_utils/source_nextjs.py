@@ -17,6 +17,7 @@ from ansible.module_utils.javascript_imports import follow
 from ansible.module_utils.javascript_modules import CODE, Frontend, Options, without_comments
 from ansible.module_utils.source_common import EXAMPLE_FILE, LOCALHOST, TESTS, Tree, credentials, line_of
 from ansible.module_utils.source_environment import Reads, documented
+from ansible.module_utils.source_files import select
 
 ENTRIES = re.compile(
     r"^(src/)?((app/(.*/)?(page|layout|route|template|loading|error|not-found|global-error|global-not-found|default|sitemap|robots|manifest|icon|apple-icon"
@@ -26,9 +27,9 @@ ENTRIES = re.compile(
 READ = r"\benv\.{name}\b|\benv\[[\"']{name}[\"']\]"
 
 
-def check(root: str, options: Options) -> list[dict[str, Any]]:
-    """All findings about the source at `root`."""
-    tree = Tree(root)
+def check(root: str, options: Options, tree: Tree | None = None) -> list[dict[str, Any]]:
+    """All findings about the source at `root`; `tree`, where its files have been listed already."""
+    tree = tree or Tree(root, select(root, "nextjs", role=options.role), options.role)
     frontend = Frontend(tree, options)
     out = list(manifest(frontend))
     if frontend.manifest:

@@ -7,21 +7,27 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import source_fastapi, source_nextjs
+from ansible.module_utils import source_common, source_fastapi, source_nextjs
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.findings import accept, line, open_findings, unusable
+from ansible.module_utils.source_files import file_findings, select
 
 DOCUMENTATION = r"""
 module: source_check
 short_description: Look at a source before an image is built from it, and refuse what cannot work
 description:
   - Reads the source and runs nothing of it. Finds imports that lead nowhere, files that do not parse, a missing or stale lock file,
-    versions that the image's Python or Node.js cannot satisfy, committed credentials, addresses of this machine, a health path that
-    is nowhere, and documented variables that nothing gives.
+    versions that the image's Python or Node.js cannot satisfy, credentials that would be copied, files that cannot be,
+    addresses of this machine, a health path that is nowhere, and documented variables that nothing gives.
   - What certainly fails is an error and stops the run; what may fail is a warning, and stops it where O(strict) is set.
 options:
   source: {description: Directory of the source., type: path, required: true}
   kind: {description: What it is the source of., type: str, required: true, choices: [fastapi, nextjs]}
+  dockerfile:
+    description: "A Dockerfile of the user's own, which knows what it needs: then only the files that it is given are looked at."
+    type: path
+    default: ""
+  include: {description: Patterns of files that go into the image although they are ignored., type: list, elements: str, default: []}
   role: {description: The role whose variables the advice names., type: str, required: true}
   app: {description: "FastAPI: the ASGI application, C(module:attribute).", type: str, default: "app.main:app"}
   directory: {description: Directory in the source that the application is in., type: str, default: "."}
@@ -59,6 +65,7 @@ RETURN = r"""
 findings: {description: "Each with check, severity, where, message, advice; accepted, where it is.", type: list, elements: dict,
   returned: always}
 refused: {description: "Why the source cannot be built; empty where it can.", type: str, returned: always}
+notes: {description: Lines to show., type: list, elements: str, returned: always}
 seconds: {description: How long it took., type: float, returned: always}
 """
 
@@ -68,6 +75,8 @@ def main() -> None:
         argument_spec={
             "source": {"type": "path", "required": True},
             "kind": {"type": "str", "required": True, "choices": ["fastapi", "nextjs"]},
+            "dockerfile": {"type": "path", "default": ""},
+            "include": {"type": "list", "elements": "str", "default": []},
             "role": {"type": "str", "required": True},
             "app": {"type": "str", "default": "app.main:app"},
             "directory": {"type": "str", "default": "."},
@@ -96,6 +105,9 @@ def main() -> None:
     if problems := unusable(given["accepted"]):
         refuse(f"{given['role']}_accepted: {'; '.join(problems)}")
     started = time.monotonic()
+    kind = "own" if given["dockerfile"] else given["kind"]
+    selection = select(given["source"], kind, given["include"], given["dockerfile"], given["role"])
+    tree = source_common.Tree(given["source"], selection, given["role"])
     common = {
         "health_path": given["health_path"],
         "port": given["port"],
@@ -103,7 +115,9 @@ def main() -> None:
         "extra_commands": given["extra_commands"],
         "role": given["role"],
     }
-    if given["kind"] == "fastapi":
+    if kind == "own":
+        found = list(source_common.credentials(tree))
+    elif kind == "fastapi":
         options = source_fastapi.Options(
             app=given["app"],
             app_root=given["directory"],
@@ -112,11 +126,12 @@ def main() -> None:
             python=given["runtime"],
             **common,
         )
-        found = source_fastapi.check(given["source"], options)
+        found = source_fastapi.check(given["source"], options, tree)
     else:
-        found = source_nextjs.check(given["source"], source_nextjs.Options(subpath=given["directory"], node=given["runtime"], **common))
-    findings = accept(found, given["accepted"])
-    result = {"findings": findings, "seconds": round(time.monotonic() - started, 2)}
+        options = source_nextjs.Options(subpath=given["directory"], node=given["runtime"], **common)
+        found = source_nextjs.check(given["source"], options, tree)
+    findings = accept([*selection.findings, *file_findings(given["source"], selection), *found], given["accepted"])
+    result = {"findings": findings, "notes": selection.notes, "seconds": round(time.monotonic() - started, 2)}
     errors, warnings = open_findings(findings, "error"), open_findings(findings, "warning")
     refusing = errors + (warnings if given["strict"] else [])
     if refusing:

@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.image_scan import SECRET_FORMS, setting_hits
+from ansible.module_utils.source_files import left_out_patterns
 
 DOCUMENTATION = r"""
 module: source_facts
@@ -222,7 +223,7 @@ def main() -> None:
     compose = root / "compose.yaml"
     source = {
         "dockerfiles": {name: dockerfile(path / "Dockerfile") for name, path in roles.items()},
-        "ignored": {name: lines(path / "Dockerfile.dockerignore") or lines(places[name] / ".dockerignore") for name, path in roles.items()},
+        "ignored": {"backend": left_out_patterns("fastapi"), "frontend": left_out_patterns("nextjs")},
         "environment": {
             "example": sorted({m[1] for line in example if (m := re.match(r"#?\s*([A-Z][A-Z0-9_]+)=", line))}),
             "example_secrets": [hit for line in example for hit in setting_hits(line.split(" #")[0])],

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.build_context import Ignore, content_hash, describe, git, origin
+from ansible.module_utils.build_context import describe, git, image_content, origin
 from ansible.module_utils.migrations import schema
+from ansible.module_utils.source_files import shown
 from ansible.module_utils.source_routes import declared
 
 DOCUMENTATION = r"""
@@ -21,7 +21,9 @@ description:
     git description of the first source into one version. The same version means the same content.
 options:
   images:
-    description: "By image: C(source) (path), C(dockerfile) (path), C(args) (build arguments), C(base) (hash of what it is built on)."
+    description: "By image: C(source) (path), C(dockerfile) (path), C(args) (build arguments), C(base) (hash of what it is built on),
+      and for an application C(context): C(kind) (C(fastapi), C(nextjs), or C(own) for a Dockerfile of the user's own), C(include)
+      (patterns of what goes in although it is ignored) and C(role), which has the variables."
     type: dict
     required: true
   pair:
@@ -97,13 +99,11 @@ def main() -> None:
     if missing:
         module.fail_json(msg="\n".join(missing))
     for name, image in images.items():
-        source, dockerfile = Path(image["source"]), Path(image["dockerfile"])
-        # BuildKit reads the one beside the Dockerfile, and otherwise the source's.
-        beside = dockerfile.with_name(dockerfile.name + ".dockerignore")
-        ignore_file = beside if beside.is_file() else source / ".dockerignore"
-        ignore = Ignore(ignore_file.read_text() if ignore_file.is_file() else "")
-        recipe = json.dumps([image.get("args") or {}, image.get("base") or ""], sort_keys=True).encode()
-        contents[name] = content_hash(source, ignore, dockerfile.read_bytes(), recipe)
+        source = Path(image["source"])
+        try:
+            contents[name] = image_content(image)
+        except OSError as error:
+            module.fail_json(msg=f"The source of image {name}: {shown(str(error.filename))} cannot be read: {error.strerror}.")
         origins[name] = origin(source)
         created[name] = int(git(source, "log", "-1", "--format=%ct", "--", ".") or 0)
     pair = module.params["pair"] or sorted(images)

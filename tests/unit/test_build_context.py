@@ -7,7 +7,8 @@ import os
 import subprocess
 
 import pytest
-from build_context import Ignore, content_hash, context_files, git, origin
+from build_context import content_hash, context_files, git, origin
+from source_files import Ignore
 
 
 @pytest.mark.parametrize(
@@ -59,17 +60,20 @@ def test_what_is_taken_back_below_an_ignored_directory_is_found(source):
 
 
 def test_the_hash_changes_with_what_reaches_the_image_and_with_nothing_else(source):
-    ignore = Ignore("tests")
-    first = content_hash(source, ignore, b"recipe")
+
+    def content_of(recipe=b"recipe"):
+        return content_hash(source, context_files(source, Ignore("tests")), recipe)
+
+    first = content_of()
     os.utime(source / "app" / "main.py", (1, 1))
     (source / "tests" / "t.py").write_text("changed")
-    assert content_hash(source, ignore, b"recipe") == first
-    assert content_hash(source, ignore, b"another recipe") != first
+    assert content_of() == first
+    assert content_of(b"another recipe") != first
     (source / "app" / "main.py").chmod(0o755)
-    executable = content_hash(source, ignore, b"recipe")
+    executable = content_of()
     assert executable != first
     (source / "app" / "main.py").write_text("print(1)")
-    assert content_hash(source, ignore, b"recipe") not in (first, executable)
+    assert content_of() not in (first, executable)
 
 
 @pytest.mark.parametrize(

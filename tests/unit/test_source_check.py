@@ -13,7 +13,7 @@ import source_nextjs
 from conftest import ROOT
 from findings import accept, line, open_findings, unusable
 from source_common import node_allows, python_allows
-from trees import BACKEND, FRONTEND, write
+from trees import BACKEND, FRONTEND, checkout, write
 
 DRAWN = random.Random(1)
 
@@ -300,11 +300,51 @@ CREDENTIALS = {
 @pytest.mark.parametrize("case", CREDENTIALS)
 def test_a_committed_credential_is_refused_and_its_value_is_not_told(tmp_path, case):
     path, text, what = CREDENTIALS[case]
-    errors = told(backend(tmp_path, {path: text}), "error")
+    errors = told(source_fastapi.check(checkout(write(tmp_path, BACKEND, {path: text})), source_fastapi.Options()), "error")
     assert len(errors) == 1
     assert errors[0].startswith(f"{path}:1: {what}")
+    assert "is committed here" in errors[0]
     value = text.split("=", 1)[-1].strip().strip('"')
     assert value not in errors[0]
+
+
+@pytest.mark.parametrize("case", ["an OpenAI key", "an AWS key", "a private key"])
+def test_a_credential_that_would_be_copied_is_refused_tracked_or_not(tmp_path, case):
+    path, text, what = CREDENTIALS[case]
+    for source in (write(tmp_path / "no-git", BACKEND), checkout(write(tmp_path / "new", BACKEND))):
+        write(source, {path: text})
+        errors = told(source_fastapi.check(source, source_fastapi.Options()), "error")
+        assert [e.split(" -> ")[0] for e in errors] == [f"{path}:1: {what} is here, and would be copied into the image"]
+        write(source, {".gitignore": path.split("/")[0] if "/" in path and not path.startswith("app") else path.split("/")[-1]})
+        assert told(source_fastapi.check(source, source_fastapi.Options()), "error") == []
+
+
+KEY = "-----BEGIN PRIVATE " + "KEY-----{end}" + drawn(64) + "{end}" + drawn(64) + "{end}-----END PRIVATE " + "KEY-----{end}"
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "what"),
+    [
+        (
+            "service-account.json",
+            '{\n "type": "service_account",\n "private_key": "' + KEY.format(end="\\n") + '"\n}\n',
+            "a service account's key",
+        ),
+        ("app/settings.json", '{"private_key": "' + KEY.format(end="\\n") + '"}', "a private key"),
+        ("certs/dev.pem", KEY.replace("PRIVATE", "RSA PRIVATE").format(end="\n"), "a private key"),
+        ("certs/dos.pem", KEY.format(end="\r\n"), "a private key"),
+        ("app/tests/fixtures/key.pem", KEY.format(end="\n"), "a private key"),
+        ("tests/fixtures/key.pem", KEY.format(end="\n"), None),  # not copied
+        ("keys/example.pem", "-----BEGIN PRIVATE " + "KEY-----\n...\n-----END PRIVATE " + "KEY-----\n", None),
+        ("docs/tls.md", KEY.format(end="\n"), None),
+        (".npmrc.ci", "//npm.acme.dev/:_authToken=" + drawn(36) + "\n", "a registry's token"),
+        (".npmrc.ci", "//npm.acme.dev/:_authToken=${NPM_TOKEN}\n", None),
+    ],
+)
+def test_keys_are_known_by_their_form(tmp_path, path, text, what):
+    source = checkout(write(tmp_path, BACKEND, {path: text}))
+    findings = [f for f in source_fastapi.check(source, source_fastapi.Options()) if f["check"] == "credential"]
+    assert [f["message"] for f in findings] == ([f"{what} is committed here"] if what else [])
 
 
 def test_a_credential_that_git_does_not_have_is_nobodys_business(tmp_path):

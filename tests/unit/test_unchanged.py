@@ -133,7 +133,7 @@ def project(tmp_path):
 
 
 def wanted(project: Path, **variables):
-    return dict(action.parts(project, [project / "source"], variables, [project / "copy"]))
+    return dict(action.parts(project, [{"source": project / "source"}], variables, [project / "copy"]))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,6 @@ def wanted(project: Path, **variables):
     ],
 )
 def test_what_a_run_is_made_from_differs(project, monkeypatch, change):
-    monkeypatch.setattr(action.module_utils_loader, "find_plugin", lambda name: str(ROOT / f"plugins/module_utils/{name}.py"))
     monkeypatch.delenv("LOG_LEVEL", raising=False)
     monkeypatch.setattr(os, "environ", dict(os.environ))
     before = wanted(project)
@@ -156,7 +155,6 @@ def test_what_a_run_is_made_from_differs(project, monkeypatch, change):
 
 
 def test_settings_differ_and_what_ansible_adds_does_not(project, monkeypatch):
-    monkeypatch.setattr(action.module_utils_loader, "find_plugin", lambda name: str(ROOT / f"plugins/module_utils/{name}.py"))
     before = wanted(project, level="info", ansible_host="10.0.0.1")
     assert wanted(project, level="info", ansible_host="10.0.0.1", ansible_version={"full": "2"}, __registered=1, hostvars={}) == before
     assert module.compare(before, wanted(project, level="debug", ansible_host="10.0.0.1")) == ["setting level differs"]
@@ -166,7 +164,6 @@ def test_settings_differ_and_what_ansible_adds_does_not(project, monkeypatch):
 
 def test_facts_of_the_host_are_no_settings(project, monkeypatch):
     """They are asked for by the run that installs an engine, and by no other."""
-    monkeypatch.setattr(action.module_utils_loader, "find_plugin", lambda name: str(ROOT / f"plugins/module_utils/{name}.py"))
     facts = {"module_setup": True, "gather_subset": ["min"], "distribution": "Debian"}
     installed = {"ansible_facts": facts, "module_setup": True, "gather_subset": ["min"], "ansible_distribution": "Debian"}
     assert wanted(project, level="info", **installed) == wanted(project, level="info")
@@ -174,17 +171,15 @@ def test_facts_of_the_host_are_no_settings(project, monkeypatch):
 
 
 def test_a_secret_among_settings_or_in_the_environment_is_only_hashed(project, monkeypatch):
-    monkeypatch.setattr(action.module_utils_loader, "find_plugin", lambda name: str(ROOT / f"plugins/module_utils/{name}.py"))
     monkeypatch.setenv("SECRET_KEY", "canary-value")
     found = wanted(project, vault_key="canary-value")
     assert "canary-value" not in repr(found)
-    other = dict(action.parts(project, [project / "source"], {"vault_key": "canary-value"}, [], key="another"))
+    other = dict(action.parts(project, [{"source": project / "source"}], {"vault_key": "canary-value"}, [], key="another"))
     assert other["setting vault_key"] != found["setting vault_key"], "without the key nobody can try values against it"
     assert {"setting vault_key", "environment SECRET_KEY"} <= set(found)
 
 
 def test_what_a_run_is_told_aside_does_not_count(project, monkeypatch):
-    monkeypatch.setattr(action.module_utils_loader, "find_plugin", lambda name: str(ROOT / f"plugins/module_utils/{name}.py"))
     found = dict(action.parts(project, [], {}, [], ["BERTH_REASON", "LOCK_WAIT", "BERTH_VERSION", "STACK_HOST"]))
     assert {name for name in found if name.startswith("environment ")} == {
         "environment DOCKER_HOST",

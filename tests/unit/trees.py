@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
 
 BACKEND = {
     "requirements.txt": "fastapi==0.115.0\nuvicorn[standard]==0.32.0\nsqlmodel==0.0.22\npyjwt==2.9.0\n",
@@ -39,3 +45,28 @@ def write(root: Path, *layers: dict[str, str | None]) -> Path:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(text)
     return root
+
+
+def git(root: Path, *arguments: str) -> None:
+    """Run git on a checkout, as somebody."""
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "protocol.file.allow=always"]
+    subprocess.run(["git", *who, "-C", str(root), *arguments], check=True, capture_output=True)
+
+
+def checkout(root: Path) -> Path:
+    """Make what lies in a directory the first commit of a repository there."""
+    git(root, "init", "--quiet")
+    git(root, "add", ".")
+    git(root, "commit", "--quiet", "--message", "first")
+    return root
+
+
+def run_module(name: str, **arguments: Any) -> tuple[dict[str, Any], int]:
+    """(what a module answers, its exit status), run as on a host."""
+    given = json.dumps({"ANSIBLE_MODULE_ARGS": {"_ansible_remote_tmp": "/tmp", **arguments}}, default=str)
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'tests/unit')!r}); import conftest, runpy; "
+        f"runpy.run_path({str(ROOT / 'plugins/modules' / (name + '.py'))!r}, run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=given, capture_output=True, text=True, check=False)
+    return json.loads(done.stdout), done.returncode

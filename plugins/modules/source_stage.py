@@ -1,0 +1,133 @@
+#!/usr/bin/python
+"""Copy what an image is built from, and nothing else, to a directory that BuildKit reads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.build_context import image_content, image_files
+from ansible.module_utils.source_files import shown
+
+DOCUMENTATION = r"""
+module: source_stage
+short_description: Copy what an image is built from, and nothing else, to a directory that BuildKit reads
+description:
+  - Copies the files of a source that reach an image (see module_utils/source_files.py) and the Dockerfile to a new directory that only its
+    owner can read. What git or a .dockerignore ignores is neither read nor copied.
+  - All files get one date and modes by their executable bit alone, so that equal content gives equal layers. The date's nanoseconds are
+    made from the content, because BuildKit takes a file of the same size and time for the one that it was sent before.
+  - Fails where the content is not O(image.content) any more.
+options:
+  image:
+    description: "What is built: C(source), C(dockerfile), C(args), C(base), C(context) as in M(source_version); C(content), the hash that
+      names it; C(created), seconds since 1970."
+    type: dict
+  path: {description: A directory that this module made, to be removed., type: path}
+  state: {description: Whether to copy or to remove., type: str, choices: [present, absent], default: present}
+"""
+
+EXAMPLES = r"""
+- name: Copy the build context
+  source_stage:
+    image: {source: /srv/app/backend, dockerfile: /srv/berth/Dockerfile, context: {kind: fastapi}}
+  register: __stage
+"""
+
+RETURN = r"""
+path: {description: The directory; empty in check mode., type: str, returned: when present}
+source: {description: The build context in it., type: str, returned: when present}
+dockerfile: {description: The Dockerfile in it., type: str, returned: when present}
+files: {description: How many files were copied., type: int, returned: when present}
+bytes: {description: How many bytes they have., type: int, returned: when present}
+"""
+
+PREFIX = "berth-context-"
+# 2020-01-01: where no commit tells a time. Not 0, which some programs take for none.
+UNDATED = 1577836800
+FORGOTTEN = 24 * 3600  # seconds after which a directory is of a run that was killed
+
+
+class Changed(ValueError):
+    """A source that is not what was looked at."""
+
+
+def copy(image: dict[str, Any], target: Path) -> tuple[int, int]:
+    """Copy the files and the Dockerfile below `target`; (files, bytes)."""
+    source, context, date = Path(image["source"]), target / "context", int(image.get("created") or 0) or UNDATED
+    files, size = image_files(image), 0
+    context.mkdir()
+    made: list[Path] = [context]
+    for path in files:
+        full, to = source / path, context / path
+        try:
+            missing = [folder for folder in to.parents if folder.is_relative_to(context) and not folder.is_dir()]
+            for folder in reversed(missing):
+                folder.mkdir()
+                made.append(folder)
+            mode = os.lstat(full).st_mode
+            if stat.S_ISLNK(mode):
+                os.symlink(os.readlink(full), to)
+                os.utime(to, (date, date), follow_symlinks=False)
+            else:
+                shutil.copyfile(full, to)
+                to.chmod(0o755 if mode & stat.S_IXUSR else 0o644)
+                with open(to, "rb") as file:
+                    drawn = int(hashlib.file_digest(file, "sha256").hexdigest()[:12], 16) % 10**9
+                os.utime(to, ns=(date * 10**9 + drawn,) * 2)
+                size += to.stat().st_size
+        except OSError as error:
+            raise Changed(f"{shown(path)} cannot be read: {error.strerror}") from error
+    for folder in made:
+        folder.chmod(0o755)
+        os.utime(folder, (date, date))
+    shutil.copyfile(image["dockerfile"], target / "Dockerfile")
+    if image.get("content") and image_content(image, files, context) != image["content"]:
+        raise Changed("it changed while it was being read")
+    return len(files), size
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "image": {"type": "dict"},
+            "path": {"type": "path"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+        },
+        required_if=[("state", "present", ["image"]), ("state", "absent", ["path"])],
+        supports_check_mode=True,
+    )
+    image, temporary = module.params["image"], Path(tempfile.gettempdir())
+    if module.params["state"] == "absent":
+        path = Path(module.params["path"])
+        if not path.name.startswith(PREFIX):
+            module.fail_json(msg=f"{path} is not a directory that source_stage made")
+        if not module.check_mode:
+            shutil.rmtree(path, ignore_errors=True)
+        module.exit_json(changed=False)
+    if module.check_mode:
+        module.exit_json(changed=False, path="", source=image["source"], dockerfile=image["dockerfile"], files=0, bytes=0)
+    for old in temporary.glob(f"{PREFIX}*"):
+        status = old.lstat()
+        if status.st_uid == os.geteuid() and time.time() - status.st_mtime > FORGOTTEN:
+            shutil.rmtree(old, ignore_errors=True)
+    target = Path(tempfile.mkdtemp(prefix=PREFIX, dir=temporary))
+    try:
+        files, size = copy(image, target)
+    except (Changed, OSError) as error:
+        shutil.rmtree(target, ignore_errors=True)
+        module.fail_json(msg=f"The source {image['source']} cannot be copied: {error}. Nothing was built; run the command again.")
+    module.exit_json(
+        changed=False, path=str(target), source=str(target / "context"), dockerfile=str(target / "Dockerfile"), files=files, bytes=size
+    )
+
+
+if __name__ == "__main__":
+    main()
