@@ -7,8 +7,9 @@ import contextlib
 import re
 import secrets
 import time
+import traceback
 from collections.abc import Callable
-from http.client import HTTPException
+from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -272,8 +273,11 @@ def main() -> None:
             evidence = step.act()
             told["evidence"], told["figures"] = evidence if isinstance(evidence, tuple) else (evidence, {})
             ok.add(step.key)
-        except (Broken, EngineError, OSError, HTTPException, KeyError, TypeError, ValueError, AttributeError) as error:
-            what = str(error) if isinstance(error, (Broken, EngineError)) else f"{type(error).__name__}: {error}"
+        except Exception as error:  # an answer that is not as it should be, or a defect of the step: neither ends the others
+            what = str(error)
+            if not isinstance(error, (Broken, EngineError)):
+                last = traceback.extract_tb(error.__traceback__)[-1]
+                what = f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
             told.update(outcome="broken", evidence=what)
             if not module.params["report"]:
                 story.give_up()

@@ -99,7 +99,7 @@ def checks_of(variables: dict[str, object], source: Path) -> tuple[set[tuple[str
     for role in ("backend_image", "frontend_image"):
         defaults |= yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text())
     names = ("release_smoke", "release_notes", "release_paths", "stack_ready_usual", "stack_ready_path")
-    values = defaults | {name: wiring[name] for name in names} | variables
+    values = {"stack_engine": "hosts"} | defaults | {name: wiring[name] for name in names} | variables
 
     def trusted(value: object) -> object:
         if isinstance(value, dict):
@@ -131,6 +131,12 @@ def test_an_application_without_a_readiness_path_is_not_asked_for_it_and_that_is
     assert len(said) == 1
     assert f"declares no {health}/ready" in said[0]
     assert "backend_image_ready_path" in said[0]
+
+
+def test_that_a_swarm_makes_no_smoke_check_is_said():
+    _, said = checks_of({"stack_engine": "swarm"}, ROOT / "apps/backend")
+    assert len(said) == 1
+    assert "no smoke check is made" in said[0]
 
 
 @pytest.mark.parametrize(("path", "asked"), [("/readyz", True), ("", False)])
