@@ -35,8 +35,8 @@ MAGIC = re.compile(
 )
 # Which release is wanted; everything else in the environment says how it is to be.
 VERSION = "BERTH_VERSION"
-# What says nothing of it: words for others, and how long to wait for them.
-ASIDE = ("BERTH_REASON", "LOCK_WAIT")
+# What says nothing of it: words for others, how long to wait for them, and what may be done to a database that does not fit.
+ASIDE = ("BERTH_REASON", "BERTH_SCHEMA", "LOCK_WAIT")
 ENVIRONMENT = re.compile(r"""lookup\(\s*['"]ansible\.builtin\.env['"]\s*,\s*['"](\w+)['"]""")
 
 

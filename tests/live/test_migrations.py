@@ -80,9 +80,9 @@ class Stack:
         return said
 
     def there(self) -> list[str]:
-        """Containers, what the state directory holds but for audit and lock, and the database's revision."""
+        """Containers, what the state directory holds but for what tells runs apart, and the database's revision."""
         listed = docker("ps", "--all", "--no-trunc", "--filter", f"label=berth.stack={STACK}", "--format", "{{.ID}} {{.Names}}")
-        noted = [path for path in sorted(STATE.rglob("*.json")) if path.name not in ("lock", "unchanged.json")]
+        noted = [path for path in sorted(STATE.rglob("*.json")) if path.name not in ("unchanged.json", "built.json")]
         return [listed, *(f"{path} {path.read_text()}" for path in noted), (STATE / "current").read_text(), self.sql(REVISION)]
 
     def sql(self, text: str) -> str:

@@ -363,6 +363,21 @@ def test_a_database_that_does_not_run_is_asked_when_it_does(host: Host) -> None:
     assert server.deploy("v2", TWO, check=True)[0] == "migrate the database for backend: 1 -> 2"
 
 
+def test_going_back_starts_the_database_and_asks_it_then(host: Host) -> None:
+    server = Server(host, [])
+    server.deploy("v1", ONE)
+    server.deploy("v2", TWO)
+    host.engine.image("sha256:database")
+    host.store.stand(containers={"s-database": {"name": "s-database", "image": "sha256:database"}})
+    host.engine.state("s-database", Running=False, Status="exited")
+    assert act(host, backup=False).run()["release"] == "v1"
+    host.engine.state("s-database", Running=False, Status="exited")
+    server.at = ["9"]
+    with pytest.raises(Failed, match="The database is at revision 9; the head of v2 is 2"):
+        act(host, backup=False, release="v2").run()
+    assert host.serves == "v1"
+
+
 # what is left of a migration that fails ---------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import stack_fingerprint as module
+import yaml
 from conftest import ROOT
 
 # The action of the same name as the module.
@@ -186,3 +187,15 @@ def test_what_a_run_is_told_aside_does_not_count(project, monkeypatch):
         "environment LOG_LEVEL",
         "environment STACK_HOST",
     }
+
+
+def test_the_revision_of_the_database_is_something_that_a_release_mends(host):
+    host.engine.place("s-database")
+    wanted = {"record": str(host.store.root / "unchanged.json"), "files": [], "objects": False}
+    wanted["probes"] = [{"container": "s-database", "command": ["psql", name], "name": name} for name in ("", "revision of the database")]
+    before = module.Look(host.engine, wanted, []).seen
+    host.engine.execution = (0, '{"backend": ["0001"]}')
+    differs = module.unlike(before, module.Look(host.engine, wanted, []).seen)
+    assert differs == ["answer of psql in s-database", "revision of the database"]
+    released = yaml.safe_load((ROOT / "group_vars/all/wiring.yml").read_text())["unchanged_with_release"]
+    assert [module.of_release(f"{name} differs", released) for name in differs] == [False, True]
