@@ -16,8 +16,16 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import ansible.module_utils
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import module_utils_loader
+
+# On the controller a plugin finds the module_utils of its own project as its modules do on a host.
+_UTILS = str(Path(__file__).resolve().parents[1] / "module_utils")
+if _UTILS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_UTILS)
+
+from ansible.module_utils.env_file import known
 
 # What of the project decides what a run does.
 PROJECT = ("roles", "plugins", "playbooks")  # group_vars are among the settings, value by value
@@ -29,7 +37,6 @@ MAGIC = re.compile(
 VERSION = "BERTH_VERSION"
 # What says nothing of it: words for others, and how long to wait for them.
 ASIDE = ("BERTH_REASON", "LOCK_WAIT")
-ENVIRONMENT = re.compile(r"""lookup\(\s*['"]ansible\.builtin\.env['"]\s*,\s*['"](\w+)['"]""")
 
 
 def _context() -> ModuleType:
@@ -44,11 +51,7 @@ def _context() -> ModuleType:
 
 def asked_of_environment(project: Path, more: Iterable[str] = ()) -> list[str]:
     """Names of the environment's variables that roles and group_vars look at, and secrets that it gives."""
-    found: set[str] = {"DOCKER_HOST", *more, *(name for name in os.environ if name.startswith("SECRET_"))}
-    for folder in ("roles", "group_vars"):
-        for path in (project / folder).rglob("*.yml"):
-            found.update(ENVIRONMENT.findall(path.read_text()))
-    return sorted(found)
+    return sorted({"DOCKER_HOST", *more, *(name for name in os.environ if name.startswith("SECRET_")), *known(project)})
 
 
 def settings(variables: dict[str, Any]) -> dict[str, Any]:
