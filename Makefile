@@ -4,13 +4,16 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 
+# Where the user is: relative paths of the command line start there. make -C (which sets w) leaves it.
+export BERTH_CALLED_FROM := $(if $(findstring w,$(firstword -$(MAKEFLAGS))),$(value PWD),$(CURDIR))
+
 # What make's own command line has goes on to the programs as it was written: $ and quotes, too. .env is read by those programs (bin/call,
 # and Ansible by plugins/vars). Options of one call (VERSION, ID, ...) become BERTH_<option> here and nowhere else: a CI job's VERSION or ID
 # must not pick a release. A name that no command takes ends the call before anything runs.
 given := $(strip $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
 ifneq ($(given),)
 quoted = '$(subst ','\'',$1)'
-options_once := $(shell $(or $(wildcard $(VENV)/bin/python),$(call quoted,$(PYTHON))) bin/call options $(call quoted,$(MAKECMDGOALS)) $(call quoted,$(given)))
+options_once := $(shell $(or $(wildcard $(VENV)/bin/python),$(call quoted,$(PYTHON))) bin/call options $(call quoted,$(MAKECMDGOALS)) $(call quoted,$(given)) $(call quoted,$(value INVENTORY)) $(call quoted,$(BERTH_CALLED_FROM)))
 ifneq ($(filter ok,$(firstword $(options_once))),ok)
 $(error $(or $(options_once),bin/call does not run: $(PYTHON) must be Python 3.9 or newer))
 endif
@@ -18,8 +21,6 @@ $(foreach name,$(filter-out SHELL MAKE%,$(given)),$(eval override export $(name)
 $(foreach name,$(wordlist 2,99,$(options_once)),$(eval export BERTH_$(name) := $$(value $(name))))
 endif
 # Every command: INVENTORY=file LIMIT=hosts ARGS='--check --diff' REASON=text, and settings (docs/environment.md)
-# Where the user is: relative paths of the command line start there.
-export BERTH_CALLED_FROM := $(PWD)
 
 CALL := $(VENV)/bin/python bin/call
 COLLECTIONS := .ansible/collections

@@ -37,7 +37,7 @@ FOLDERS = ("roles", "group_vars", "playbooks", "inventory", "molecule/shared")
 # Read by the programs that Berth starts, or by its own Python.
 STANDARD = re.compile(
     r"(SECRET|DOCKER|SOPS|COMPOSE|LC|SSH)_\w+|INVENTORY|SHELL_IMAGE|SSL_CERT_FILE|REQUESTS_CA_BUNDLE|NODE_EXTRA_CA_CERTS|PIP_\w+|"
-    r"(https?|all|no|HTTPS?|ALL|NO)_(proxy|PROXY)|LANG|TZ|NO_COLOR|BERTH_OUTPUT|BERTH_ENV_FILE"
+    r"(https?|all|no|HTTPS?|ALL|NO)_(proxy|PROXY)|LANG|TZ|NO_COLOR|BERTH_(OUTPUT|ENV_FILE|CALLED_FROM)"
 )
 OPTION = re.compile(r"\b([A-Z_]+)=")
 # Close enough to be a slip: one or two letters of a name.
@@ -224,7 +224,18 @@ def absolute(name: str, value: str, folder: Path) -> str:
 
 
 def load(project: Path, environ: MutableMapping[str, str], inventories: Iterable[str] = ()) -> tuple[dict[str, str], list[str]]:
-    """Put the file's settings into `environ` where it has none of that name; (what the file has, warnings). Raises Refused."""
+    """Put the file's settings into `environ` where it has none of that name; (what the file has, warnings). Raises Refused.
+
+    The environment itself is not checked, other programs share it, but for options of one call, which begin with BERTH_.
+    """
+    unknown = [name for name in environ if name.startswith(PREFIX) and not STANDARD.fullmatch(name)]
+    if unknown:
+        names = known(project, inventories)
+        slips = [
+            f"{name} in the environment: did you mean {near}?" for name in unknown if name not in names and (near := close(name, names))
+        ]
+        if slips:
+            raise Refused("\n".join(slips))
     found, warnings = values(project, environ, inventories)
     for name, value in found.items():
         if value or not STANDARD.fullmatch(name):  # SSL_CERT_FILE= means none; set and empty it would be a bundle without certificates
@@ -251,14 +262,14 @@ def refuse_unknown(given: Iterable[str], called: Iterable[str], project: Path, i
     variables = set(re.findall(r"^([A-Z_]+) *[:?]?=", (project / "Makefile").read_text(), re.MULTILINE)) - once
     problems = []
     for name in given:
-        free = name in settings | variables | every or STANDARD.fullmatch(name) or name.startswith(("ANSIBLE_", "MAKE", PREFIX))
+        free = name in names | variables | every or STANDARD.fullmatch(name) or name.startswith(("ANSIBLE_", "MAKE"))
         if free or any(name in takes.get(command, set()) for command in called):
             continue
         those = sorted(command for command, own in takes.items() if name in own)
         if those:
             problems.append(f"make {' '.join(called)} takes no {name}; these do: {', '.join(those)}")
         else:
-            near = close(name, settings | once | every | {"INVENTORY", "DOCKER_HOST"}, 0.7)
+            near = close(name, names if name.startswith(PREFIX) else settings | once | every | {"INVENTORY", "DOCKER_HOST"}, 0.7)
             own = f"a variable of your own goes before it: {name}=... make {' '.join(called)}"
             problems.append(f"unknown option {name}: " + (f"did you mean {near}?" if near else f"make help lists them; {own}"))
     if problems:

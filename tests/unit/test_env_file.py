@@ -125,6 +125,7 @@ MISSPELT = {
     "a secret": (["up", "SECERT_BACKEND_PASSWORD=x"], "did you mean SECRET_BACKEND_PASSWORD?"),
     "something else": (["up", "STRIPE=x"], "STRIPE=... make up"),
     "an option of another command": (["status", "CONFIRM=x"], "make status takes no CONFIRM; these do: "),
+    "an option as playbooks read it": (["up", "BERTH_VERSOIN=x"], "did you mean BERTH_VERSION?"),
     "a name for the shell": (["up", "A';touch;'=x"], "unknown option"),
 }
 
@@ -185,6 +186,22 @@ def test_other_programs_may_share_the_file_and_two_lines_of_a_name_are_told(tmp_
         ".env, line 4: STACK_NAME is set in line 3 too; the last one counts",
         ".env has variables that Berth does not read: DATABASE_URL (line 1)",
     ]
+
+
+def test_a_misspelt_option_in_the_environment_is_refused():
+    env_file.load(ROOT, {"BERTH_ENV_FILE": "", "BERTH_VERSION": "v1", "BERTH_CALLED_FROM": "/", "BERTH_OF_ANOTHER_PROGRAM": "1"})
+    with pytest.raises(env_file.Refused, match=r"BERTH_VERSOIN in the environment: did you mean BERTH_VERSION\?"):
+        env_file.load(ROOT, {"BERTH_ENV_FILE": "", "BERTH_VERSOIN": "v1"})
+
+
+def test_a_name_that_an_inventory_asks_for_is_known_with_it(project, tmp_path):
+    (tmp_path / "hosts.yml").write_text("all: {hosts: {localhost: {}}}\n")
+    (tmp_path / "group_vars").mkdir()
+    (tmp_path / "group_vars/all.yml").write_text("own: \"{{ lookup('env', 'MY_OWN') }}\"\n")
+    called = {"cwd": tmp_path, "env": os.environ | {"PWD": str(tmp_path)}, "capture_output": True, "check": False}
+    make = ["make", "-C", str(project), "-n", "status", "MY_OWN=1"]
+    assert subprocess.run([*make, "INVENTORY=hosts.yml"], **called).returncode == 0
+    assert subprocess.run(make, **called).returncode == 2
 
 
 def test_another_file_or_none(tmp_path):
