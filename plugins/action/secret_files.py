@@ -29,6 +29,13 @@ SOURCES = ("vault", "sops", "environment", "command")
 TIMEOUT = 60
 
 
+def _kind(value: Any) -> str:
+    """What a value of YAML or JSON is, in words; Ansible's own types are subclasses."""
+    return (
+        "a list or a mapping" if isinstance(value, (list, dict)) else "true or false" if isinstance(value, bool) else "a number or a date"
+    )
+
+
 class Sources:
     """Where secrets come from; each source gives (value, where it is set) or None when it has none.
 
@@ -49,9 +56,7 @@ class Sources:
                 continue
             if not isinstance(found[0], str):
                 # As text it may be another value: 0123 is 83 to YAML.
-                raise Refused(
-                    f"the secret {name} is no text but a {type(found[0]).__name__}: it is set by {found[1]}; put it in quotes there"
-                )
+                raise Refused(f"the secret {name} is no text but {_kind(found[0])}: it is set by {found[1]}; put it in quotes there")
             return str(found[0]), found[1]
         return None
 
