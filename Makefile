@@ -38,7 +38,7 @@ help: ## List the words
 up: setup ## Build, deploy and verify; installs what is missing, run again it changes nothing (VERSION=name for the build)
 build: setup ## Build the images of the sources as they are (VERSION=name for the build); prints tag, digest and size
 compose: setup ## Get ready for docker compose up: compose.yaml, images, secrets, the database's roles
-deploy: setup ## Release the sources' version, or VERSION=
+deploy: setup ## Release the sources' version, or VERSION=; SCHEMA=downgrade or restore
 rollback: setup ## Back to the release before, or to VERSION=: images, configuration, secrets, routes; SCHEMA=downgrade or restore
 maintenance: setup ## The edge shows a page instead: ON=true, ON=false
 scale: setup ## More tasks of a Swarm's services, or fewer: REPLICAS=4 SERVICE=backend

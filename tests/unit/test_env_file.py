@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -141,6 +142,22 @@ def test_every_option_that_playbooks_read_is_taken_by_a_command():
     for option in env_file.options(env_file.known(ROOT)):
         commands = [name for name in env_file.commands(ROOT) if option in env_file.commands(ROOT)[name]]
         assert commands or option in env_file.of_every_command(ROOT), f"{option}: no line of the Makefile's help names it"
+
+
+CALL = re.compile(r"\bmake ([a-z-]+)((?: +[A-Z_]+=\S*)+)")
+PAGES = [
+    path
+    for folder in ("roles", "plugins", "playbooks", "docs", "group_vars")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.is_file()
+]
+
+
+def test_make_takes_what_messages_and_pages_tell_to_type():
+    for path in [ROOT / "README.md", *(path for path in PAGES if path.suffix in (".py", ".yml", ".md"))]:
+        for command, given in CALL.findall(path.read_text()):
+            if command in env_file.commands(ROOT):
+                env_file.refuse_unknown(re.findall(r"([A-Z_]+)=", given), [command], ROOT)
 
 
 # (content, words of the message)
