@@ -1,19 +1,29 @@
 # Thin: it makes the virtual environment and calls the playbook of the same name. `make help` lists the words.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
--include .env
-export
-
-# Options of one call: from make's own command line only, because a CI job's VERSION or ID must not pick a release. Playbooks read BERTH_<option>.
-CALL_OPTIONS := VERSION ID SECTION FILE SERVICE TAIL FORMAT CONFIRM ON WHY REASON BACKUP INTO SECRET REPLICAS APPLY SCHEMA STRESS_SECONDS STRESS_RATE
-$(foreach option,$(CALL_OPTIONS),$(if $(filter command,$(firstword $(origin $(option)))),$(eval export BERTH_$(option) := $$($(option)))))
-
 PYTHON ?= python3
 VENV := .venv
-PLAYBOOK := $(VENV)/bin/ansible-playbook
+
+# Where the user is: relative paths of the command line start there. make -C (which sets w) leaves it.
+export BERTH_CALLED_FROM := $(if $(findstring w,$(firstword -$(MAKEFLAGS))),$(value PWD),$(CURDIR))
+
+# What make's own command line has goes on to the programs as it was written: $ and quotes, too. .env is read by those programs (bin/call,
+# and Ansible by plugins/vars). Options of one call (VERSION, ID, ...) become BERTH_<option> here and nowhere else: a CI job's VERSION or ID
+# must not pick a release. A name that no command takes ends the call before anything runs.
+given := $(strip $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
+ifneq ($(given),)
+quoted = '$(subst ','\'',$1)'
+options_once := $(shell $(or $(wildcard $(VENV)/bin/python),$(call quoted,$(PYTHON))) bin/call options $(call quoted,$(MAKECMDGOALS)) $(call quoted,$(given)) $(call quoted,$(value INVENTORY)) $(call quoted,$(BERTH_CALLED_FROM)))
+ifneq ($(filter ok,$(firstword $(options_once))),ok)
+$(error $(or $(options_once),bin/call does not run: $(PYTHON) must be Python 3.9 or newer))
+endif
+$(foreach name,$(filter-out SHELL MAKE%,$(given)),$(eval override export $(name) := $$(value $(name))))
+$(foreach name,$(wordlist 2,99,$(options_once)),$(eval export BERTH_$(name) := $$(value $(name))))
+endif
+# Every command: INVENTORY=file LIMIT=hosts ARGS='--check --diff' REASON=text, and settings (docs/environment.md)
+
+CALL := $(VENV)/bin/python bin/call
 COLLECTIONS := .ansible/collections
-INVENTORY ?= inventory/local.yml
-options = -i $(INVENTORY) $(if $(LIMIT),--limit '$(LIMIT):builders') $(ARGS)
 VERBS := up build deploy rollback scale maintenance releases backup backups restore verify stress check-images push pull save load status logs secrets rotate audit unlock down destroy
 VERBS += compose advise
 
@@ -22,32 +32,33 @@ VERBS += compose advise
 help: ## List the words
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  Options: INVENTORY=file VERSION=name LIMIT=hosts SERVICE=name ARGS='--check --diff'; settings: .env (see .env.example)"
+	@sed -n 's/^# Every command: /  Every command takes: /p' $(MAKEFILE_LIST)
+	@echo "  Settings, in order of precedence: make up STACK_NAME=name, the shell's environment, .env (see .env.example)"
 
-up: setup ## Build, deploy and verify; installs what is missing, run again it changes nothing
-build: setup ## Build the images of the sources as they are; prints tag, digest and size
+up: setup ## Build, deploy and verify; installs what is missing, run again it changes nothing (VERSION=name for the build)
+build: setup ## Build the images of the sources as they are (VERSION=name for the build); prints tag, digest and size
 compose: setup ## Get ready for docker compose up: compose.yaml, images, secrets, the database's roles
-deploy: setup ## Release the sources' version, or VERSION=
-rollback: setup ## Back to the release before, or to VERSION=: images, configuration, secrets, routes
+deploy: setup ## Release the sources' version, or VERSION=; SCHEMA=downgrade, restore or accept
+rollback: setup ## Back to the release before, or to VERSION=: images, configuration, secrets, routes; SCHEMA=downgrade, restore or accept
 maintenance: setup ## The edge shows a page instead: ON=true, ON=false
 scale: setup ## More tasks of a Swarm's services, or fewer: REPLICAS=4 SERVICE=backend
-releases: setup ## What can be gone back to
-backup: setup ## Database, manifests, routes, encrypted secrets; checked by restoring it beside
-backups: setup ## What can be restored
-restore: setup ## Put a backup back: BACKUP=name CONFIRM=berth, the newest by default; INTO=database puts it beside
+releases: setup ## What can be gone back to (FORMAT=json for machines)
+backup: setup ## Database, manifests, routes, encrypted secrets; checked by restoring it beside (WHY=word for its name)
+backups: setup ## What can be restored (FORMAT=json for machines)
+restore: setup ## Put a backup back: BACKUP=name CONFIRM=stack, the newest by default; INTO=database puts it beside
 verify: setup ## Check the acceptance criteria against what runs: SECTION= ID= (report: reports/latest)
-stress: setup ## Load with faults in the middle of it: CONFIRM=berth STRESS_SECONDS=600 STRESS_RATE=40
-check-images: setup ## Check what is in the images; installs the scanners on first use
+stress: setup ## Load with faults in the middle of it: CONFIRM=stack STRESS_SECONDS=600 STRESS_RATE=40
+check-images: setup ## Check what is in the images, or in one: SERVICE=backend; installs the scanners on first use
 advise: setup ## How the images could be better; APPLY=true (or A1,A2) does what a variable can, and measures again
-push: setup ## Push the images to REGISTRY=host/path, their digests kept
+push: setup ## Push the images to REGISTRY=host/path, their digests kept (VERSION=name for the build)
 pull: setup ## Pull by the digests that push kept
-save: setup ## Write the images to an archive, FILE=
+save: setup ## Write the images to an archive, FILE= (VERSION=name for the build)
 load: setup ## Load the images of an archive, FILE=
 status: setup ## Show what runs (FORMAT=json for machines)
-logs: setup ## Show a service's last log lines: make logs SERVICE=backend
+logs: setup ## Show a service's last log lines: make logs SERVICE=backend TAIL=50
 secrets: setup ## List the secrets: since when, used by whom, from where; no values (FORMAT=json for machines)
 rotate: setup ## A new value for a generated secret, and a release with it: make rotate SECRET=backend_password
-audit: setup ## Who did what, when, and what became of it
+audit: setup ## Who did what, when, and what became of it (FORMAT=json for machines)
 unlock: setup ## Take the lock away from a run that is known to be dead
 down: setup ## Stop and remove what runs; data, secrets and images stay
 destroy: setup ## Remove everything of the stack, data too: make destroy CONFIRM=berth
@@ -56,10 +67,10 @@ destroy: setup ## Remove everything of the stack, data too: make destroy CONFIRM
 status logs releases audit unlock backups secrets: export BERTH_OUTPUT = plain
 
 $(VERBS):
-	@$(PLAYBOOK) $(options) playbooks/$@.yml
+	@$(CALL) playbook playbooks/$@.yml
 
-shell: ## A debug shell beside a running container: make shell SERVICE=backend
-	@bin/shell "$(SERVICE)" $(COMMAND)
+shell: ## A debug shell beside a running container: make shell SERVICE=backend COMMAND='ls app'
+	@$(CALL) shell
 
 setup: $(VENV)/.installed $(COLLECTIONS)/.installed ## Make the virtual environment with Ansible and its collections
 
@@ -101,12 +112,12 @@ test: setup-test ## Lint, plugins, the application alone, two Molecule scenarios
 test-all: setup-test ## All that test does, every Molecule scenario and six pairs of outside sources: for a night
 	@bin/test long
 
-mutate: setup-test ## Prove on a running stack that the acceptance criteria can fail; writes the tables of docs/acceptance.md
-	@$(VENV)/bin/python bin/mutate $(M)
+mutate: setup-test ## Prove on a running stack that the acceptance criteria can fail; writes the tables of docs/acceptance.md; some: M=names
+	@$(CALL) program $(VENV)/bin/python bin/mutate $$M
 
 bench: setup-test ## Measure beside peers, or one part: make bench B=converge (tables and pictures: docs/performance.md)
 	@bin/install-test-programs wrk
-	@$(VENV)/bin/python tests/bench/bench.py $(B)
+	@$(CALL) program $(VENV)/bin/python tests/bench/bench.py $$B
 
 lint: setup-test ## ansible-lint (production profile), yamllint, ruff
 	@bin/test lint
@@ -121,13 +132,13 @@ live: setup-test ## A stack of its own: load, faults, OpenAPI, the interface in 
 	@bin/test live
 
 molecule: setup-test ## One Molecule scenario: make molecule S=default
-	@bin/test molecule $(or $(S),default)
+	@bin/test molecule "$${S:-default}"
 
 rig: setup ## Hosts on this machine, with engines and sshd of their own: make rig RIG_HOSTS=3; make up INVENTORY=.local/rig/hosts.yml
-	@$(PLAYBOOK) molecule/shared/rig/create.yml
+	@$(CALL) playbook molecule/shared/rig/create.yml
 
 rig-destroy: setup ## Remove them
-	@$(PLAYBOOK) molecule/shared/rig/destroy.yml
+	@$(CALL) playbook molecule/shared/rig/destroy.yml
 
 sources: setup-test ## Build and serve six pairs of outside sources, or one: make sources S=board
-	@$(VENV)/bin/pytest -q -s tests/sources $(if $(S),-k $(S))
+	@BERTH_ENV_FILE= $(VENV)/bin/pytest -q -s tests/sources $${S:+-k "$$S"}

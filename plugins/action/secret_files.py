@@ -5,10 +5,12 @@ The values are never variables: neither a fact, nor a loop's item, nor an argume
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
+import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,13 @@ SOURCES = ("vault", "sops", "environment", "command")
 TIMEOUT = 60
 
 
+def _kind(value: Any) -> str:
+    """What a value of YAML or JSON is, in words; Ansible's own types are subclasses."""
+    return (
+        "a list or a mapping" if isinstance(value, (list, dict)) else "true or false" if isinstance(value, bool) else "a number or a date"
+    )
+
+
 class Sources:
     """Where secrets come from; each source gives (value, where it is set) or None when it has none.
 
@@ -43,8 +52,12 @@ class Sources:
             if source not in SOURCES:
                 raise Refused(f"secrets_schema.{name}.sources has {source!r}; there are {', '.join(SOURCES)}")
             found = getattr(self, source)(name, spec)
-            if found is not None and str(found[0]) != "":
-                return str(found[0]), found[1]
+            if found is None or found[0] in ("", None):
+                continue
+            if not isinstance(found[0], str):
+                # As text it may be another value: 0123 is 83 to YAML.
+                raise Refused(f"the secret {name} is no text but {_kind(found[0])}: it is set by {found[1]}; put it in quotes there")
+            return str(found[0]), found[1]
         return None
 
     def vault(self, name: str, spec: dict[str, Any]) -> tuple[str, str] | None:
@@ -84,25 +97,40 @@ class Sources:
         text = self._run(
             argv, f"secrets_command for the secret {name}, {argv[0]},", "Correct secrets_command, or run it by hand to see why"
         )
-        return text.rstrip("\r\n"), f"the output of {argv[0]} (secrets_command)"
+        # A program ends the line that it prints; what has several lines (a key) is kept as it is.
+        one = re.fullmatch(r"([^\r\n]*)(\r?\n)?", text)
+        return one[1] if one else text, f"the output of {argv[0]} (secrets_command)"
 
     def _run(self, argv: list[str], what: str, hint: str) -> str:
         try:
-            done = subprocess.run(argv, capture_output=True, text=True, env=self.environ, timeout=TIMEOUT, check=False)
+            done = subprocess.run(argv, capture_output=True, env=self.environ, timeout=TIMEOUT, check=False)
         except FileNotFoundError:
             raise Refused(f"{what} cannot be run: there is no program {argv[0]}. {hint}") from None
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Refused(f"{what} cannot be run: {type(error).__name__}. {hint}") from None
         if done.returncode:
-            said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            said = (done.stderr.decode(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
             raise Refused(f"{what} ended with status {done.returncode}: {said}. {hint}")
-        return done.stdout
+        try:
+            return done.stdout.decode()
+        except UnicodeDecodeError:
+            raise Refused(f"{what} prints what is not UTF-8. {hint}") from None
 
 
 def gather(schema: dict[str, Any], sources: Sources, order: list[str]) -> tuple[dict[str, str], dict[str, str]]:
     """({name: value}, {name: where it is set}) of the secrets that some source has."""
     found = {name: sources.find(name, spec, order) for name, spec in checked(schema).items()}
     return {n: f[0] for n, f in found.items() if f}, {n: f[1] for n, f in found.items() if f}
+
+
+def refuse_slips(schema: dict[str, Any], environ: Iterable[str]) -> None:
+    """Refuse SECRET_<NAME> where a letter or two are wrong: the secret would be generated, or be the old one."""
+    known = {spec["environment"] or f"SECRET_{name.upper()}" for name, spec in checked(schema).items()}
+    every = known | {f"SECRET_{name.upper()}" for name in schema}
+    for variable in sorted(each for each in environ if each.startswith("SECRET_") and each not in every):
+        near = difflib.get_close_matches(variable, sorted(known), 1, 0.9)
+        if near:
+            raise Refused(f"{variable} in the environment or .env names no secret: did you mean {near[0]}?")
 
 
 def refuse_rotation(schema: dict[str, Any], rotate: list[str], origin: dict[str, str]) -> None:
@@ -128,6 +156,7 @@ class ActionModule(ActionBase):
         config = {"sops": args.pop("sops", {"program": "sops", "file": ""}), "command": args.pop("command", [])}
         try:
             given, origin = gather(args["schema"], Sources(self._variable(task_vars or {}), config, dict(os.environ)), order)
+            refuse_slips(args["schema"], os.environ)
             refuse_rotation(args["schema"], args.get("rotate") or [], origin)
         except Refused as error:
             return result | {"failed": True, "msg": str(error)}

@@ -23,6 +23,7 @@ if _UTILS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_UTILS)
 
 from ansible.module_utils.build_context import content_hash, context_files, describe, image_files
+from ansible.module_utils.env_file import known
 from ansible.module_utils.source_files import Ignore
 
 # What of the project decides what a run does.
@@ -37,16 +38,11 @@ MAGIC = re.compile(
 VERSION = "BERTH_VERSION"
 # What says nothing of it: words for others, how long to wait for them, and what may be done to a database that does not fit.
 ASIDE = ("BERTH_REASON", "BERTH_SCHEMA", "LOCK_WAIT")
-ENVIRONMENT = re.compile(r"""lookup\(\s*['"]ansible\.builtin\.env['"]\s*,\s*['"](\w+)['"]""")
 
 
 def asked_of_environment(project: Path, more: Iterable[str] = ()) -> list[str]:
     """Names of the environment's variables that roles and group_vars look at, and secrets that it gives."""
-    found: set[str] = {"DOCKER_HOST", *more, *(name for name in os.environ if name.startswith("SECRET_"))}
-    for folder in ("roles", "group_vars"):
-        for path in (project / folder).rglob("*.yml"):
-            found.update(ENVIRONMENT.findall(path.read_text()))
-    return sorted(found)
+    return sorted({"DOCKER_HOST", *more, *(name for name in os.environ if name.startswith("SECRET_")), *known(project)})
 
 
 def settings(variables: dict[str, Any]) -> dict[str, Any]:

@@ -51,12 +51,12 @@ SECRET_NAME = re.compile(r"(SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_?KEY|C
 SETTERS = {
     "python": (
         "import os,sys;a=sys.argv[1:];i=a.index('--');"
-        "os.environ.update((n,open('/run/secrets/'+f).read().strip()) for n,f in (p.split('=',1) for p in a[:i]));"
+        "os.environ.update((n,open('/run/secrets/'+f,encoding='utf-8',newline='').read()) for n,f in (p.split('=',1) for p in a[:i]));"
         "os.execvp(a[i+1],a[i+1:])"
     ),
     "node": (
         "const a=process.argv.slice(1),i=a.indexOf('--'),p=require('path').resolve(a[i+1]);"
-        "for(const s of a.slice(0,i)){const [n,f]=s.split('=');process.env[n]=require('fs').readFileSync('/run/secrets/'+f,'utf8').trim()}"
+        "for(const s of a.slice(0,i)){const [n,f]=s.split('=');process.env[n]=require('fs').readFileSync('/run/secrets/'+f,'utf8')}"
         "process.argv=[process.argv[0],p,...a.slice(i+2)];import(require('url').pathToFileURL(p)).catch(e=>{console.error(e);process.exit(1)})"
     ),
 }

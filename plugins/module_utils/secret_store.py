@@ -22,11 +22,14 @@ PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 # What a secret may say of itself, with what it means when it does not.
-SCHEMA = {"services": [], "generate": 0, "minimum": 16, "form": r"[^\r\n]+", "versions": 1, "sources": None, "environment": ""}
+SCHEMA = {"services": [], "generate": 0, "minimum": 16, "form": "", "versions": 1, "sources": None, "environment": ""}
 DISTINCT = 5
 RECORD = "record.json"
 # The directory of services that every release uses: its files follow the newest generation, so that their containers stay as they are.
 SHARED = "shared"
+# Within other text a value with line breaks would end the line, and in a list of values a comma the value.
+ONE_LINE = r"[^\r\n]+"
+LISTED = r"[^\r\n,]+"
 SLOT = re.compile(r"{(\w+)(?::(url|all))?}")
 
 
@@ -46,16 +49,36 @@ def checked(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def judge(name: str, value: str, spec: dict[str, Any]) -> str:
-    """What is wrong with a value; nothing where it is fit to be used."""
+    """What is wrong with a value; nothing where it is fit to be used. Without a form it may have several lines."""
+    if "\0" in value:
+        return "has a NUL character, which no environment variable can hold"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "is not UTF-8"
     if PLACEHOLDER.fullmatch(value):
         return "is a placeholder"
     if len(value) < int(spec["minimum"]):
         return f"is shorter than {spec['minimum']} characters"
     if len(set(value)) < DISTINCT:
         return f"has fewer than {DISTINCT} different characters"
-    if not re.fullmatch(spec["form"], value):
+    if spec["form"] and not re.fullmatch(spec["form"], value):
+        if value.endswith(("\r", "\n")) and re.fullmatch(spec["form"], value.rstrip("\r\n")):
+            return "ends with a line break, which is not of its form"
         return f"does not have its form, {spec['form']}"
     return ""
+
+
+def fitting(name: str, value: str, template: str) -> None:
+    """Refuse a value that does not fit where the template of a file has it."""
+    for slot, kind in SLOT.findall(template):
+        if slot != name or kind == "url" or (template == f"{{{name}}}"):
+            continue
+        if not re.fullmatch(LISTED if kind == "all" else ONE_LINE, value):
+            raise Refused(
+                f"the secret {name} has a line break{' or a comma' if kind == 'all' else ''} in it, and a file holds it among other text "
+                f"(secrets_services): give it a file of its own, {{{name}}}, or write {{{name}:url}} in a URL"
+            )
 
 
 def refuse_unfit(schema: dict[str, Any], given: dict[str, str], origin: dict[str, str]) -> None:
@@ -119,19 +142,23 @@ def render(services: dict[str, Any], schema: dict[str, Any], record: dict[str, A
     """{service: {file: content}}, from templates.
 
     {name} stands for a secret, {name:url} for it as a part of a URL, {name:all} for it and those it follows, newest first, as
-    2:value,1:value; {generation} for the number of the generation.
+    2:value,1:value; {generation} for the number of the generation. A secret of a service that
+    none of its files holds gets a file of its name.
     """
+    own = {service: {name for name, spec in schema.items() if service in spec["services"]} for service in services}
     used: dict[str, set[str]] = {name: set() for name in schema}
     rendered: dict[str, dict[str, str]] = {}
     for service, spec in services.items():
         rendered[service] = {}
-        for name, template in spec["files"].items():
+        alone = {name: f"{{{name}}}" for name in sorted(own[service]) if not any(_holds(name, text) for text in spec["files"].values())}
+        for name, template in (alone | spec["files"]).items():
             for slot, _form in SLOT.findall(template):
                 if slot == "generation":
                     continue
                 if slot not in schema:
                     raise Refused(f"the file {name} of {service} needs the secret {slot}, which secrets_schema does not have")
                 used[slot].add(service)
+                fitting(slot, record["values"][slot], template)
             rendered[service][name] = SLOT.sub(lambda match: _slot(match, record, generation), template)
     for name, found in used.items():
         wrong = found ^ set(schema[name]["services"])
@@ -141,6 +168,10 @@ def render(services: dict[str, Any], schema: dict[str, Any], record: dict[str, A
                 f"{', '.join(sorted(found)) or 'none'} hold it (secrets_services): let both say the same"
             )
     return rendered
+
+
+def _holds(name: str, template: str) -> bool:
+    return any(slot == name for slot, _form in SLOT.findall(template))
 
 
 def _slot(match: re.Match[str], record: dict[str, Any], generation: int) -> str:
@@ -223,8 +254,8 @@ class Store:
     def put(self, path: Path, content: str, uid: int, mode: int) -> None:
         scratch = path.with_name(f".{path.name}.new")
         scratch.unlink(missing_ok=True)
-        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w") as file:
-            file.write(content)
+        with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(content.encode())
         os.chmod(scratch, mode)
         self.own(scratch, uid)
         scratch.rename(path)
@@ -249,7 +280,7 @@ class Store:
                     self.did(f"remove {path.name} of {service}", path.unlink)
             for name, content in contents.items():
                 path = folder / name
-                if not path.is_file() or path.read_text() != content or self.strange(path, uid, 0o400):
+                if not path.is_file() or path.read_bytes() != content.encode() or self.strange(path, uid, 0o400):
                     self.did(f"write {name} of {service} again", lambda p=path, c=content, u=uid: self.put(p, c, u, 0o400))
 
     @staticmethod

@@ -21,6 +21,7 @@ BASE_URL = os.environ.get("BASE_URL", "https://localhost:8443")
 EDGE_CA = os.environ.get("EDGE_CA", ".local/edge-ca.crt")
 STACK = os.environ.get("STACK_NAME", "berth")
 ROOT = Path(__file__).resolve().parents[2]
+os.environ["BERTH_ENV_FILE"] = ""  # tests are the same for everybody: no .env
 
 
 def docker(*words: str) -> str:

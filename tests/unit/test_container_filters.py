@@ -33,14 +33,19 @@ def test_a_program_without_secrets_stays_what_it_is():
     assert with_secrets([], {"A": "a"}) == []
 
 
-def test_the_setter_sets_the_variable_and_runs_the_program(tmp_path):
-    (tmp_path / "database_url").write_text("postgresql://x\n")
-    code = SETTERS["python"].replace("/run/secrets/", f"{tmp_path}/")
-    show = [sys.executable, "-c", "import os,sys;print(os.environ['DATABASE_URL'], sys.argv[1:])", "a", "b c"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, "DATABASE_URL=database_url", "--", *show], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "postgresql://x ['a', 'b c']\n"
+@pytest.mark.parametrize("value", ["postgresql://x", "-----BEGIN-----\nMIG+/==\n-----END-----\n", "two\r\nlines\r\n", " ü \t"], ids=repr)
+@pytest.mark.parametrize("runtime", SETTERS)
+def test_the_setter_sets_the_variable_byte_for_byte_and_runs_the_program(tmp_path, runtime, value):
+    (tmp_path / "secret").write_bytes(value.encode())
+    code = SETTERS[runtime].replace("/run/secrets/", f"{tmp_path}/")
+    if runtime == "node":
+        (tmp_path / "show.mjs").write_text("process.stdout.write(process.env.SECRET + JSON.stringify(process.argv.slice(2)))")
+        command = ["node", "-e", code, "SECRET=secret", "--", str(tmp_path / "show.mjs"), "a", "b c"]
+    else:
+        show = "import os,sys;sys.stdout.buffer.write(os.environb[b'SECRET'] + str(sys.argv[1:]).replace(chr(39), chr(34)).encode())"
+        command = [sys.executable, "-IS", "-c", code, "SECRET=secret", "--", sys.executable, "-c", show, "a", "b c"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert done.stdout.replace(b", ", b",") == value.encode() + b'["a","b c"]'
 
 
 def test_a_missing_secret_ends_the_program(tmp_path):

@@ -103,6 +103,45 @@ def test_a_value_is_fit_for_a_url():
     assert record["files"]["backend"]["url"] == "postgresql://backend_g3:p%40ss%2Fw%3Ard%3F12345678@h/d"
 
 
+PEM = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqG+/==\nSM49AgEGCCqGSM49\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("value", [PEM, PEM.rstrip(), PEM.replace("\n", "\r\n"), "\n blanks around \t\n", "naïve-ü-日本語"], ids=repr)
+def test_a_secret_of_several_lines_is_written_byte_for_byte_and_once(store, value):
+    # As in secrets_extra_schema: {signing_key: {services: [backend]}}, with no form and no file of its own.
+    schema = checked({"password": {"services": ["backend"], "generate": 32}, "signing_key": {"services": ["backend"], "minimum": 5}})
+    services = {"backend": {"uid": os.getuid(), "files": {"url": "postgresql://{password:url}@h/d"}}}
+    for generation in (1, 2):
+        record = resolve(schema, {"signing_key": value}, {}, store.record(store.newest()), (), generation)
+        record["files"] = render(services, schema, record, 1)
+        if generation == 1:
+            store.write(1, services, record)
+    assert (store.root / "1/backend/signing_key").read_bytes() == value.encode()
+    assert store.record(1)["values"] == record["values"] and store.record(1)["files"] == record["files"]
+    store.actions.clear()
+    store.mend(1, services, record["files"])
+    assert store.actions == []
+
+
+@pytest.mark.parametrize(("template", "fits"), [("{key}", True), ("u://{key:url}@h", True), ("u://{key}@h", False), ("{key:all}", False)])
+def test_a_secret_of_several_lines_is_refused_where_it_would_break_a_file(template, fits):
+    schema = checked({"key": {"services": ["backend"]}})
+    record = resolve(schema, {"key": PEM}, {}, NOTHING)
+    if fits:
+        render({"backend": {"files": {"f": template}}}, schema, record, 1)
+    else:
+        with pytest.raises(Refused, match=r"secret key has a line break.* a file of its own") as refusal:
+            render({"backend": {"files": {"f": template}}}, schema, record, 1)
+        assert "BEGIN" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "wrong"), [("an-honest\0key-123", "NUL"), ("an-honest-key-\udcff12", "UTF-8"), (f"{KEY}\n", "line break")]
+)
+def test_what_cannot_be_handed_on_whole_is_refused(value, wrong):
+    assert wrong in judge("key", value, SCHEMA["key"] | {"form": r"[^\r\n]+"})
+
+
 def test_schema_and_files_must_say_the_same():
     record = resolve(SCHEMA, {"key": KEY}, {}, NOTHING)
     with pytest.raises(Refused, match="secrets_schema does not have"):

@@ -89,3 +89,29 @@ def test_only_what_is_generated_here_can_be_rotated_here():
         action.refuse_rotation(schema, ["given"], {"given": "vault_given"})
     with pytest.raises(Refused, match="outside is not generated"):
         action.refuse_rotation(schema, ["outside"], {})
+
+
+PEM = "-----BEGIN PRIVATE KEY-----\r\nMIGHAgEAMBMGByqG+/==\r\n-----END PRIVATE KEY-----\r\n"
+
+
+def test_every_source_gives_several_lines_byte_for_byte(tmp_path):
+    (tmp_path / "key").write_bytes(PEM.encode())
+    program(tmp_path / "sops", f"cat {tmp_path}/sops.json")
+    (tmp_path / "sops.json").write_text(json.dumps({"sops": PEM}))
+    ask = [program(tmp_path / "ask", f'case $1 in command) cat {tmp_path}/key;; line) echo "{VALUE}";; esac'), "{name}"]
+    asked = sources(tmp_path, {"vault_vault": PEM}, {"SECRET_ENVIRONMENT": PEM}, "s.yml", ask)
+    given, _ = action.gather({name: {} for name in ("vault", "sops", "environment", "command", "line")}, asked, ORDER)
+    assert given == {"vault": PEM, "sops": PEM, "environment": PEM, "command": PEM, "line": VALUE}
+
+
+@pytest.mark.parametrize("value", [83, 1e5, True, ["a"]])
+def test_a_value_that_is_no_text_is_refused(tmp_path, value):
+    with pytest.raises(Refused, match=r"the secret key is no text but (a|true) .*vault_key.*in quotes"):
+        action.gather({"key": {}}, sources(tmp_path, {"vault_key": value}), ORDER)
+
+
+def test_a_misspelt_secret_is_refused_and_another_programs_is_not():
+    schema = {"backend_password": {}, "openai_api_key": {"environment": "OPENAI_API_KEY"}}
+    action.refuse_slips(schema, ["SECRET_BACKEND_PASSWORD", "SECRET_KEY", "PATH", "SECRET_OPENAI_API_KEY"])
+    with pytest.raises(Refused, match=r"SECRET_BACKEND_PASWORD .*: did you mean SECRET_BACKEND_PASSWORD"):
+        action.refuse_slips(schema, ["SECRET_BACKEND_PASWORD"])

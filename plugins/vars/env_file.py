@@ -1,0 +1,55 @@
+"""Give the run the settings of `.env`, before the first variable is looked up in the environment.
+
+Ansible makes vars plugins when it has read the inventory, in the process that forks all others. This one has no variables of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+from ansible import constants, context
+from ansible.errors import AnsibleError
+from ansible.plugins.vars import BaseVarsPlugin
+from ansible.utils.display import Display
+
+_UTILS = str(Path(__file__).resolve().parents[1] / "module_utils")
+if _UTILS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_UTILS)
+
+from ansible.module_utils.env_file import Refused, load
+
+DOCUMENTATION = r"""
+name: env_file
+short_description: Read .env
+description:
+  - Reads C(.env) of the project's directory, or the file that C(BERTH_ENV_FILE) names, by dotenv's rules.
+  - What the environment of the call has already outranks the file.
+options: {}
+"""
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class VarsModule(BaseVarsPlugin):
+    """Reads the file once, when it is made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inventories = list(context.CLIARGS.get("inventory") or [])
+        by_default = inventories == list(constants.DEFAULT_HOST_LIST) and "ANSIBLE_INVENTORY" not in os.environ
+        own = "INVENTORY" in os.environ
+        try:
+            found, warnings = load(PROJECT, os.environ, inventories)
+        except Refused as error:
+            raise AnsibleError(str(error)) from None
+        wanted = found.get("INVENTORY")
+        if wanted and by_default and not own and [wanted] != [os.path.realpath(each) for each in inventories]:
+            raise AnsibleError(f".env has INVENTORY={wanted}: make passes it on; without make, write: ansible-playbook -i {wanted} ...")
+        for warning in warnings:
+            Display().warning(warning)
+
+    def get_vars(self, loader: Any, path: str, entities: Any, cache: bool = True) -> dict[str, Any]:
+        return {}
