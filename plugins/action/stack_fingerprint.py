@@ -106,9 +106,12 @@ class ActionModule(ActionBase):
         if "wanted" in arguments:
             arguments["wanted"] |= dict(copied(own))  # the run has made them since it looked
         else:
-            missing = [image for image in sources or [] if not Path(image["source"]).is_dir()]
-            if missing:  # preflight says so, in more words
-                return {"changed": False, "same": False, "known": False, "differs": [], "wanted": {}, "kept": {}}
-            arguments["wanted"] = dict(parts(Path(project), sources or [], task_vars or {}, own, environment, key))
+            unread = {"changed": False, "same": False, "known": False, "differs": [], "wanted": {}, "kept": {}}
+            if any(not Path(image["source"]).is_dir() for image in sources or []):
+                return unread  # preflight says so, in more words
+            try:
+                arguments["wanted"] = dict(parts(Path(project), sources or [], task_vars or {}, own, environment, key))
+            except OSError:
+                return unread  # as above: a file that cannot be read, or that went away meanwhile
         result = self._execute_module(module_name="stack_fingerprint", module_args=arguments, task_vars=task_vars)
         return result | {"wanted": arguments["wanted"]}

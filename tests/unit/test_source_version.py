@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+
 import pytest
 from trees import BACKEND, FRONTEND, ROOT, checkout, run_module, write
 
@@ -81,3 +85,19 @@ def test_new_files_are_named(tmp_path):
     source = checkout(write(tmp_path, BACKEND))
     write(source, {"app/new.py": ""})
     assert check(source)[0]["notes"] == ["New in the source, and not yet in git: app/new.py. It goes into the image."]
+
+
+def test_what_has_no_commit_is_dated_and_not_by_0(tmp_path):
+    """Case S-t: Next.js takes a page dated 0 for one without a date, and serves it for ever."""
+    undated = 1577836800  # 2020-01-01
+    write(tmp_path, {"a/page.html": ""})
+    environment = {name: value for name, value in os.environ.items() if name != "SOURCE_DATE_EPOCH"}
+    subprocess.run([ROOT / "roles/base_image/files/settle-times", tmp_path / "a"], check=True, env=environment)
+    assert {path.stat().st_mtime for path in (tmp_path / "a", tmp_path / "a/page.html")} == {undated}
+    for service in KINDS:
+        dockerfile = (ROOT / f"roles/{service}_image/files/Dockerfile").read_text()
+        assert re.findall(r"^ARG SOURCE_DATE_EPOCH=(.*)$", dockerfile, re.M) == [str(undated)]
+    answer, _ = run_module(
+        "source_version", images={"a": {"source": tmp_path, "dockerfile": ROOT / "roles/backend_image/files/Dockerfile"}}
+    )
+    assert answer["created"] == {"a": 0}, "no commit: the Dockerfile's date is taken"
