@@ -112,6 +112,7 @@ class CallbackModule(Default):
             self._line("changed", result, C.COLOR_CHANGED)
             for action in actions:
                 self._display.display(f"              {action}")
+            self._warn(result)
         else:
             self._warn(result)
 
