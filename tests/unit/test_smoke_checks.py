@@ -131,6 +131,7 @@ def test_an_application_without_a_readiness_path_is_not_asked_for_it_and_that_is
     assert len(said) == 1
     assert f"declares no {health}/ready" in said[0]
     assert "backend_image_ready_path" in said[0]
+    assert "\\" not in said[0]
 
 
 def test_that_a_swarm_makes_no_smoke_check_is_said():
