@@ -26,6 +26,31 @@ PROGRESS_AFTER = 5.0
 PROGRESS_EVERY = 10.0
 QUESTIONS = ("ansible.builtin.debug", "debug")
 
+# What Ansible writes before the text of an exception that a module or a filter did not expect.
+UNEXPECTED = ("Task failed: Module failed: ", "The filter plugin ", "The lookup plugin ", "The test plugin ")
+
+
+def failure_lines(outcome: dict[str, Any], task: str) -> list[str]:
+    """What went wrong: of each item of a loop, or of the task; the ends of a command's output where it was one."""
+    items = [item for item in outcome.get("results") or [] if isinstance(item, dict) and item.get("failed")]
+    if items:
+        return [line for item in items for line in failure_lines(item, task)]
+    if outcome.get("_ansible_no_log"):
+        return ["(the output is hidden because it may hold a secret)"]
+    message = str(outcome.get("msg") or "")
+    if "rc" in outcome and "cmd" in outcome:
+        output = [text[-2000:] for text in (str(outcome.get(stream) or "").strip() for stream in ("stdout", "stderr")) if text]
+        # Ansible's own words are that the return code is not zero: the command's are better.
+        command = outcome["cmd"] if isinstance(outcome["cmd"], str) else " ".join(map(str, outcome["cmd"]))
+        ended = f"`{command[:200]}` ended with status {outcome['rc']}"
+        return output or [ended if message == "non-zero return code" else message or ended]
+    if found := next((text for text in UNEXPECTED if text in message), ""):
+        where = message[message.index(found) :].removeprefix("Task failed: ")
+        return [f"Internal error in the task '{task}': {where}", "The traceback: run the same command with ARGS=-vvv (playbooks: -vvv)."]
+    told = [message]
+    told += [str(outcome[stream])[-2000:] for stream in ("stdout", "stderr") if outcome.get(stream) and "rc" in outcome]
+    return [line for line in told if line]
+
 
 class CallbackModule(Default):
     """The default callback, shortened."""
@@ -34,6 +59,9 @@ class CallbackModule(Default):
 
     def __init__(self) -> None:
         super().__init__()
+        if self._display.verbosity >= 3:
+            # Ansible keeps the traceback of an unexpected error to itself unless it is asked for.
+            os.environ.setdefault("ANSIBLE_DISPLAY_TRACEBACK", "error")
         self._plain = os.environ.get("BERTH_OUTPUT") == "plain"
         self._task_name = ""
         self._task_started = time.monotonic()
@@ -132,7 +160,7 @@ class CallbackModule(Default):
             return
         if not self._plain:
             self._line("FAILED", result, C.COLOR_ERROR)
-        for message in self._messages(result.result):
+        for message in dict.fromkeys(failure_lines(result.result, result.task.get_name())):
             self._display.display(message, color=C.COLOR_ERROR, stderr=True)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
@@ -151,14 +179,3 @@ class CallbackModule(Default):
     def _warn(self, result: Any) -> None:
         for warning in result.result.get("warnings") or []:
             self._display.warning(str(warning))
-
-    def _messages(self, outcome: dict[str, Any]) -> list[str]:
-        """What went wrong: of each item of a loop, or of the task; the ends of a command's output where it was one."""
-        items = [item for item in outcome.get("results") or [] if isinstance(item, dict) and item.get("failed")]
-        if items:
-            return [line for item in items for line in self._messages(item)]
-        if outcome.get("_ansible_no_log"):
-            return ["(the output is hidden because it may hold a secret)"]
-        told = [str(outcome.get("msg") or "")]
-        told += [str(outcome[stream])[-2000:] for stream in ("stdout", "stderr") if outcome.get(stream) and "rc" in outcome]
-        return [line for line in told if line]
