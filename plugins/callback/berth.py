@@ -8,11 +8,23 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
 from ansible import constants as C
+from ansible.errors import AnsibleError
 from ansible.plugins.callback.default import CallbackModule as Default
 from ansible.plugins.loader import filter_loader, test_loader
+from ansible.template import Templar
+
+# On the controller a plugin finds the module_utils of its own project as its modules do on a host.
+_ROOT = Path(__file__).resolve().parents[2]
+_UTILS = str(_ROOT / "plugins" / "module_utils")
+if _UTILS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_UTILS)
+
+from ansible.module_utils.calls import hint_options, typed
 
 DOCUMENTATION = r"""
 name: berth
@@ -64,6 +76,8 @@ class CallbackModule(Default):
             os.environ.setdefault("ANSIBLE_DISPLAY_TRACEBACK", "error")
         self._plain = os.environ.get("BERTH_OUTPUT") == "plain"
         self._task_name = ""
+        self._commands: list[str] = []
+        self._hints: list[str] | None = None  # what make's commands in messages need to work on this stack
         self._task_started = time.monotonic()
         self._waiting = threading.Event()
         threading.Thread(target=self._progress, daemon=True).start()
@@ -97,11 +111,16 @@ class CallbackModule(Default):
         # Each task runs in a fork of this process: filters and tests that are loaded here need not be loaded in each of them.
         for loader in (filter_loader, test_loader):
             list(loader.all())
+        # What an application wrote to its log is not completed.
+        if Path(playbook._file_name).name != "logs.yml":
+            self._commands = ["shell", *(path.stem for path in _ROOT.glob("playbooks/*.yml"))]
         super().v2_playbook_on_start(playbook)
 
     # --- plays and tasks ----------------------------------------------------------------------------------------------
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
+        if self._hints is None:
+            self._hints = self._hint_options(play)
         if not self._short:
             super().v2_playbook_on_play_start(play)
         elif not self._plain:
@@ -161,7 +180,7 @@ class CallbackModule(Default):
         if not self._plain:
             self._line("FAILED", result, C.COLOR_ERROR)
         for message in dict.fromkeys(failure_lines(result.result, result.task.get_name())):
-            self._display.display(message, color=C.COLOR_ERROR, stderr=True)
+            self._display.display(self._typed(message), color=C.COLOR_ERROR, stderr=True)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         if not self._short:
@@ -174,7 +193,25 @@ class CallbackModule(Default):
 
     def _say(self, message: Any) -> None:
         for line in message if isinstance(message, list) else [message]:
-            self._display.display(str(line))
+            self._display.display(self._typed(str(line)))
+
+    def _typed(self, message: str) -> str:
+        return typed(message, self._hints or [], self._commands) if self._commands else message
+
+    def _hint_options(self, play: Any) -> list[str]:
+        manager = play.get_variable_manager()
+        inventory, default = manager._inventory, _ROOT / "inventory" / "local.yml"
+        path = next((Path(one) for one in inventory._sources or [] if Path(one).resolve() != default), None)
+        shown = str(path.relative_to(_ROOT) if path and path.is_relative_to(_ROOT) else path or "")
+        hosts = inventory.get_hosts(play.hosts)[:1]
+        if not hosts or not (shown or os.environ.get("STACK_NAME")):
+            return []
+        variables = manager.get_vars(play=play, host=hosts[0])
+        try:
+            stack = Templar(loader=play.get_loader(), variables=variables).template(variables.get("stack_name", ""))
+        except AnsibleError:
+            return []
+        return hint_options(str(stack), os.environ, shown)
 
     def _warn(self, result: Any) -> None:
         for warning in result.result.get("warnings") or []:

@@ -93,6 +93,9 @@ RULES: dict[str, Rule] = {
     "verify_stress_rate": (_between(1, 10**6), "requests per second, a whole number from 1"),
 }
 
+# Settings that say which stack a command works on and where it is reached; a hint to type has those that are not the default.
+IDENTITY = ("STACK_NAME", "STACK_HOST", "STACK_BIND", "HTTPS_PORT", "HTTP_PORT", "LOCAL_DIR")
+DEFAULT_STACK = "berth"
 FILES = ("container_ca_bundle", "secrets_sops_file")
 
 
@@ -236,3 +239,26 @@ def refusal(problems: list[str]) -> str:
     """One message for all that is wrong with a call."""
     where = "Options are set on make's command line, in the environment or in .env; variables in the inventory, in group_vars/ or by -e."
     return "\n".join(["This call is refused; nothing was touched:", *(f"  {line}" for line in dict.fromkeys(problems)), where])
+
+
+def hint_options(stack: str, environment: Mapping[str, str], inventory: str = "") -> list[str]:
+    """What a command must have on its line to work on the same stack: nothing for the default stack of the default inventory.
+
+    `inventory`: where it is not the default one. Where the inventory names the stack, its name in the environment would change nothing.
+    """
+    named = stack != DEFAULT_STACK and environment.get("STACK_NAME") == stack
+    words = [f"{name}={environment[name]}" for name in IDENTITY if named and environment.get(name)]
+    return [*words, f"INVENTORY={inventory}"] if inventory else words
+
+
+def typed(text: str, options: list[str], commands: Iterable[str]) -> str:
+    """A message in which each `make COMMAND` has the options, so that it can be typed as it stands."""
+    if not options or text.lstrip()[:1] in ("{", "["):
+        return text
+
+    def complete(found: re.Match[str]) -> str:
+        given = {word.partition("=")[0] for word in found[2].split()}
+        return found[1] + "".join(f" {word}" for word in options if word.partition("=")[0] not in given) + found[2]
+
+    pattern = rf"\b(make (?:{'|'.join(map(re.escape, sorted(commands, key=len, reverse=True)))}))(?![\w-])((?: [A-Z_]+=[^\s,;)|]*)*)"
+    return re.sub(pattern, complete, text)
