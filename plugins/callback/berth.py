@@ -155,7 +155,7 @@ class CallbackModule(Default):
             return
         elif result.result.get("changed"):
             actions = result.result.get("actions") or []
-            self._line("changed", result, C.COLOR_CHANGED)
+            self._line("would do" if result.task.check_mode else "changed", result, C.COLOR_CHANGED)
             for action in actions:
                 self._display.display(f"              {action}")
         else:
