@@ -8,6 +8,9 @@ import re
 import pytest
 import yaml
 from ansible.module_utils import calls
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar
 from conftest import ROOT
 
 FILES = [*ROOT.glob("group_vars/all/*.yml"), *ROOT.glob("roles/*/defaults/main.yml")]
@@ -265,3 +268,44 @@ def test_a_relative_path_starts_where_the_caller_is(monkeypatch, tmp_path):
     assert from_caller("/x/y.tar") == "/x/y.tar"
     monkeypatch.setenv("BERTH_CALLED_FROM", "/home/somebody")
     assert from_caller("b.tar") == "/home/somebody/b.tar"
+
+
+@pytest.fixture(scope="module")
+def plugins() -> None:
+    init_plugin_loader([])
+
+
+@pytest.mark.usefixtures("plugins")
+@pytest.mark.parametrize(
+    ("stack", "local", "files", "reports"),
+    [
+        ("berth", "", "/srv/.local", "/srv/reports"),
+        ("second", "", "/srv/.local/second", "/srv/reports/second"),
+        ("second", "/var/second", "/var/second", "/srv/reports/second"),
+    ],
+)
+def test_two_stacks_of_one_checkout_keep_their_files_apart(monkeypatch, stack, local, files, reports):
+    monkeypatch.setenv("LOCAL_DIR", local)
+    loader = DataLoader()
+    shipped = {}
+    for name in ("main", "wiring"):
+        shipped |= loader.load_from_file(str(ROOT / f"group_vars/all/{name}.yml"), trusted_as_template=True)
+    templar = Templar(loader=loader, variables={**shipped, "stack_name": stack, "stack_root": "/srv"})
+    assert templar.template(shipped["edge_ca_copy"]) == f"{files}/edge-ca.crt"
+    assert templar.template(shipped["stack_files_dir"]) == files
+    assert templar.template(shipped["stack_reports_dir"]) == reports
+
+
+def test_a_key_is_not_made_in_check_mode(tmp_path):
+    kept_key = load_plugin("filter", "caller").kept_key
+    assert kept_key("hash-key", str(tmp_path)) == f"{tmp_path}/hash-key"
+    assert kept_key("hash-key", str(tmp_path), True) == "/dev/null"
+    (tmp_path / "hash-key").write_text("x")
+    assert kept_key("hash-key", str(tmp_path), True) == f"{tmp_path}/hash-key"
+
+
+def test_what_would_serve_does_not_serve():
+    applied_line = load_plugin("filter", "releases").applied_line
+    applied = {"changed": True, "release": "v1", "before": "v2"}
+    assert applied_line(applied, "berth", "https://x", True) == "berth v1 would serve at https://x (before: v2)"
+    assert applied_line(applied, "berth", "https://x") == "berth v1 serves at https://x (before: v2)"
