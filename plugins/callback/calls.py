@@ -82,7 +82,7 @@ class CallbackModule(CallbackBase):
         hosts = [host for group in needed if group in manager._inventory.groups for host in manager._inventory.get_hosts(group)][:1]
         problems = []
         for name, settings in calls.wrong_options(known, os.environ).items():
-            if read := [setting for setting in settings if self._is_read(setting, name, manager, hosts)]:
+            if read := [setting for setting in settings if self._is_read(setting, name, manager, hosts, needed)]:
                 problems.append(calls.option_line(name, read[0], os.environ[name]))
         if not problems and (os.environ.get("HTTPS_PORT") or os.environ.get("HTTP_PORT")):
             problems += calls.same_ports(*self._values(("stack_https_port", "stack_http_port"), manager, play, hosts))
@@ -94,10 +94,10 @@ class CallbackModule(CallbackBase):
             problems += calls.wrong_criteria(catalogue, section, ids)
         return problems
 
-    def _is_read(self, setting: str, name: str, manager: Any, hosts: list[Any]) -> bool:
+    def _is_read(self, setting: str, name: str, manager: Any, hosts: list[Any], needed: list[str]) -> bool:
         """Whether a setting still has its value from the environment: the inventory and -e outrank it."""
-        if setting == "container_ca_bundle" and not self._builds_here(manager):
-            return False  # a path on another machine
+        if setting == "container_ca_bundle" and not ("builders" in needed and self._builds_here(manager)):
+            return False  # nothing is built, or the path is one of another machine
         raw = manager.get_vars(host=hosts[0]) if hosts else {}
         return setting not in raw or name in str(raw[setting])
 

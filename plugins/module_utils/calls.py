@@ -148,10 +148,17 @@ def wrong_setting(setting: str, value: Any) -> str:
 
 
 def wrong_options(known: Mapping[str, list[str]], environment: Mapping[str, str]) -> dict[str, list[str]]:
-    """{environment variable: the settings that cannot have its value}; `known` is what options() found."""
+    """{environment variable: the settings that cannot have its value}; `known` is what options() found.
+
+    Of several variables that one setting is read from, the first that is set counts.
+    """
     wrong: dict[str, list[str]] = {}
+    first: dict[str, str] = {}
     for name, settings in known.items():
-        if failing := [setting for setting in settings if wrong_value(setting, environment.get(name, ""))]:
+        for setting in settings if environment.get(name) else []:
+            first.setdefault(setting, name)
+        failing = [setting for setting in settings if first.get(setting) == name and wrong_value(setting, environment[name])]
+        if failing:
             wrong[name] = failing
     return wrong
 

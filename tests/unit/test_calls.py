@@ -85,6 +85,11 @@ def test_a_possible_value_is_none_of_its_business(known, name, values):
         assert calls.wrong_options(known, {name: value}) == {}, value
 
 
+def test_of_several_variables_the_first_that_is_set_counts(known):
+    assert list(calls.wrong_options(known, {"REQUESTS_CA_BUNDLE": "/nowhere"})) == ["REQUESTS_CA_BUNDLE"]
+    assert calls.wrong_options(known, {"SSL_CERT_FILE": __file__, "REQUESTS_CA_BUNDLE": "/nowhere"}) == {}
+
+
 def test_every_option_with_a_choice_or_a_type_has_a_rule(known):
     """The rules are those of the specifications: what a role takes no text for, an option cannot have any text for."""
     specs = {}
