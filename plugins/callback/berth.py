@@ -8,11 +8,23 @@ from __future__ import annotations
 import os
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
 from ansible import constants as C
+from ansible.errors import AnsibleError
 from ansible.plugins.callback.default import CallbackModule as Default
 from ansible.plugins.loader import filter_loader, test_loader
+from ansible.template import Templar
+
+# On the controller a plugin finds the module_utils of its own project as its modules do on a host.
+_ROOT = Path(__file__).resolve().parents[2]
+_UTILS = str(_ROOT / "plugins" / "module_utils")
+if _UTILS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_UTILS)
+
+from ansible.module_utils.calls import hint_options, typed
 
 DOCUMENTATION = r"""
 name: berth
@@ -27,6 +39,31 @@ PROGRESS_EVERY = 10.0
 FAILS = ("ansible.builtin.fail", "fail")
 QUESTIONS = ("ansible.builtin.debug", "debug")
 
+# What Ansible writes before the text of an exception that a module or a filter did not expect.
+UNEXPECTED = ("Task failed: Module failed: ", "The filter plugin ", "The lookup plugin ", "The test plugin ")
+
+
+def failure_lines(outcome: dict[str, Any], task: str) -> list[str]:
+    """What went wrong: of each item of a loop, or of the task; the ends of a command's output where it was one."""
+    items = [item for item in outcome.get("results") or [] if isinstance(item, dict) and item.get("failed")]
+    if items:
+        return [line for item in items for line in failure_lines(item, task)]
+    if outcome.get("_ansible_no_log"):
+        return ["(the output is hidden because it may hold a secret)"]
+    message = str(outcome.get("msg") or "")
+    if "rc" in outcome and "cmd" in outcome:
+        output = [text[-2000:] for text in (str(outcome.get(stream) or "").strip() for stream in ("stdout", "stderr")) if text]
+        # Ansible's own words are that the return code is not zero: the command's are better.
+        command = outcome["cmd"] if isinstance(outcome["cmd"], str) else " ".join(map(str, outcome["cmd"]))
+        ended = f"`{command[:200]}` ended with status {outcome['rc']}"
+        return output or [ended if message == "non-zero return code" else message or ended]
+    if found := next((text for text in UNEXPECTED if text in message), ""):
+        where = message[message.index(found) :].removeprefix("Task failed: ")
+        return [f"Internal error in the task '{task}': {where}", "The traceback: run the same command with ARGS=-vvv (playbooks: -vvv)."]
+    told = [message]
+    told += [str(outcome[stream])[-2000:] for stream in ("stdout", "stderr") if outcome.get(stream) and "rc" in outcome]
+    return [line for line in told if line]
+
 
 class CallbackModule(Default):
     """The default callback, shortened."""
@@ -35,8 +72,13 @@ class CallbackModule(Default):
 
     def __init__(self) -> None:
         super().__init__()
+        if self._display.verbosity >= 3:
+            # Ansible keeps the traceback of an unexpected error to itself unless it is asked for.
+            os.environ.setdefault("ANSIBLE_DISPLAY_TRACEBACK", "error")
         self._plain = os.environ.get("BERTH_OUTPUT") == "plain"
         self._task_name = ""
+        self._commands: list[str] = []
+        self._hints: list[str] | None = None  # what make's commands in messages need to work on this stack
         self._task_started = time.monotonic()
         self._waiting = threading.Event()
         threading.Thread(target=self._progress, daemon=True).start()
@@ -70,11 +112,16 @@ class CallbackModule(Default):
         # Each task runs in a fork of this process: filters and tests that are loaded here need not be loaded in each of them.
         for loader in (filter_loader, test_loader):
             list(loader.all())
+        # What an application wrote to its log is not completed.
+        if Path(playbook._file_name).name != "logs.yml":
+            self._commands = ["shell", *(path.stem for path in _ROOT.glob("playbooks/*.yml"))]
         super().v2_playbook_on_start(playbook)
 
     # --- plays and tasks ----------------------------------------------------------------------------------------------
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
+        if self._hints is None:
+            self._hints = self._hint_options(play)
         if not self._short:
             super().v2_playbook_on_play_start(play)
         elif not self._plain:
@@ -109,7 +156,7 @@ class CallbackModule(Default):
             return
         elif result.result.get("changed"):
             actions = result.result.get("actions") or []
-            self._line("changed", result, C.COLOR_CHANGED)
+            self._line("would do" if result.task.check_mode else "changed", result, C.COLOR_CHANGED)
             for action in actions:
                 self._display.display(f"              {action}")
             self._warn(result)
@@ -132,13 +179,13 @@ class CallbackModule(Default):
         if not self._short:
             super().v2_runner_on_failed(result, ignore_errors)
             return
-        messages = self._messages(result.result)
+        messages = list(dict.fromkeys(failure_lines(result.result, result.task.get_name())))
         if not messages and result.task.action in FAILS:
             return  # a rescue that lets a run fail whose failure was told already
         if not self._plain:
             self._line("FAILED", result, C.COLOR_ERROR)
         for message in messages:
-            self._display.display(message, color=C.COLOR_ERROR, stderr=True)
+            self._display.display(self._typed(message), color=C.COLOR_ERROR, stderr=True)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         if not self._short:
@@ -151,19 +198,26 @@ class CallbackModule(Default):
 
     def _say(self, message: Any) -> None:
         for line in message if isinstance(message, list) else [message]:
-            self._display.display(str(line))
+            self._display.display(self._typed(str(line)))
+
+    def _typed(self, message: str) -> str:
+        return typed(message, self._hints or [], self._commands) if self._commands else message
+
+    def _hint_options(self, play: Any) -> list[str]:
+        manager = play.get_variable_manager()
+        inventory, default = manager._inventory, _ROOT / "inventory" / "local.yml"
+        path = next((Path(one) for one in inventory._sources or [] if Path(one).resolve() != default), None)
+        shown = str(path.relative_to(_ROOT) if path and path.is_relative_to(_ROOT) else path or "")
+        hosts = inventory.get_hosts(play.hosts)[:1]
+        if not hosts or not (shown or os.environ.get("STACK_NAME")):
+            return []
+        variables = manager.get_vars(play=play, host=hosts[0])
+        try:
+            stack = Templar(loader=play.get_loader(), variables=variables).template(variables.get("stack_name", ""))
+        except AnsibleError:
+            return []
+        return hint_options(str(stack), os.environ, shown)
 
     def _warn(self, result: Any) -> None:
         for warning in result.result.get("warnings") or []:
             self._display.warning(str(warning))
-
-    def _messages(self, outcome: dict[str, Any]) -> list[str]:
-        """What went wrong: of each item of a loop, or of the task; the ends of a command's output where it was one."""
-        items = [item for item in outcome.get("results") or [] if isinstance(item, dict) and item.get("failed")]
-        if items:
-            return [line for item in items for line in self._messages(item)]
-        if outcome.get("_ansible_no_log"):
-            return ["(the output is hidden because it may hold a secret)"]
-        told = [str(outcome.get("msg") or "")]
-        told += [str(outcome[stream])[-2000:] for stream in ("stdout", "stderr") if outcome.get(stream) and "rc" in outcome]
-        return [line for line in told if line]

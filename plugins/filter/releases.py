@@ -42,12 +42,12 @@ def audit_text(lines: list[dict[str, Any]], form: str = "") -> str:
     return "\n".join([head, *told])
 
 
-def applied_line(applied: dict[str, Any], stack: str, url: str) -> str:
-    """One line about a switch."""
+def applied_line(applied: dict[str, Any], stack: str, url: str, check: bool = False) -> str:
+    """One line about a switch, or with `check` about the one that would be made."""
     if not applied.get("changed"):
         return f"{stack} {applied['release']} serves already at {url}: nothing to do"
     before = f" (before: {applied['before']})" if applied["before"] and applied["before"] != applied["release"] else ""
-    return f"{stack} {applied['release']} serves at {url}{before}"
+    return f"{stack} {applied['release']} {'would serve' if check else 'serves'} at {url}{before}"
 
 
 BACKUPS = ("name", "when", "why", "release", "schema", "MB", "checked")

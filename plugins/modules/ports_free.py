@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import socket
@@ -63,7 +64,9 @@ def taken(address: str, port: int) -> bool:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EADDRNOTAVAIL:
+                raise
             return True
     return False
 
@@ -78,7 +81,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     address, ports, owner = (module.params[key] for key in ("address", "ports", "owner"))
-    busy = [port for port in ports if taken(address, port)]
+    try:
+        busy = [port for port in ports if taken(address, port)]
+    except OSError:
+        module.fail_json(
+            msg=f"{address} is no address of this host ({socket.gethostname()}), and the edge cannot be published on it: set STACK_BIND "
+            "(environment or .env) or stack_bind (inventory) to an address that `ip address` shows there, or to 0.0.0.0 for all"
+        )
     who = {port: holder(port) for port in busy}
     foreign = {port: name for port, name in who.items() if name != f"container {owner}"}
     if foreign:

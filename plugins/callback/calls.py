@@ -1,0 +1,129 @@
+"""Refuse a call that cannot be meant, before its first play: an inventory without hosts, a limit that matches nothing, an impossible value.
+
+A play without hosts is skipped by Ansible, and the run ends with 0. This callback is no stdout callback: it is loaded whatever prints the
+output. It costs a run a few milliseconds; values are looked at more closely only where options are set.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import ansible.module_utils
+import yaml
+from ansible import constants as C
+from ansible import context
+from ansible.errors import AnsibleError
+from ansible.plugins.callback import CallbackBase
+from ansible.template import Templar
+
+# On the controller a plugin finds the module_utils of its own project as its modules do on a host.
+_ROOT = Path(__file__).resolve().parents[2]
+_UTILS = str(_ROOT / "plugins" / "module_utils")
+if _UTILS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_UTILS)
+
+from ansible.module_utils import calls
+
+DOCUMENTATION = r"""
+name: calls
+type: aggregate
+short_description: Refuse a call that cannot be meant
+description: Ends a run with status 2 before its first play where the inventory, the limit or an option cannot be meant.
+"""
+
+GROUPS = ("builders", "docker_hosts")
+
+
+class CallbackModule(CallbackBase):
+    """The check, at the start of each playbook."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "calls"
+    CALLBACK_NEEDS_ENABLED = False
+
+    def v2_playbook_on_start(self, playbook: Any) -> None:
+        plays = playbook.get_plays()
+        needed = [group for group in GROUPS if any(group in play.hosts for play in plays)]
+        if not needed:
+            return
+        manager = plays[0].get_variable_manager()
+        problems = [*self._wrong_hosts(manager._inventory, needed), *self._wrong_options(manager, plays[0], needed)]
+        if problems:
+            self._display.display(calls.refusal(problems), color=C.COLOR_ERROR, stderr=True)
+            sys.stdout.flush()
+            raise SystemExit(2)
+
+    # --- where ----------------------------------------------------------------------------------------------------------
+
+    def _wrong_hosts(self, inventory: Any, needed: list[str]) -> list[str]:
+        groups = {name: [host.name for host in group.get_hosts()] for name, group in inventory.groups.items()}
+        sources = [_shown(one) for one in inventory._sources or []]
+        problems = calls.wrong_inventory(sources, sorted(inventory.hosts), groups, needed)
+        limit = (context.CLIARGS or {}).get("subset") or ""
+        if problems or not limit:
+            return problems
+        patterns = [pattern.lstrip("!&") for pattern in inventory._subset or []]
+        unmatched = [pattern for pattern in patterns if pattern and pattern != "builders" and not _matches(inventory, pattern)]
+        left = {group: [host.name for host in inventory.get_hosts(group)] for group in needed}
+        return calls.wrong_limit(limit.removesuffix(":builders"), unmatched, left, groups)
+
+    # --- what -----------------------------------------------------------------------------------------------------------
+
+    def _wrong_options(self, manager: Any, play: Any, needed: list[str]) -> list[str]:
+        files = [*sorted(_ROOT.glob("group_vars/all/*.yml")), *sorted(_ROOT.glob("roles/*/defaults/main.yml"))]
+        known: dict[str, list[str]] = {}
+        for path in files:
+            for name, settings in calls.options(path.read_text()).items():
+                known.setdefault(name, []).extend(settings)
+        hosts = [host for group in needed if group in manager._inventory.groups for host in manager._inventory.get_hosts(group)][:1]
+        problems = []
+        for name, settings in calls.wrong_options(known, os.environ).items():
+            if read := [setting for setting in settings if self._is_read(setting, name, manager, hosts, needed)]:
+                problems.append(calls.option_line(name, read[0], os.environ[name]))
+        if not problems and (os.environ.get("HTTPS_PORT") or os.environ.get("HTTP_PORT")):
+            problems += calls.same_ports(*self._values(("stack_https_port", "stack_http_port"), manager, play, hosts))
+        if not problems and os.environ.get("REGISTRY_OWN"):
+            problems += calls.registry_without_host(*self._values(("registry_own", "registry_host"), manager, play, hosts))
+        section, ids = (os.environ.get(calls.PREFIX + name, "") for name in ("SECTION", "ID"))
+        if section or ids:
+            catalogue = yaml.safe_load((_ROOT / "roles/verify/files/criteria.yml").read_text())
+            problems += calls.wrong_criteria(catalogue, section, ids)
+        return problems
+
+    def _is_read(self, setting: str, name: str, manager: Any, hosts: list[Any], needed: list[str]) -> bool:
+        """Whether a setting still has its value from the environment: the inventory and -e outrank it."""
+        if setting == "container_ca_bundle" and not ("builders" in needed and self._builds_here(manager)):
+            return False  # nothing is built, or the path is one of another machine
+        raw = manager.get_vars(host=hosts[0]) if hosts else {}
+        return setting not in raw or name in str(raw[setting])
+
+    def _builds_here(self, manager: Any) -> bool:
+        builders = manager._inventory.get_hosts("builders", ignore_limits=True)
+        return any(host.get_vars().get("ansible_connection") == "local" for host in builders)
+
+    def _values(self, settings: tuple[str, ...], manager: Any, play: Any, hosts: list[Any]) -> list[Any]:
+        if not hosts:
+            return ["", "-"]
+        raw = manager.get_vars(play=play, host=hosts[0])
+        templar = Templar(loader=play.get_loader(), variables=raw)
+        try:
+            return [templar.template(raw[setting]) for setting in settings]
+        except (AnsibleError, KeyError):
+            return ["", "-"]
+
+
+def _matches(inventory: Any, pattern: str) -> bool:
+    try:
+        return bool(inventory.get_hosts(pattern, ignore_limits=True))
+    except AnsibleError:
+        return False
+
+
+def _shown(path: str) -> str:
+    """A path as somebody would type it."""
+    relative = os.path.relpath(path)
+    return relative if "," not in path and not relative.startswith("..") else path
