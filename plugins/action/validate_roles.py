@@ -9,18 +9,41 @@ import re
 from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
 import yaml
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
+# On the controller a plugin finds the module_utils of its own project as its modules do on a host.
+_UTILS = str(Path(__file__).resolve().parents[1] / "module_utils")
+if _UTILS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(_UTILS)
+
+from ansible.module_utils.environment import ValueRefused, texts
+
 # libyaml's loader, where there is one: 20 specifications take half a second without it.
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+def not_texts(settings: dict[str, Any], structures: bool) -> list[str]:
+    """What no environment can have, a line each. A setting is an environment, or a list of what has one (backend_image_sidecars)."""
+    problems: list[str] = []
+    for setting, value in settings.items():
+        named = {setting: value}
+        if isinstance(value, list):
+            named = {f"{setting} ({item.get('name')})": item.get("environment") for item in value if isinstance(item, dict)}
+        for name, variables in named.items():
+            try:
+                texts(variables if isinstance(variables, dict) else {}, name, structures)
+            except ValueRefused as error:
+                problems += str(error).splitlines()
+    return problems
+
+
 class ActionModule(ActionBase):
-    """The action; arguments: roles_dir, the directory whose */meta/argument_specs.yml are read, and patterns,
-    by variable a regular expression and, in words, what it asks for."""
+    """The action; arguments: roles_dir, the directory whose */meta/argument_specs.yml are read; patterns, by variable a regular
+    expression and, in words, what it asks for; environments and build_arguments, names of variables that hold them."""
 
     _requires_connection = False
 
@@ -37,6 +60,9 @@ class ActionModule(ActionBase):
             outcome = ArgumentSpecValidator({name: asked[name] for name in values}).validate(values)
             problems += [f"{message}   (role {path.parent.parent.name})" for message in outcome.error_messages]
         problems += self._patterns(self._task.args.get("patterns") or {}, task_vars or {})
+        for argument, structures in (("environments", True), ("build_arguments", False)):
+            held = self._values(dict.fromkeys(self._task.args.get(argument) or []), task_vars or {})
+            problems += not_texts(held, structures)
         if problems:
             result.update(
                 failed=True,
