@@ -1,7 +1,7 @@
 """From the values of settings to environment variables and build arguments, which are texts and nothing else.
 
-YAML has more types than an environment has. What has one usual form is written in it: false, 8000, JSON for a list or a mapping. What has none is
-refused by its name. Pure functions, used by the filters and by the check of all settings before a run.
+YAML has more types than an environment has. What has one usual form is written in it: false, 8000, JSON for a list or a mapping.
+What has none is refused by its name. Pure functions, used by the filters and by the check of all settings before a run.
 """
 
 from __future__ import annotations

@@ -191,3 +191,8 @@ def test_what_a_run_is_told_aside_does_not_count(project, monkeypatch):
         "environment LOG_LEVEL",
         "environment STACK_HOST",
     }
+
+
+def test_a_setting_whose_keys_are_of_several_types_is_hashed():
+    """YAML's bare NO is false; what is wrong with it is said when the settings are held against what they may be."""
+    assert action._hash({False: 1, "a": 2}, "k") != action._hash({False: 2, "a": 2}, "k")

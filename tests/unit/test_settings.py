@@ -1,0 +1,46 @@
+"""Settings that are refused before anything is touched, by the playbook's own tasks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+from conftest import ROOT
+
+REFUSED = {
+    "an external database": ({"database_external": True}, ["database_external is set", "does not support", "Remove database_external"]),
+    "the same as a string": ({"database_external": "true"}, ["database_external is set"]),
+    "values without a text": (
+        {
+            "backend_image_extra_environment": {"DEBUG": False, "EMPTY": None},
+            "backend_image_sidecars": [{"name": "worker", "command": ["x"], "environment": {"NONE": None}}],
+            "frontend_image_args": {"LIST": ["a"]},
+        },
+        [
+            "backend_image_extra_environment: EMPTY has no value: write '' for an empty one, or remove it",
+            "backend_image_sidecars (worker): NONE has no value",
+            "frontend_image_args: LIST is a list",
+        ],
+    ),
+}
+
+
+def run(settings: dict) -> subprocess.CompletedProcess[str]:
+    command = [ROOT / ".venv/bin/ansible-playbook", "-i", "inventory/local.yml", "tests/unit/settings.yml", "-e", json.dumps(settings)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_setting_that_cannot_be_is_refused(case: str) -> None:
+    settings, messages = REFUSED[case]
+    done = run(settings)
+    assert done.returncode != 0
+    for message in messages:
+        assert message in done.stdout
+    assert done.stdout.count("FAILED") == 1 and "Traceback" not in done.stdout + done.stderr
+
+
+def test_settings_that_can_be_are_not_refused() -> None:
+    done = run({"database_external": False, "backend_image_extra_environment": {"DEBUG": False, "ORIGINS": ["a"], "EMPTY": ""}})
+    assert done.returncode == 0, done.stdout
