@@ -26,6 +26,16 @@ from ansible.module_utils.environment import ValueRefused, texts
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
+def false_texts(values: dict[str, Any], booleans: list[str]) -> list[str]:
+    """Which of `booleans` are a text that means false, a line each: a text is true wherever a template asks for it (`a if x else b`)."""
+    return [
+        f"{name} is the text {str(values[name])!r}, which templates take for true: "
+        f"write -e '{{\"{name}\": false}}', or {name}: false in YAML"
+        for name in booleans
+        if isinstance(values.get(name), str) and values[name].strip().lower() in ("false", "no", "off", "0", "n", "f")
+    ]
+
+
 def not_texts(settings: dict[str, Any], structures: bool) -> list[str]:
     """What no environment can have, a line each. A setting is an environment, or a list of what has one (backend_image_sidecars)."""
     problems: list[str] = []
@@ -43,13 +53,15 @@ def not_texts(settings: dict[str, Any], structures: bool) -> list[str]:
 
 class ActionModule(ActionBase):
     """The action; arguments: roles_dir, the directory whose */meta/argument_specs.yml are read; patterns, by variable a regular
-    expression and, in words, what it asks for; environments and build_arguments, names of variables that hold them."""
+    expression and, in words, what it asks for; environments and build_arguments, names of variables that hold them; booleans,
+    names of variables that are true or false and belong to no role."""
 
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         problems: list[str] = []
+        texts_of_roles: list[str] = []
         for path in sorted(Path(self._task.args["roles_dir"]).glob("*/meta/argument_specs.yml")):
             options = yaml.load(path.read_text(), Loader=SafeLoader)["argument_specs"]["main"].get("options") or {}
             values = self._values(options, task_vars or {})
@@ -57,9 +69,14 @@ class ActionModule(ActionBase):
             asked = {
                 name: {key: value for key, value in spec.items() if key not in ("required", "default")} for name, spec in options.items()
             }
+            false = false_texts(values, [name for name, spec in asked.items() if spec.get("type") == "bool"])
+            texts_of_roles += [f"{message}   (role {path.parent.parent.name})" for message in false]
             outcome = ArgumentSpecValidator({name: asked[name] for name in values}).validate(values)
             problems += [f"{message}   (role {path.parent.parent.name})" for message in outcome.error_messages]
         problems += self._patterns(self._task.args.get("patterns") or {}, task_vars or {})
+        booleans = self._task.args.get("booleans") or []
+        # Roles' options are made from these: where one of them is wrong, it is the cause.
+        problems += false_texts(self._values(dict.fromkeys(booleans), task_vars or {}), booleans) or texts_of_roles
         for argument, structures in (("environments", True), ("build_arguments", False)):
             held = self._values(dict.fromkeys(self._task.args.get(argument) or []), task_vars or {})
             problems += not_texts(held, structures)
