@@ -17,9 +17,6 @@ REFUSED = {
         {"stack_model_external": "false"},
         ["""stack_model_external is the text 'false'""", """-e '{"stack_model_external": false}'"""],
     ),
-        {"edge_ca_shared": "no"},
-        ["edge_ca_shared is the text 'no', which templates take for true", "(role edge)"],
-    ),
     "values without a text": (
         {
             "backend_image_extra_environment": {"DEBUG": False, "EMPTY": None},
