@@ -81,7 +81,11 @@ def parts(
 
 def _hash(value: Any, key: str) -> str:
     """A hash that only who has the key can try values against: secrets are among settings and in the environment."""
-    return hmac.digest(key.encode(), json.dumps(value, sort_keys=True, default=str).encode(), "sha256").hex()
+    try:
+        text = json.dumps(value, sort_keys=True, default=str)
+    except TypeError:  # a mapping with keys of several types, which nothing sorts: YAML's bare NO is false; what is wrong is said later
+        text = repr(value)
+    return hmac.digest(key.encode(), text.encode(), "sha256").hex()
 
 
 def copied(copies: Iterable[Path]) -> Iterator[tuple[str, str]]:

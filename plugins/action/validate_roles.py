@@ -23,6 +23,7 @@ if _UTILS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_UTILS)
 
 from ansible.module_utils import calls
+from ansible.module_utils.environment import ValueRefused, texts
 
 # libyaml's loader, where there is one: 20 specifications take half a second without it.
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -62,8 +63,34 @@ def _unspecified(name: str, spec: dict[str, Any] | None, value: Any) -> str:
     return f"is not as its role specifies: {'; '.join(messages)}"
 
 
+def false_texts(values: dict[str, Any], booleans: list[str]) -> list[str]:
+    """Which of `booleans` are a text that means false, a line each: a text is true wherever a template asks for it (`a if x else b`)."""
+    return [
+        f"{name} is the text {str(values[name])!r}, which templates take for true: "
+        f"write -e '{{\"{name}\": false}}', or {name}: false in YAML"
+        for name in booleans
+        if isinstance(values.get(name), str) and values[name].strip().lower() in ("false", "no", "off", "0", "n", "f")
+    ]
+
+
+def not_texts(settings: dict[str, Any], structures: bool) -> list[str]:
+    """What no environment can have, a line each. A setting is an environment, or a list of what has one (backend_image_sidecars)."""
+    problems: list[str] = []
+    for setting, value in settings.items():
+        named = {setting: value}
+        if isinstance(value, list):
+            named = {f"{setting} ({item.get('name')})": item.get("environment") for item in value if isinstance(item, dict)}
+        for name, variables in named.items():
+            try:
+                texts(variables if isinstance(variables, dict) else {}, name, structures)
+            except ValueRefused as error:
+                problems += str(error).splitlines()
+    return problems
+
+
 class ActionModule(ActionBase):
-    """The action; argument: roles_dir, the directory whose */meta/argument_specs.yml are read."""
+    """The action; arguments: roles_dir, the directory whose */meta/argument_specs.yml are read; environments and build_arguments, names
+    of variables that hold them; booleans, names of variables that are true or false and belong to no role."""
 
     _requires_connection = False
 
@@ -73,7 +100,15 @@ class ActionModule(ActionBase):
         specs: dict[str, dict[str, Any]] = {}
         for path in sorted(Path(self._task.args["roles_dir"]).glob("*/meta/argument_specs.yml")):
             specs |= yaml.load(path.read_text(), Loader=SafeLoader)["argument_specs"]["main"].get("options") or {}
-        found = problems(specs, self._values({**specs, **calls.RULES}, raw), raw, os.environ)
+        values = self._values({**specs, **calls.RULES}, raw)
+        found = problems(specs, values, raw, os.environ)
+        booleans = self._task.args.get("booleans") or []
+        # Roles' options are made from these: where one of them is wrong, it is the cause.
+        found += false_texts(self._values(dict.fromkeys(booleans), raw), booleans) or false_texts(
+            values, [name for name, spec in specs.items() if spec.get("type") == "bool"]
+        )
+        for argument, structures in (("environments", True), ("build_arguments", False)):
+            found += not_texts(self._values(dict.fromkeys(self._task.args.get(argument) or []), raw), structures)
         if found:
             result.update(failed=True, msg=calls.refusal(found))
         result.setdefault("changed", False)

@@ -7,9 +7,19 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
 import yaml
+from ansible.errors import AnsibleFilterError
+
+# Filters run on the controller, where Ansible finds its own module_utils only.
+OWN_UTILS = str(Path(__file__).resolve().parent.parent / "module_utils")
+if OWN_UTILS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(OWN_UTILS)
+
+from ansible.module_utils.environment import ValueRefused, texts
 
 GROUPS = ("before", "migrations", "pair", "after")
 # How a service reads; what is not named here follows, and is handed on as the roles wrote it.
@@ -66,6 +76,12 @@ def _healthcheck(check: dict[str, Any]) -> dict[str, Any]:
 def as_compose_service(name: str, spec: dict[str, Any], stack: str, names: dict[str, str]) -> dict[str, Any]:
     """The Compose service `name` of a container's whole description; `names` has the service of each container."""
     service = {key: value for key, value in spec.items() if key not in WRITTEN_OTHERWISE and value not in (None, [], {}, "")}
+    if "environment" in service:
+        # Compose would take a variable without a value from the shell that runs it.
+        try:
+            service["environment"] = texts(service["environment"], f"environment of {name}")
+        except ValueRefused as error:
+            raise AnsibleFilterError(str(error)) from error
     service |= {key: _by_service(service[key], names) for key in ("environment", "command", "entrypoint") if key in service}
     service |= {
         "pull_policy": "never",

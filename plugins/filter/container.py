@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import re
+from pathlib import Path
 from typing import Any
 
+import ansible.module_utils
 from ansible.errors import AnsibleFilterError
+
+# Filters run on the controller, where Ansible finds its own module_utils only.
+OWN_UTILS = str(Path(__file__).resolve().parent.parent / "module_utils")
+if OWN_UTILS not in ansible.module_utils.__path__:
+    ansible.module_utils.__path__.append(OWN_UTILS)
+
+from ansible.module_utils.environment import ValueRefused, texts
 
 # What a service says that is not a key of the container: how it is named in labels, which image and secrets it has.
 OWN = ("service", "repository", "tag", "release", "secrets")
+
+
+def environment_texts(variables: dict[str, Any], setting: str, structures: bool = True) -> dict[str, str]:
+    """`variables` as an environment has them: every value a text. What has no usual form as a text is refused by its name."""
+    try:
+        return texts(variables, setting, structures)
+    except ValueRefused as error:
+        raise AnsibleFilterError(str(error)) from error
+
+
+def build_arguments(variables: dict[str, Any], setting: str) -> dict[str, str]:
+    """`variables` as build arguments; a list is refused, because each Dockerfile splits its arguments in its own way."""
+    return environment_texts(variables, setting, structures=False)
 
 
 def as_container(service: dict[str, Any], common: dict[str, Any], version: str) -> dict[str, Any]:
@@ -27,6 +50,8 @@ def as_container(service: dict[str, Any], common: dict[str, Any], version: str) 
             "berth.version": service.get("release") or service.get("tag") or version,
         }
     )
+    if spec.get("environment"):
+        spec["environment"] = environment_texts(spec["environment"], f"environment of {service['service']}")
     spec["tmpfs"] = list(common.get("tmpfs", [])) + list(service.get("tmpfs", []))
     mounts = list(service.get("mounts", []))
     if service.get("secrets"):
@@ -107,8 +132,8 @@ def build_secrets(files: dict[str, str]) -> list[dict[str, str]]:
 
 
 def build_environment(variables: dict[str, Any]) -> str:
-    """NAME=value, one a line, as the Dockerfile's BUILD_ENV has it. (Ansible doubles a backslash: no template can join by a new line.)"""
-    return "\n".join(f"{name}={value}" for name, value in variables.items())
+    """The Dockerfile's BUILD_ENV: JSON, in which no value can be taken for a further variable; empty for none."""
+    return json.dumps(environment_texts(variables, "frontend_image_build_environment"), ensure_ascii=False) if variables else ""
 
 
 def named_secrets(variables: dict[str, Any]) -> list[str]:
@@ -150,6 +175,7 @@ class FilterModule:
             "as_sidecar": as_sidecar,
             "build_secrets": build_secrets,
             "build_environment": build_environment,
+            "build_arguments": build_arguments,
             "named_secrets": named_secrets,
             "placeholder": placeholder,
             "image_name": image_name,

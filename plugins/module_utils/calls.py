@@ -79,7 +79,7 @@ RULES: dict[str, Rule] = {
     "registry_host": (_matches("[A-Za-z0-9.-]+"), "a host name or an address, without scheme and port"),
     "registry_port": _PORT,
     "edge_maintenance": (lambda value: value.lower() in ("true", "false"), "true or false"),
-    "release_rollback_schema": _one_of("downgrade", "restore"),
+    "release_rollback_schema": _one_of("downgrade", "restore", "accept"),
     "release_lock_wait": (_between(0, 10**6), "seconds, a whole number"),
     "release_format": _FORMAT,
     "release_log_service": _SERVICE,

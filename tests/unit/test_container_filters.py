@@ -78,8 +78,8 @@ def test_a_wrong_sidecar_is_refused(wrong):
         as_sidecar(wrong, SERVICE, {})
 
 
-def test_variables_of_a_build_are_a_line_each():
-    assert build_environment({"A": "x y", "B": 1}) == "A=x y\nB=1"
+def test_variables_of_a_build_are_json():
+    assert build_environment({"A": "x y", "B": 1}) == '{"A": "x y", "B": "1"}'
 
 
 def test_secrets_are_known_by_their_names():

@@ -199,3 +199,8 @@ def test_the_revision_of_the_database_is_something_that_a_release_mends(host):
     assert differs == ["answer of psql in s-database", "revision of the database"]
     released = yaml.safe_load((ROOT / "group_vars/all/wiring.yml").read_text())["unchanged_with_release"]
     assert [module.of_release(f"{name} differs", released) for name in differs] == [False, True]
+
+
+def test_a_setting_whose_keys_are_of_several_types_is_hashed():
+    """YAML's bare NO is false; what is wrong with it is said when the settings are held against what they may be."""
+    assert action._hash({False: 1, "a": 2}, "k") != action._hash({False: 2, "a": 2}, "k")

@@ -1,0 +1,58 @@
+"""Settings that are refused before anything is touched, by the playbook's own tasks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+
+import pytest
+from conftest import ROOT
+from validate_roles import false_texts
+
+REFUSED = {
+    "an external database": ({"database_external": True}, ["database_external is set", "does not support", "Remove database_external"]),
+    "the same as a string": ({"database_external": "true"}, ["database_external is set"]),
+    # A text is true in every template: the rehearsal model was left out where somebody had said -e stack_model_external=false.
+    "false as a text": (
+        {"stack_model_external": "false"},
+        ["""stack_model_external is the text 'false'""", """-e '{"stack_model_external": false}'"""],
+    ),
+    "values without a text": (
+        {
+            "backend_image_extra_environment": {"DEBUG": False, "EMPTY": None},
+            "backend_image_sidecars": [{"name": "worker", "command": ["x"], "environment": {"NONE": None}}],
+            "frontend_image_args": {"LIST": ["a"]},
+        },
+        [
+            "backend_image_extra_environment: EMPTY has no value: write '' for an empty one, or remove it",
+            "backend_image_sidecars (worker): NONE has no value",
+            "frontend_image_args: LIST is a list",
+        ],
+    ),
+}
+
+
+def run(settings: dict) -> subprocess.CompletedProcess[str]:
+    command = [ROOT / ".venv/bin/ansible-playbook", "-i", "inventory/local.yml", "tests/unit/settings.yml", "-e", json.dumps(settings)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_setting_that_cannot_be_is_refused(case: str) -> None:
+    settings, messages = REFUSED[case]
+    done = run(settings)
+    assert done.returncode != 0
+    said = done.stdout + done.stderr  # the callback of the project writes failures to stderr
+    for message in messages:
+        assert message in said
+    assert said.count("FAILED") == 1 and "Traceback" not in said
+
+
+def test_settings_that_can_be_are_not_refused() -> None:
+    done = run({"database_external": False, "backend_image_extra_environment": {"DEBUG": False, "ORIGINS": ["a"], "EMPTY": ""}})
+    assert done.returncode == 0, done.stdout
+
+
+def test_a_text_that_means_false_is_told_from_what_is_true_or_false() -> None:
+    values = {"a": "False", "b": " no ", "c": False, "d": True, "e": "true", "f": 0, "g": "0"}
+    assert [line.partition(" ")[0] for line in false_texts(values, [*values, "absent"])] == ["a", "b", "g"]
