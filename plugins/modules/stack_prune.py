@@ -129,7 +129,7 @@ def remove_image(engine: Engine, image: dict[str, Any], registry: str, check: bo
                 continue
             if error.status != 409:
                 raise
-            return removed, f"The image {name} stays: {error}. To remove it: docker image rm --force {name}"
+            return removed, f"The image {name} stays: {error}. To remove it, remove what uses it, then: docker image rm {name}"
         removed.append(f"image {name}")
     return removed, ""
 
