@@ -188,13 +188,16 @@ class Backups:
             raise DumpError(f"the backup is damaged: {damage}")
         if into:
             return database.add(into, dump, note.get("content"))
-        there = database.replace(dump, note.get("content"))
-        self.store.migrated(note["schema"])
-        return there
+        try:
+            return database.replace(dump, note.get("content"))
+        finally:
+            if database.replaced:
+                self.store.migrated(note["schema"])
 
-    def prune(self, keep: int) -> list[str]:
-        """Remove all but the newest `keep`, and what an interrupted run left; the names of those that went."""
-        doomed = [note["name"] for note in self.all()[keep:]]
+    def prune(self, keep: int, why: str = "") -> list[str]:
+        """Remove all but the newest `keep` of those made for a reason that begins with `why`, and what an interrupted run left; the names
+        of those that went."""
+        doomed = [note["name"] for note in [note for note in self.all() if note["why"].startswith(why)][keep:]]
         for name in doomed:
             shutil.rmtree(self.path(name))
         for path in self.root.glob(".*.new"):

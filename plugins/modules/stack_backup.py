@@ -10,7 +10,7 @@ from ansible.module_utils.backups import Backups, comparison, question, rows, un
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.dumps import Database, DumpError, unfit
 from ansible.module_utils.engine import Engine, EngineError
-from ansible.module_utils.interrupts import Interrupted, raise_on_signals
+from ansible.module_utils.interrupts import in_words, raise_on_signals
 from ansible.module_utils.releases import Failed, Lock, Locked, Store, refused_or_failed
 
 DOCUMENTATION = r"""
@@ -82,7 +82,7 @@ def target(backups: Backups, database: Database | None, wanted: dict[str, Any], 
     if reason:
         raise Failed(reason)
     if asking and wanted["confirm"] != wanted["stack"]:
-        behind = comparison(note, release).state == "behind"
+        behind = comparison(note, release).state in ("behind", "new")
         raise Failed(question(wanted["stack"], note, store.current, database.name, database.size(), behind))
     return note
 
@@ -120,6 +120,7 @@ def main() -> None:
     verb = "backup" if wanted["state"] == "made" else "restore"
     into = wanted["into"]
     note: dict[str, Any] = {}
+    release = store.current
     try:
         if verb == "restore":
             note = target(backups, database, wanted, asking=not module.check_mode)
@@ -142,6 +143,8 @@ def main() -> None:
     raise_on_signals()
     try:
         with lock.working():
+            if verb == "restore" and store.current != release:  # another run had the lock until now
+                note = target(backups, database, wanted, asking=True)
             if verb == "backup":
                 extra = {"secrets.vault": wanted["secrets"]} if wanted["secrets"] else None
                 note = backups.make(wanted["why"], database, wanted["check"], extra)
@@ -160,11 +163,19 @@ def main() -> None:
                 if not into:
                     (store.root / "unchanged.json").unlink(missing_ok=True)  # the next deploy looks at the migrations again
                 actions.append(f"restore {note['name']} into {into or 'place'}")
-    except (DumpError, EngineError, OSError, Locked, Interrupted) as error:
-        lock.record(verb, "interrupted" if isinstance(error, Interrupted) else "failed", str(error).splitlines()[0])
+    except BaseException as error:
+        why = in_words(error, (Failed, DumpError, EngineError, OSError, Locked))
+        replaced = bool(database and database.replaced)
+        if replaced:
+            (store.root / "unchanged.json").unlink(missing_ok=True)
+        what = f"{(why.splitlines() or [''])[0]}{' (the backup is in place)' if replaced else ''}"
+        lock.record(verb, refused_or_failed(error, actions), what)
         kept = f"\nThe backup of the database in use stays: {result['replaced']}" if result["replaced"] else ""
         stays = "Nothing was changed in the database in use" if verb == "restore" else "Nothing of it stays"
-        module.fail_json(msg=f"The {verb} failed: {error}\n{stays}.{kept}")
+        if replaced:
+            stays = f"The database in use is that of {note['name']} by now"
+            kept = f"\nWhat it replaced is kept in {result['replaced']}" if result["replaced"] else ""
+        module.fail_json(msg=f"The {verb} failed: {why}\n{stays}.{kept}")
     lock.record(verb, "ok", "; ".join(actions))
     module.exit_json(changed=True, actions=actions, backup=note, path=str(backups.path(note["name"])), **result)
 

@@ -12,6 +12,8 @@ import pytest
 from ansible.module_utils import backups as backups_module
 from ansible.module_utils.backups import DUMP, NOTE, Backups, question, shortage, unfitting
 from ansible.module_utils.dumps import Database, DumpError, difference, unfit
+from ansible.module_utils.engine import EngineError
+from ansible.module_utils.interrupts import Interrupted
 from ansible.module_utils.releases import Failed, Store, write
 from stack_backup import target
 
@@ -195,6 +197,60 @@ def test_a_restore_that_fails_leaves_the_database_in_use_and_nothing_beside_it(f
     with pytest.raises(DumpError, match=r"public.tasks: 3 111 -> 2 222" if fail == "content" else "pg_restore|other users"):
         kept.restore(NEW, database)
     assert database.there == before and not database.closed and kept.store.schema == {}
+
+
+def test_a_restore_that_ends_after_the_renaming_is_noted_as_what_it_is(kept: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = FakeDatabase()
+    sql = database.sql
+
+    def gone(text: str, name: str | None = None) -> str:
+        said = sql(text, name)
+        if "RENAME" in text:
+            raise Interrupted("it was interrupted (SIGTERM)")
+        return said
+
+    monkeypatch.setattr(database, "sql", gone)
+    with pytest.raises(Interrupted):
+        kept.restore(NEW, database)
+    assert database.replaced and database.there == {"app": CONTENT, "postgres": {}}, "nor does the old one stay beside"
+    assert kept.store.schema == {"heads": ["1"]} and not database.closed
+
+
+def test_an_engine_that_fails_at_removing_the_old_one_does_not_undo_a_restore(kept: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = FakeDatabase()
+    drop = database.drop
+
+    def fail(name: str) -> None:
+        if name == "app_old" and name in database.there:
+            raise EngineError(0, "timed out")
+        drop(name)
+
+    monkeypatch.setattr(database, "drop", fail)
+    assert kept.restore(NEW, database) == CONTENT and kept.store.schema == {"heads": ["1"]}
+
+
+def test_a_backup_of_an_older_berth_is_restored(kept: Backups) -> None:
+    schema = {"migrated": {"backend": "sha256:b"}, "heads": ["1"]}
+    note = {"when": "then", "why": "on-demand", "release": "v1", "schema": schema, "bytes": 4}
+    (kept.path(NEW) / NOTE).write_text(json.dumps(note))
+    assert asked(kept, confirm="s")["name"] == NEW
+    database = FakeDatabase()
+    kept.room(database, dump=True, beside=True, note=kept.find(NEW))
+    assert kept.restore(NEW, database) == CONTENT and kept.store.schema == note["schema"]
+
+
+def test_a_release_lets_go_only_of_backups_that_releases_made(kept: Backups) -> None:
+    for number in range(3):
+        kept.make(f"before-v{number}", None, check=False)
+    assert [name.partition("-")[2] for name in kept.prune(1, "before-")] == ["before-v1", "before-v0"]
+    assert [note["name"] for note in kept.all()][1:] == [NEW, OLD]
+
+
+def test_a_backup_from_before_the_first_migration_is_behind_too(kept: Backups) -> None:
+    note = json.loads((kept.path(NEW) / NOTE).read_text()) | {"schema": {}}
+    (kept.path(NEW) / NOTE).write_text(json.dumps(note))
+    with pytest.raises(Failed, match="run make deploy right after it"):
+        asked(kept)
 
 
 def test_a_restore_beside_that_fails_leaves_no_database(kept: Backups) -> None:
