@@ -140,6 +140,7 @@ def main() -> None:
         module.fail_json(msg=str(error), holder=error.holder, verb=wanted["verb"])
     for warning in warnings:
         module.warn(warning)
+    outcome: dict[str, Any] = {}
     try:
         if module.check_mode:
             outcome = act.run()
@@ -151,6 +152,8 @@ def main() -> None:
                 act.drain(outcome)
     except BaseException as error:
         why = in_words(error, (*EXPECTED, Locked))
+        if outcome:
+            why = f"release {outcome['release']} serves; letting go of what served before failed, and make deploy goes on with it:\n{why}"
         act.done(refused_or_failed(error, act.switch.stack.actions), " ".join(why.splitlines()[:2]))
         module.fail_json(msg=why, actions=act.switch.stack.actions)
     if outcome["changed"]:

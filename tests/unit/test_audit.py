@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.engine import EngineError
+from ansible.module_utils.interrupts import Interrupted
 from ansible.module_utils.releases import Failed, Lock, Locked, Store, refused_or_failed
 from engines import ME, Host
 from status import status_text
@@ -83,6 +85,11 @@ def test_commands_that_others_may_run_beside_have_a_lock_of_their_own(tmp_path: 
         Lock(store, OTHER, "stress").take("stress")
 
 
+def caused(error: Exception, cause: BaseException) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "actions", "outcome"),
     [
@@ -90,6 +97,8 @@ def test_commands_that_others_may_run_beside_have_a_lock_of_their_own(tmp_path: 
         (Locked(OTHER | {"since": "", "verb": "", "expires": ""}), [], "refused"),
         (Failed("did not become healthy"), ["create container s-backend-v2"], "failed"),
         (EngineError(0, "no Docker Engine answers"), [], "failed"),
+        (Interrupted("it was interrupted (SIGINT)"), [], "interrupted"),
+        (caused(Failed("release v2 did not get traffic"), Interrupted("")), ["create container s-backend-v2"], "interrupted"),
     ],
 )
 def test_what_stopped_before_anything_was_done_was_refused(error: Exception, actions: list[str], outcome: str) -> None:
@@ -106,6 +115,26 @@ def test_a_release_tells_its_command_and_what_it_was_for(host: Host) -> None:
     line = host.store.audited()[-1]
     assert (line["verb"], line["from"], line["to"]) == ("rotate", "v1", "v2")
     assert line["what"] == "new values for backend_password; switch the edge"
+
+
+def test_a_release_that_fails_names_what_it_was_about(host: Host) -> None:
+    for version in ("v1", "v2"):
+        deploy(host, version)
+    host.engine.answers["s-backend-v1"] = (500, "broken")
+    run = act(host)  # make rollback, without VERSION
+    with pytest.raises(Failed):
+        run.run()
+    run.done("failed", "it did not answer")
+    assert [(line["from"], line["to"]) for line in host.store.audited()[-1:]] == [("v2", "v1")]
+
+
+def test_a_database_that_does_not_fit_is_a_refusal() -> None:
+    text = (ROOT / "roles/release/tasks/abort.yml").read_text()
+    words = re.search(r"is search\('([^']*)'\)", text)
+    assert words is not None
+    checks = re.compile(words[1].replace("\\\\", "\\"))
+    for action_name, refused in (("revision_check", True), ("ansible.builtin.assert", True), ("release_apply", False)):
+        assert bool(checks.search(action_name)) == refused
 
 
 def test_a_run_that_was_interrupted_before_it_had_the_lock_is_known_too(tmp_path: Path) -> None:
