@@ -41,6 +41,10 @@ class Act:
         self.database: Database | None = None
         self.revision = Revision(None, {})
         self.found = Comparison("unread")
+        # The release that this run is about, the revisions that it found the database at, and the dumps that it made.
+        self.to = ""
+        self.began: list[str] | None = None
+        self.dumps: list[str] = []
 
     # which one --------------------------------------------------------------------------------------------------------
 
@@ -119,7 +123,9 @@ class Act:
             self.switch = SwarmSwitch(self.engine, self.store, self.wanted, self.check)
         base = self.wanted["database"]
         self.database = Database(self.engine, base["container"], base["name"]) if base else None
-        self.revision = Revision(self.database, base or {})
+        # Manifests of an older Berth do not say where the backend has its revisions: what serves does.
+        serves = (self.store.manifest(self.store.current).get("around") or {}).get("database") or {}
+        self.revision = Revision(self.database, serves | base if base else {})
 
     def stand(self) -> None:
         """Have what a release stands on."""
@@ -173,7 +179,7 @@ class Act:
         due = [one for one in target.get("migrations") or [] if self._due(one, target, schema, back)]
         there = self.found.at or schema.get("migrated")
         if due and self.wanted["backup"] and self.database and there and self.switch.did("back the database up"):
-            self.backups.make(f"before-{target['version']}", self.database, check=False)
+            self.dumps.append(self.backups.make(f"before-{target['version']}", self.database, check=False)["name"])
         if not self.check:
             with ThreadPoolExecutor(max_workers=4) as pool:
                 list(pool.map(self._migration, due))
@@ -289,25 +295,33 @@ class Act:
 
     def _backup_first(self, target: dict[str, Any]) -> None:
         if self.wanted["backup"] and self.database:
-            self.backups.make(f"before-rollback-to-{target['version']}", self.database, check=False)
+            self.dumps.append(self.backups.make(f"before-rollback-to-{target['version']}", self.database, check=False)["name"])
 
     # all of it --------------------------------------------------------------------------------------------------------
 
     def run(self) -> dict[str, Any]:
-        before, target = self.before, self.target()
+        # The lock may have been waited for: another run has let another release serve meanwhile.
+        self.before = before = self.store.current
+        target = self.target()
+        self.to = target["version"]
         self.around(target)
         with self.switch.stack.phase("database"):
             prepared = self.compatible(target, last=self.check)
         with self.switch.stack.phase("stand"):
             self.stand()
         if self.found.state == "unread" and not self.check:
-            prepared = self.compatible(target, last=True)
+            try:
+                prepared = self.compatible(target, last=True)
+            except BaseException as error:
+                # The database was started to be asked.
+                raise Failed("\n".join(filter(None, [in_words(error, EXPECTED), self.switch.stack.discard()]))) from error
+        self.began = None if self.found.state in ("unread", "unversioned") else self.found.at
         try:
             changed = self.switch.to(target, lambda: self.migrate(target), prepared)
         except BaseException as error:
-            if isinstance(error, Failed) and self.switch.gave_up:
-                raise
-            raise Failed(self.put_back(target, error)) from error
+            why = str(error) if isinstance(error, Failed) and self.switch.gave_up else self.put_back(target, error)
+            moved = self.moved(target)
+            raise Failed("\n".join(filter(None, [why, moved, self.let_go(target)]))) from error
         fresh = target["version"] != before or bool(self.store.pending)
         if not self.check:
             self.remember(target, fresh)
@@ -315,7 +329,7 @@ class Act:
         if fresh and not self.check:
             protected = {target["version"], target.get("previous", ""), before}
             gone = retire(self.engine, self.store, self.wanted["keep"], protected)
-            gone += [f"backup {name}" for name in self.backups.prune(self.wanted["keep"])]
+            gone += [f"backup {name}" for name in self.backups.prune(self.wanted["keep"], "before-")]
             needed = [manifest.get("secrets_generation", "") for manifest in self.store.releases()]
             gone += [f"generation {number} of the secrets" for number in Secrets(self.store.root / "secrets").prune(needed)]
         return {
@@ -340,6 +354,36 @@ class Act:
             f"release {target['version']} failed, and what served before could not be put back:\n{why}\n"
             f"{left}What was under way is noted. To go on with it: make deploy. To go back: make rollback"
         )
+
+    def let_go(self, target: dict[str, Any]) -> str:
+        """Remove what this run started for a release that failed where no other serves by it; what a person is told of the rest."""
+        before = self.store.manifest(self.before)
+        if self.check or not self.before or self.store.pending or not isinstance(self.switch, Switch) or self.switch.runs(before):
+            return ""
+        if target["version"] != self.before:
+            return self.switch.stack.discard()
+        left = sorted(self.switch.stack.created)
+        return f"Started by this run, and still there: {', '.join(left)}. To stop all of the stack, data kept: make down" if left else ""
+
+    def moved(self, target: dict[str, Any]) -> str:
+        """What a person is told where a release failed after the database was taken to another revision; empty where it was not."""
+        try:
+            at = None if self.check or self.began is None else self.revision.read(target, must=True)
+            if at is None or sorted(at) == sorted(self.began or []):
+                return ""
+            serves = self.store.manifest(self.before)
+            state = compared(self.store, at, serves).state if serves else "unversioned"
+        except EXPECTED:
+            return ""  # why it failed is told already
+        told = f"The database was at revision {words(self.began or [])} before, and is at {words(at)} now"
+        if state in ("behind", "new"):
+            told += f", behind {self.before}. Its migrations again: make rollback VERSION={self.before}"
+        elif state == "breaking":
+            told += f", and {self.before} cannot live with that. To go back: make rollback VERSION={self.before} SCHEMA=restore"
+        elif state not in ("same", "ahead", "unversioned"):
+            told += f", which {self.before} does not have"
+        dumped = f"What it held before is in the backup {self.dumps[0]} (make restore BACKUP={self.dumps[0]})" if self.dumps else ""
+        return "\n".join(filter(None, [told + ".", dumped]))
 
     def remember(self, target: dict[str, Any], fresh: bool) -> None:
         """Write down that the release serves."""
@@ -387,4 +431,4 @@ class Act:
         if not self.check:
             asked = self.wanted["manifest"]["image_version"] if self.wanted["manifest"] else self.wanted["release"]
             told = "; ".join(part for part in (self.wanted.get("what"), what) if part)
-            self.lock.record(self.wanted["verb"], outcome, told, self.before, to or asked)
+            self.lock.record(self.wanted["verb"], outcome, told, self.before, to or self.to or asked)

@@ -158,7 +158,9 @@ class Switch:
         `noted`: it stays under way. Raises Failed or EngineError where the edge cannot be pointed back; nothing is removed then.
         """
         self.gave_up = True
-        if not self.check and other and self.edge.points_to(target):
+        # What it points to may be what an interrupted run has left.
+        elsewhere = other and (self.edge.points_to(target) or (self.edge.resumed and not self.edge.points_to(other)))
+        if not self.check and elsewhere:
             self.edge.route(other, target)
             time.sleep(SETTLE)
         if not self.check and (other or not self.store.current):
@@ -169,8 +171,21 @@ class Switch:
             why = f"{why}\n{left}" if left else why
             if not noted:
                 self.store.end()
-        serves = f"{other['version']} serves on" if other else "nothing served before" if not self.store.current else "it is what serves"
+        if other:
+            version = other["version"]
+            down = f"{version} does not run either: make rollback VERSION={version} starts it"
+            serves = f"{version} serves on" if self.check or self.runs(other) else down
+        else:
+            serves = "it is what serves" if self.store.current else "nothing served before"
         return f"release {target['version']} did not get traffic ({serves}):\n{why}"
+
+    def runs(self, release: dict[str, Any]) -> bool:
+        """Whether all containers of a release run; also where nobody can tell."""
+        try:
+            there = [self.engine.find(f"/containers/{spec['name']}/json") for spec in release["containers"]]
+        except EngineError:
+            return True
+        return all(actual and actual["State"]["Running"] for actual in there)
 
     # afterwards -------------------------------------------------------------------------------------------------------
 

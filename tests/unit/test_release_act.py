@@ -355,3 +355,53 @@ def test_what_a_release_stands_on_goes_again_where_it_fails_but_not_what_took_th
     with pytest.raises(Failed, match="Still there, in the place of the one before: s-model"):
         act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="mend").run()
     assert host.running == pair("v1") | {"s-model"}
+
+
+def down(host: Host) -> None:
+    """What make down leaves of the containers."""
+    host.engine.containers.clear()
+
+
+def test_where_the_release_before_does_not_run_nobody_is_told_that_it_serves(host: Host) -> None:
+    for version in ("v1", "v2"):
+        deploy(host, version)
+    host.engine.image("sha256:model", "s-model:1")
+    host.store.stand(containers={"s-model": {"name": "s-model", "image": "s-model:1"}})
+    edge = {"spec": {"name": "s-edge", "image": "s-model:1"}, "volumes": []}
+    host.store.stand(edge=edge)
+    down(host)
+    host.engine.answers["s-backend-v1"] = (500, "broken")
+    with pytest.raises(Failed, match=r"\(v2 does not run either: make rollback VERSION=v2 starts it\)"):
+        act(host, edge_service=edge).run()
+    assert host.engine.containers == {} and host.store.pending == {}, "nothing that it started runs on"
+    # The current release itself is not removed; what runs is named.
+    host.engine.answers["s-backend-v2"] = (500, "broken")
+    host.engine.fate["s-frontend-v2"] = {"Running": False, "Status": "exited"}
+    with pytest.raises(Failed, match=r"(?s)it is what serves.*still there: s-backend-v2, s-edge, s-frontend-v2, s-model.*make down"):
+        act(host, release="v2", edge_service=edge).run()
+
+
+def test_a_run_that_waited_for_the_lock_goes_back_to_what_serves_by_then(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy(host, "v1")
+    host.images("v3")
+    waits = act(host, verb="deploy", manifest=manifest(host, "v3"), foundation="made", observe=20)
+    deploy(host, "v2")
+    monkeypatch.setattr("ansible.module_utils.switch.Switch._ill", broken(TypeError("odd")))
+    with pytest.raises(Failed, match="v2 serves on"):
+        waits.run()
+    assert (host.serves, host.running, waits.before) == ("v2", pair("v2"), "v2")
+
+
+def test_a_release_that_fails_after_a_run_that_was_killed_gives_the_traffic_back_too(host: Host) -> None:
+    deploy(host, "v1")
+    host.images("v2", "v3")
+    # Killed while v2 was watched: it has the traffic, and v1 is the current release.
+    host.store.begin("deploy", "v1", "v2")
+    killed = host.switch()
+    killed.stack.containers(release("v2")["containers"])
+    killed.edge.point(release("v2"))
+    host.engine.answers["s-backend-v3"] = (500, "broken")
+    assert host.serves == "v2"
+    with pytest.raises(Failed, match="v1 serves on"):
+        act(host, verb="deploy", manifest=manifest(host, "v3"), foundation="made").run()
+    assert (host.serves, host.store.pending) == ("v1", {})
