@@ -179,7 +179,7 @@ class Act:
         due = [one for one in target.get("migrations") or [] if self._due(one, target, schema, back)]
         there = self.found.at or schema.get("migrated")
         if due and self.wanted["backup"] and self.database and there and self.switch.did("back the database up"):
-            self.dumps.append(self.backups.make(f"before-{target['version']}", self.database, check=False)["name"])
+            self._dump(f"before-{target['version']}")
         if not self.check:
             with ThreadPoolExecutor(max_workers=4) as pool:
                 list(pool.map(self._migration, due))
@@ -295,7 +295,11 @@ class Act:
 
     def _backup_first(self, target: dict[str, Any]) -> None:
         if self.wanted["backup"] and self.database:
-            self.dumps.append(self.backups.make(f"before-rollback-to-{target['version']}", self.database, check=False)["name"])
+            self._dump(f"before-rollback-to-{target['version']}")
+
+    def _dump(self, why: str) -> None:
+        at = None if self.found.state in ("unread", "unversioned") else self.found.at
+        self.dumps.append(self.backups.make(why, self.database, check=False, at=at, automatic=True)["name"])
 
     # all of it --------------------------------------------------------------------------------------------------------
 
@@ -329,7 +333,7 @@ class Act:
         if fresh and not self.check:
             protected = {target["version"], target.get("previous", ""), before}
             gone = retire(self.engine, self.store, self.wanted["keep"], protected)
-            gone += [f"backup {name}" for name in self.backups.prune(self.wanted["keep"], "before-")]
+            gone += [f"backup {name}" for name in self.backups.prune(self.wanted["keep"], automatic=True)]
             needed = [manifest.get("secrets_generation", "") for manifest in self.store.releases()]
             gone += [f"generation {number} of the secrets" for number in Secrets(self.store.root / "secrets").prune(needed)]
         return {

@@ -8,6 +8,7 @@ from typing import Any
 
 from ansible.module_utils.backups import Backups, comparison, question, rows, unfitting
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.database_revision import Revision
 from ansible.module_utils.dumps import Database, DumpError, unfit
 from ansible.module_utils.engine import Engine, EngineError
 from ansible.module_utils.interrupts import in_words, raise_on_signals
@@ -147,7 +148,7 @@ def main() -> None:
                 note = target(backups, database, wanted, asking=True)
             if verb == "backup":
                 extra = {"secrets.vault": wanted["secrets"]} if wanted["secrets"] else None
-                note = backups.make(wanted["why"], database, wanted["check"], extra)
+                note = backups.make(wanted["why"], database, wanted["check"], extra, at=revisions(database, store))
                 if database and wanted["check"]:
                     compare(database, note)
                 gone = backups.prune(wanted["keep"])
@@ -157,7 +158,7 @@ def main() -> None:
                 database.reopen()
                 backups.room(database, dump=not into and wanted["dump_first"], beside=True, note=note)
                 if not into and wanted["dump_first"]:
-                    result["replaced"] = dump_first(backups, database)
+                    result["replaced"] = dump_first(backups, database, revisions(database, store))
                     actions.append(f"make backup {result['replaced']} of what is replaced")
                 result["rows"] = rows(backups.restore(note["name"], database, into))
                 if not into:
@@ -180,10 +181,19 @@ def main() -> None:
     module.exit_json(changed=True, actions=actions, backup=note, path=str(backups.path(note["name"])), **result)
 
 
-def dump_first(backups: Backups, database: Database) -> str:
+def revisions(database: Database | None, store: Store) -> list[str] | None:
+    """The revisions that the database is at; None where nobody can tell."""
+    serves = store.manifest(store.current)
+    try:
+        return Revision(database, (serves.get("around") or {}).get("database") or {}).read(serves)
+    except (Failed, EngineError):
+        return None
+
+
+def dump_first(backups: Backups, database: Database, at: list[str] | None) -> str:
     """The name of a backup of what a restore is about to replace."""
     try:
-        return str(backups.make("before-restore", database, check=False)["name"])
+        return str(backups.make("before-restore", database, check=False, at=at, automatic=True)["name"])
     except DumpError as error:
         raise DumpError(
             f"the database in use could not be dumped: {error}\n"

@@ -177,7 +177,7 @@ def verbs(play: dict[str, Any]) -> set[str]:
     return {play["vars"]["release_verb"]} if "release_verb" in play.get("vars", {}) else set()
 
 
-@pytest.mark.parametrize("name", ["up", "rotate", "maintenance", "load", "pull", "stress", "down", "destroy"])
+@pytest.mark.parametrize("name", ["up", "rotate", "maintenance", "load", "pull", "stress", "down", "destroy", "rollback", "scale"])
 def test_a_command_has_its_own_name_in_the_audit(name: str) -> None:
     plays = yaml.safe_load((ROOT / "playbooks" / f"{name}.yml").read_text())
     assert set().union(*(verbs(play) for play in plays)) == {name}

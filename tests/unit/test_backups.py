@@ -241,9 +241,20 @@ def test_a_backup_of_an_older_berth_is_restored(kept: Backups) -> None:
 
 def test_a_release_lets_go_only_of_backups_that_releases_made(kept: Backups) -> None:
     for number in range(3):
-        kept.make(f"before-v{number}", None, check=False)
-    assert [name.partition("-")[2] for name in kept.prune(1, "before-")] == ["before-v1", "before-v0"]
-    assert [note["name"] for note in kept.all()][1:] == [NEW, OLD]
+        kept.make(f"before-v{number}", None, check=False, automatic=number < 2)
+    old = kept.path(OLD) / NOTE  # an older Berth did not note that
+    old.write_text(
+        json.dumps({key: value for key, value in json.loads(old.read_text()).items() if key != "content"} | {"why": "before-v0"})
+    )
+    gone = kept.prune(1, automatic=True)
+    assert [name.partition("-")[2] for name in gone] == ["before-v0", "old"]
+    assert [note["why"] for note in kept.all()] == ["before-v2", "before-v1", "test"]
+
+
+def test_a_backup_has_the_revisions_that_the_database_told(kept: Backups) -> None:
+    kept.store.migrated({"heads": ["1"], "revisions": {}})
+    assert kept.make("test", None, check=False, at=[])["schema"] == {"heads": [], "revisions": {}}
+    assert kept.make("else", None, check=False)["schema"]["heads"] == ["1"]
 
 
 def test_a_backup_from_before_the_first_migration_is_behind_too(kept: Backups) -> None:

@@ -37,6 +37,7 @@ def test_what_a_first_release_leaves_is_named_with_what_removes_it():
     said = left_text(status)
     assert said.startswith("Nothing of s serves. Started, and still there: s-database, s-model.") and said.endswith("make down")
     # After make down there is a release, and nothing of it.
-    assert left_text(status | {"version": "v1"}) == said
+    assert left_text(status | {"version": "v1"}) == said and left_text(status, swarm=True) == said
+    assert left_text(status | {"version": "v1"}, swarm=True) == ""
     assert left_text(status | {"version": "v1", "services": [{"container": "s-database"}, {"container": "s-backend-v1"}]}) == ""
     assert left_text(status | {"services": []}) == "" and left_text({}) == ""
