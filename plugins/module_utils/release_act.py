@@ -15,7 +15,7 @@ from ansible.module_utils.dumps import Database, DumpError
 from ansible.module_utils.edge import SETTLE
 from ansible.module_utils.engine import Engine, EngineError
 from ansible.module_utils.image_layers import content
-from ansible.module_utils.interrupts import in_words
+from ansible.module_utils.interrupts import Interrupted, in_words
 from ansible.module_utils.migrations import Comparison, is_alembic, words
 from ansible.module_utils.releases import Failed, Lock, Store, fingerprint, named, now
 from ansible.module_utils.secret_store import Store as Secrets
@@ -182,7 +182,14 @@ class Act:
             self._dump(f"before-{target['version']}")
         if not self.check:
             with ThreadPoolExecutor(max_workers=4) as pool:
-                list(pool.map(self._migration, due))
+                try:
+                    list(pool.map(self._migration, due))
+                except Interrupted:
+                    # Nobody waits for minutes for what is given up; what they left in the server is ended as they are removed.
+                    for one in due:
+                        with contextlib.suppress(EngineError):
+                            self.engine.call("POST", f"/containers/{one['container']['name']}/kill")
+                    raise
         for one in due:
             self.switch.did(self._migrated(one, target))
         if not self.check:

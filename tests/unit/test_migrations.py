@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.database_revision import chosen
 from ansible.module_utils.engine import EngineError
+from ansible.module_utils.interrupts import Interrupted
 from ansible.module_utils.migrations import compare, edits, heads_refusal, query, revision, schema, version_table
 from ansible.module_utils.releases import Failed
 from ansible.module_utils.stack import Ended, run_to_end
@@ -463,3 +465,20 @@ def test_going_back_to_a_manifest_of_an_older_berth_reads_the_schema_that_what_s
     # What ran by an older Berth is noted without the commands.
     host.store.migrated({key: value for key, value in host.store.schema.items() if key != "commands"})
     assert act(host, release="v1", backup=False).run()["release"] == "v1"
+
+
+def test_a_run_that_is_interrupted_does_not_wait_for_its_migrations(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(host, [])
+    server.deploy("v1", ONE)
+
+    class Told(ThreadPoolExecutor):
+        """Whose caller is told to end while the first migration runs."""
+
+        def map(self, work: Any, todo: Any, **_: Any) -> Any:  # type: ignore[override]
+            host.engine.place("s-backend-migrate", image="s-backend:v2")
+            raise Interrupted("it was interrupted (SIGINT)")
+
+    monkeypatch.setattr("ansible.module_utils.release_act.ThreadPoolExecutor", Told)
+    with pytest.raises(Failed, match=r"(?s)v1 serves on.*interrupted"):
+        server.deploy("v2", TWO)
+    assert ("POST", "/containers/s-backend-migrate/kill") in host.engine.changes
