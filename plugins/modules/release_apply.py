@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.interrupts import in_words, raise_on_signals
+from ansible.module_utils.interrupts import Interrupted, in_words, raise_on_signals
 from ansible.module_utils.release_act import EXPECTED, Act
 from ansible.module_utils.releases import Locked, refused_or_failed
 
@@ -138,6 +138,9 @@ def main() -> None:
                 warnings.append(f"took over the lock of {over}, whose run is gone")
     except Locked as error:
         module.fail_json(msg=str(error), holder=error.holder, verb=wanted["verb"])
+    except Interrupted as error:
+        act.done("interrupted", f"waiting for the lock: {error}")
+        module.fail_json(msg=f"{error} while it waited for the lock. Nothing was changed.")
     for warning in warnings:
         module.warn(warning)
     outcome: dict[str, Any] = {}

@@ -7,15 +7,17 @@ import json
 import os
 import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+import release_apply
 import yaml
 from ansible.module_utils.engine import EngineError
 from ansible.module_utils.interrupts import Interrupted
 from ansible.module_utils.releases import Failed, Lock, Locked, Store, refused_or_failed
-from engines import ME, Host
+from engines import LABELS, ME, Host
 from status import status_text
 from test_release_act import act, deploy, manifest
 
@@ -115,6 +117,70 @@ def test_a_release_tells_its_command_and_what_it_was_for(host: Host) -> None:
     line = host.store.audited()[-1]
     assert (line["verb"], line["from"], line["to"]) == ("rotate", "v1", "v2")
     assert line["what"] == "new values for backend_password; switch the edge"
+
+
+class Module:
+    """Stands for AnsibleModule: fails and ends by an exception with what it was told."""
+
+    given: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, argument_spec: dict[str, Any], **_: Any) -> None:
+        self.params = {name: option.get("default") for name, option in argument_spec.items()} | self.given
+        self.check_mode = False
+
+    def warn(self, _: str) -> None:
+        pass
+
+    def fail_json(self, **result: Any) -> None:
+        raise SystemExit(result["msg"])
+
+    exit_json = fail_json
+
+
+@pytest.fixture
+def apply(host: Host, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run the module release_apply with these options; what it says when it fails."""
+    monkeypatch.setattr(release_apply, "AnsibleModule", Module)
+    monkeypatch.setattr(release_apply, "raise_on_signals", lambda: None)
+
+    def run(**given: Any) -> str:
+        monkeypatch.setattr(Module, "given", {"directory": str(host.store.root), "labels": LABELS, "who": ME} | given)
+        with pytest.raises(SystemExit) as ended:
+            release_apply.main()
+        return str(ended.value)
+
+    return run
+
+
+def test_one_that_is_interrupted_while_it_waits_for_the_lock_is_written_down(
+    host: Host, apply: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(host, "v1")
+    Lock(host.store, OTHER).take("backup")
+
+    def end(*_: Any, **__: Any) -> None:
+        raise Interrupted("it was interrupted (SIGINT)")
+
+    monkeypatch.setattr(Lock, "take", end)
+    assert "Nothing was changed" in apply(verb="rollback", lock_wait=60)
+    assert told(host.store)[-1] == ("ann@here", "rollback", "interrupted") and host.store.note("lock")["owner"] == "bob"
+
+
+def test_what_fails_after_the_release_serves_says_that_it_does(
+    host: Host, apply: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(host, "v1")
+    host.images("v2")
+
+    def fail(*_: Any) -> None:
+        raise EngineError(0, "no Docker Engine answers")
+
+    monkeypatch.setattr("ansible.module_utils.release_act.Act.drain", fail)
+    said = apply(verb="deploy", manifest=manifest(host, "v2"), foundation="made", edge_service={})
+    assert said.startswith("release v2 serves; letting go of what served before failed") and "no Docker Engine answers" in said
+    line = host.store.audited()[-1]
+    assert (line["from"], line["to"], line["outcome"], host.store.current) == ("v1", "v2", "failed", "v2")
+    assert host.store.note("lock") == {}
 
 
 def test_a_release_that_fails_names_what_it_was_about(host: Host) -> None:
