@@ -384,7 +384,7 @@ class Act:
                 return ""
             serves = self.store.manifest(self.before)
             state = compared(self.store, at, serves).state if serves else "unversioned"
-        except EXPECTED:
+        except Exception:
             return ""  # why it failed is told already
         told = f"The database was at revision {words(self.began or [])} before, and is at {words(at)} now"
         if state in ("behind", "new"):
@@ -394,7 +394,7 @@ class Act:
         elif state not in ("same", "ahead", "unversioned"):
             told += f", which {self.before} does not have"
         dumped = f"What it held before is in the backup {self.dumps[0]} (make restore BACKUP={self.dumps[0]})" if self.dumps else ""
-        return "\n".join(filter(None, [told + ".", dumped]))
+        return "\n".join(filter(None, [told, dumped]))
 
     def remember(self, target: dict[str, Any], fresh: bool) -> None:
         """Write down that the release serves."""

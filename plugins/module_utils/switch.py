@@ -182,7 +182,7 @@ class Switch:
     def runs(self, release: dict[str, Any]) -> bool:
         """Whether all containers of a release run; also where nobody can tell."""
         try:
-            there = [self.engine.find(f"/containers/{spec['name']}/json") for spec in release["containers"]]
+            there = [self.engine.find(f"/containers/{spec['name']}/json") for spec in release.get("containers") or []]
         except EngineError:
             return True
         return all(actual and actual["State"]["Running"] for actual in there)
@@ -203,10 +203,11 @@ class Switch:
                 problem = answer if misses >= 3 else ""
             if problem:
                 why = f"{problem}\n{self._last_lines(problem.split(' ')[0])}"
-                self.give_up(target, other, "")
+                told = self.give_up(target, other, why).partition("\n")[2]
+                again = "serves again" if self.runs(other) else "does not run either"
                 raise Failed(
                     f"release {target['version']} failed within the {self.wanted['observe']} s after the switch; "
-                    f"{other['version']} serves again:\n{why}"
+                    f"{other['version']} {again}:\n{told}"
                 )
 
     def _ill(self, name: str, started: str) -> str:

@@ -312,6 +312,20 @@ def test_what_cannot_be_removed_is_named_with_the_command_that_does(host: Host, 
     assert host.running == pair("v1") | {"s-backend-v2"} and host.store.pending == {}
 
 
+def test_what_cannot_be_removed_is_named_after_it_had_the_traffic_too(host: Host) -> None:
+    deploy(host, "v1")
+    host.images("v2")
+
+    def stuck(path: str) -> None:
+        if "s-backend-v2" in path:
+            raise EngineError(500, "device is busy")
+
+    host.engine.on_delete = stuck
+    host.clock.after(4, lambda: host.engine.state("s-frontend-v2", Running=False))
+    with pytest.raises(Failed, match=r"(?s)v1 serves again:\ns-frontend-v2 ended.*To remove: docker rm --force s-backend-v2"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made", observe=20).run()
+
+
 def test_where_the_edge_cannot_be_pointed_back_nothing_goes_and_what_is_under_way_stays_noted(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
