@@ -98,6 +98,11 @@ class Act:
     def who(self) -> str:
         return f"{self.wanted['who']['owner']}@{self.wanted['who']['host']}"
 
+    @property
+    def again(self) -> str:
+        """What takes up a run that did not come to its end."""
+        return "make deploy" if self.wanted["manifest"] else f"make rollback VERSION={self.to}"
+
     def listing(self) -> str:
         rows = []
         for manifest in self.store.releases():
@@ -363,7 +368,7 @@ class Act:
         left = f"Still there: {', '.join(there)}. " if there else ""
         return (
             f"release {target['version']} failed, and what served before could not be put back:\n{why}\n"
-            f"{left}What was under way is noted. To go on with it: make deploy. To go back: make rollback"
+            f"{left}What was under way is noted. To go on with it: {self.again}. To go back: make rollback"
         )
 
     def let_go(self, target: dict[str, Any]) -> str:
@@ -408,7 +413,7 @@ class Act:
             why = in_words(error, (*EXPECTED, OSError))
             raise Failed(
                 f"release {target['version']} serves, and could not be recorded in {self.store.root}: {why}\n"
-                "Mend that, then run make deploy: it takes up what is under way."
+                f"Mend that, then take up what is under way: {self.again}"
             ) from error
 
     def drain(self, outcome: dict[str, Any]) -> None:

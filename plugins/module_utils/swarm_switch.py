@@ -90,7 +90,7 @@ class SwarmSwitch:
                 self.store.end()
             except (Failed, SpecError, EngineError) as error:
                 why += f"\n{other['version']} could not be put back everywhere: {error}"
-                why += "\nWhat was under way is noted. To go on with it: make deploy. To go back: make rollback"
+                why += "\nWhat was under way is noted. To go back: make rollback"
         elif not self.check and not self.store.current:
             self._remove_services(self._services(target))
             self.store.end()

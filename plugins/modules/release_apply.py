@@ -155,8 +155,8 @@ def main() -> None:
                 act.drain(outcome)
     except BaseException as error:
         why = in_words(error, (*EXPECTED, Locked))
-        if outcome:
-            why = f"release {outcome['release']} serves; letting go of what served before failed, and make deploy goes on with it:\n{why}"
+        if outcome or (act.to != act.before and act.store.current == act.to):
+            why = f"release {act.to} serves; letting go of what served before failed. To go on with that: {act.again}\n{why}"
         act.done(refused_or_failed(error, act.switch.stack.actions), " ".join(why.splitlines()[:2]))
         module.fail_json(msg=why, actions=act.switch.stack.actions)
     if outcome["changed"]:

@@ -166,8 +166,9 @@ def test_one_that_is_interrupted_while_it_waits_for_the_lock_is_written_down(
     assert told(host.store)[-1] == ("ann@here", "rollback", "interrupted") and host.store.note("lock")["owner"] == "bob"
 
 
+@pytest.mark.parametrize("where", ["Act.drain", "retire"])
 def test_what_fails_after_the_release_serves_says_that_it_does(
-    host: Host, apply: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    host: Host, apply: Callable[..., str], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     deploy(host, "v1")
     host.images("v2")
@@ -175,7 +176,7 @@ def test_what_fails_after_the_release_serves_says_that_it_does(
     def fail(*_: Any) -> None:
         raise EngineError(0, "no Docker Engine answers")
 
-    monkeypatch.setattr("ansible.module_utils.release_act.Act.drain", fail)
+    monkeypatch.setattr(f"ansible.module_utils.release_act.{where}", fail)
     said = apply(verb="deploy", manifest=manifest(host, "v2"), foundation="made", edge_service={})
     assert said.startswith("release v2 serves; letting go of what served before failed") and "no Docker Engine answers" in said
     line = host.store.audited()[-1]

@@ -419,3 +419,11 @@ def test_a_release_that_fails_after_a_run_that_was_killed_gives_the_traffic_back
     with pytest.raises(Failed, match="v1 serves on"):
         act(host, verb="deploy", manifest=manifest(host, "v3"), foundation="made").run()
     assert (host.serves, host.store.pending) == ("v1", {})
+
+
+def test_going_back_that_stays_under_way_is_taken_up_by_going_back(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in ("v1", "v2"):
+        deploy(host, version)
+    monkeypatch.setattr(type(host.store), "record", broken(OSError("No space left on device")))
+    with pytest.raises(Failed, match=r"(?s)release v1 serves, and could not be recorded.*make rollback VERSION=v1$"):
+        act(host).run()
