@@ -9,13 +9,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import stack_backup
 from ansible.module_utils import backups as backups_module
 from ansible.module_utils.backups import DUMP, NOTE, Backups, question, shortage, unfitting
 from ansible.module_utils.dumps import Database, DumpError, difference, unfit
 from ansible.module_utils.engine import EngineError
 from ansible.module_utils.interrupts import Interrupted
 from ansible.module_utils.releases import Failed, Store, write
+from engines import ME
 from stack_backup import target
+from test_audit import Module
 
 CONTENT = {"public.tasks": "3 111"}
 OLD, NEW = "20260101T000000Z-old", "20260102T000000Z-new"
@@ -273,3 +276,47 @@ def test_a_restore_beside_that_fails_leaves_no_database(kept: Backups) -> None:
 
 def test_where_two_databases_differ_is_told_by_table() -> None:
     assert difference({"a": "1 1", "b": "1 1"}, {"a": "1 1", "c": "2 2"}) == "b: 1 1 -> not there; c: not there -> 2 2"
+
+
+# the module ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "after", "outcome"),
+    [
+        (Interrupted("it was interrupted (SIGINT)"), True, "interrupted"),
+        (Interrupted("it was interrupted (SIGINT)"), False, "interrupted"),
+        (TypeError("odd"), False, "failed"),
+    ],
+)
+def test_a_restore_says_what_it_left_and_is_written_down(
+    kept: Backups, monkeypatch: pytest.MonkeyPatch, error: BaseException, after: bool, outcome: str
+) -> None:
+    serves = kept.store.manifest("v1")
+    kept.store.record(serves | {"around": {"database": {"container": "s-database", "name": "app"}}})
+    (kept.store.root / "unchanged.json").write_text("{}")
+    database = FakeDatabase()
+    monkeypatch.setattr(database, "reopen", lambda: None)
+    monkeypatch.setattr(stack_backup, "Database", lambda *_: database)
+    monkeypatch.setattr(stack_backup, "revisions", lambda *_: ["1"])
+    monkeypatch.setattr(stack_backup, "raise_on_signals", lambda: None)
+    monkeypatch.setattr(stack_backup, "AnsibleModule", Module)
+    options = {"directory": str(kept.store.root), "state": "restored", "name": NEW, "stack": "s", "confirm": "s", "who": ME}
+    monkeypatch.setattr(Module, "given", options)
+    sql = database.sql
+
+    def end(text: str, name: str | None = None) -> str:
+        said = sql(text, name) if after or "RENAME" not in text else ""
+        if "RENAME" in text:
+            raise error
+        return said
+
+    monkeypatch.setattr(database, "sql", end)
+    with pytest.raises(SystemExit) as ended:
+        stack_backup.main()
+    said = str(ended.value)
+    assert ("The database in use is that of" in said, "Nothing was changed in the database in use" in said) == (after, not after)
+    assert "-before-restore" in said and database.there["app"] == (CONTENT if after else {"public.tasks": "9 999"})
+    assert (kept.store.root / "unchanged.json").exists() != after
+    assert (kept.store.audited()[-1]["verb"], kept.store.audited()[-1]["outcome"]) == ("restore", outcome)
+    assert kept.store.note("lock") == {} and kept.find("")["schema"]["heads"] == ["1"] and kept.find("")["automatic"]
