@@ -15,6 +15,7 @@ from typing import Any
 from ansible.module_utils.container_spec import SpecError
 from ansible.module_utils.edge import SETTLE, Edge
 from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.owned import owned
 from ansible.module_utils.releases import Failed, Store
 from ansible.module_utils.smoke_checks import accepts, demanded
 from ansible.module_utils.stack import Stack, Unhealthy
@@ -167,7 +168,7 @@ class Switch:
             doomed = {spec["name"] for spec in target["containers"]}
             if not self.store.current:  # nor was there an edge
                 doomed |= {self.edge.container} & (self.stack.created - self.stack.replaced)
-            left = self.stack.remove(doomed)
+            left = self.stack.remove(name for name in doomed if self._own(name))
             why = f"{why}\n{left}" if left else why
             if not noted:
                 self.store.end()
@@ -178,6 +179,11 @@ class Switch:
         else:
             serves = "it is what serves" if self.store.current else "nothing served before"
         return f"release {target['version']} did not get traffic ({serves}):\n{why}"
+
+    def _own(self, name: str) -> bool:
+        """Whether Berth created a container of this name: what stands in the way of a release stays."""
+        labels = ((self.engine.find(f"/containers/{name}/json") or {}).get("Config") or {}).get("Labels") or {}
+        return name in self.stack.created or (self.wanted["labels"].items() <= labels.items() and owned(name, labels))
 
     def runs(self, release: dict[str, Any]) -> bool:
         """Whether all containers of a release run; also where nobody can tell."""

@@ -297,6 +297,27 @@ def test_one_that_ends_while_it_is_watched_gives_the_traffic_back(host: Host, mo
     assert (host.serves, host.running, host.store.pending) == ("v1", pair("v1"), {})
 
 
+def test_a_container_of_somebody_else_that_has_the_name_stays(host: Host) -> None:
+    deploy(host, "v1")
+    host.images("v2")
+    host.engine.call("POST", "/containers/create", {"name": "s-backend-v2"}, {"Image": "x", "Labels": {}, "HostConfig": {}})
+    with pytest.raises(
+        Failed, match=r"(?s)v1 serves on.*s-backend-v2 is on this host, and Berth did not create it. Nothing of it was changed"
+    ):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made").run()
+    assert host.running == pair("v1") | {"s-backend-v2"}
+
+
+def test_a_network_of_somebody_else_that_has_the_name_stays(host: Host) -> None:
+    deploy(host, "v1")
+    host.images("v2")
+    host.engine.networks["s-other"] = {"Name": "s-other", "Labels": {}, "Containers": {"theirs": {}}}
+    host.store.stand(networks={"s-other": {"name": "s-other"}})
+    with pytest.raises(Failed, match="network named s-other is on this host, and Berth did not create it"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="mend").run()
+    assert host.engine.networks["s-other"]["Containers"] and host.running == pair("v1")
+
+
 def test_what_cannot_be_removed_is_named_with_the_command_that_does(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     deploy(host, "v1")
     host.images("v2")
