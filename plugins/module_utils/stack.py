@@ -197,7 +197,10 @@ class Stack:
     def absent(self, kind: str, names: list[str]) -> None:
         for name in names:
             actual = self.engine.find(f"/{kind}/{name}" + ("/json" if kind == "containers" else ""))
-            if actual is None or not self.did(f"remove {kind[:-1]} {name}", name, "present\n", ""):
+            labels = ((actual or {}).get("Config") or actual or {}).get("Labels") or {}
+            # One of somebody else that has the name is none of Berth's.
+            ours = actual is not None and self.labels.items() <= labels.items()
+            if not ours or not self.did(f"remove {kind[:-1]} {name}", name, "present\n", ""):
                 continue
             if kind == "containers":
                 self._remove(name, actual)
