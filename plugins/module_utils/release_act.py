@@ -45,6 +45,7 @@ class Act:
         self.to = ""
         self.began: list[str] | None = None
         self.dumps: list[str] = []
+        self.warnings: list[str] = []
 
     # which one --------------------------------------------------------------------------------------------------------
 
@@ -332,6 +333,11 @@ class Act:
                 # The database was started to be asked.
                 raise Failed("\n".join(filter(None, [in_words(error, EXPECTED), self.switch.stack.discard()]))) from error
         self.began = None if self.found.state in ("unread", "unversioned") else self.found.at
+        if self.found.state == "new" and (lost := self.store.schema.get("heads")):
+            self.warnings.append(
+                f"the database has no migrations, and this host remembers it at revision {words(lost)}: it is another one, or its volume was "
+                "lost. make backups lists what can be put back"
+            )
         try:
             changed = self.switch.to(target, lambda: self.migrate(target), prepared)
         except BaseException as error:

@@ -159,6 +159,8 @@ def main() -> None:
             why = f"release {act.to} serves; letting go of what served before failed. To go on with that: {act.again}\n{why}"
         act.done(refused_or_failed(error, act.switch.stack.actions), " ".join(why.splitlines()[:2]))
         module.fail_json(msg=why, actions=act.switch.stack.actions)
+    for warning in act.warnings:
+        module.warn(warning)
     if outcome["changed"]:
         act.done("ok", "; ".join(act.switch.stack.actions), outcome["release"])
     act.lock.free()

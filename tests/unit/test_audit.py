@@ -123,13 +123,14 @@ class Module:
     """Stands for AnsibleModule: fails and ends by an exception with what it was told."""
 
     given: ClassVar[dict[str, Any]] = {}
+    warnings: ClassVar[list[str]] = []
 
     def __init__(self, argument_spec: dict[str, Any], **_: Any) -> None:
         self.params = {name: option.get("default") for name, option in argument_spec.items()} | self.given
         self.check_mode = False
 
-    def warn(self, _: str) -> None:
-        pass
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
     def fail_json(self, **result: Any) -> None:
         raise SystemExit(result["msg"])

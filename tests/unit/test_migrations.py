@@ -317,6 +317,17 @@ def test_an_edited_chain_that_is_accepted_is_the_one_from_then_on(host: Host) ->
     assert (host.store.current, server.deploy("v2", squashed)) == ("v2", [])
 
 
+def test_an_empty_database_in_place_of_the_one_that_is_remembered_is_no_silent_success(host: Host) -> None:
+    server = Server(host, [])
+    server.deploy("v1", TWO)
+    first = act(host, release="v1", backup=False)
+    first.run()
+    server.at = []
+    run = act(host, release="v1", backup=False)
+    run.run()
+    assert not first.warnings and "remembers it at revision 2" in run.warnings[0] and "make backups" in run.warnings[0]
+
+
 def test_a_database_that_somebody_took_back_is_migrated_again(host: Host) -> None:
     server = Server(host, [])
     server.deploy("v1", TWO)
