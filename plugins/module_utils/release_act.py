@@ -335,8 +335,8 @@ class Act:
         self.began = None if self.found.state in ("unread", "unversioned") else self.found.at
         if self.found.state == "new" and (lost := self.store.schema.get("heads")):
             self.warnings.append(
-                f"the database has no migrations, and this host remembers it at revision {words(lost)}: it is another one, or its volume was "
-                "lost. make backups lists what can be put back"
+                f"the database has no migrations, and this host remembers it at revision {words(lost)}: it is another one, or its volume "
+                "was lost. make backups lists what can be put back"
             )
         try:
             changed = self.switch.to(target, lambda: self.migrate(target), prepared)
