@@ -29,8 +29,21 @@ def rollout_text(ahead: list[dict[str, str]], failed: str, task: str, hosts: lis
     return "\n".join(told)
 
 
+def left_text(status: dict[str, Any], swarm: bool = False) -> str:
+    """What a release that failed leaves where nothing serves, and the commands for it; empty where something does, or nothing runs."""
+    there = [service["container"] for service in status.get("services") or []]
+    version = status.get("version")
+    # What a node of a Swarm has of a release does not say whether it serves.
+    if not there or (version and (swarm or any(name.endswith(f"-{version}") for name in there))):
+        return ""
+    return (
+        f"Nothing of {status['stack']} serves. Started, and still there: {', '.join(there)}. "
+        "To go on with it: make deploy. To stop and remove it, data kept: make down"
+    )
+
+
 class FilterModule:
     """Filters of a roll-out."""
 
     def filters(self) -> dict[str, object]:
-        return {"hosts_ahead": hosts_ahead, "rollout_text": rollout_text}
+        return {"hosts_ahead": hosts_ahead, "rollout_text": rollout_text, "left_text": left_text}

@@ -1,8 +1,8 @@
 """Backups of a stack on its host: a directory each, `backups/<time>-<why>/`, with the dump and what it belongs to.
 
-`backup.json` has when, why, release, schema (what the database was brought to), bytes and sha256 of the dump, database_bytes (what it
-took on the server's disk) and, where the backup was checked, content: by table, rows and checksum, of the dump put back into a
-database beside.
+`backup.json` has when, why, release, schema (what the database was brought to, with the revisions that it told itself), automatic (made
+by a release or a restore for itself), bytes and sha256 of the dump, database_bytes (what it took on the server's disk) and, where the
+backup was checked, content: by table, rows and checksum, of the dump put back into a database beside.
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ def megabytes(count: float) -> str:
 def rows(content: dict[str, str]) -> dict[str, int]:
     """By table, how many rows, of what `Database.content` tells."""
     return {table: int(text.split()[0]) for table, text in content.items()}
+
+
+def unasked(note: dict[str, Any]) -> bool:
+    """Whether a release or a restore made a backup for itself. An older Berth did not note that; it did not check those."""
+    return bool(note.get("automatic", note["why"].startswith("before-") and "content" not in note))
 
 
 def told(note: dict[str, Any]) -> str:
@@ -100,8 +105,17 @@ class Backups:
     def path(self, name: str) -> Path:
         return self.root / name
 
-    def make(self, why: str, database: Database | None, check: bool, extra: dict[str, str] | None = None) -> dict[str, Any]:
-        """Write a backup beside its place and move it there when it is whole. `extra`: further files, content by name."""
+    def make(
+        self,
+        why: str,
+        database: Database | None,
+        check: bool,
+        extra: dict[str, str] | None = None,
+        at: list[str] | None = None,
+        automatic: bool = False,
+    ) -> dict[str, Any]:
+        """Write a backup beside its place and move it there when it is whole. `extra`: further files, content by name; `at`: the revisions
+        that the database told, None where nobody could ask it."""
         self.store.prepare()
         self.root.mkdir(exist_ok=True, mode=0o700)
         name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", why)[:60]
@@ -109,7 +123,15 @@ class Backups:
         shutil.rmtree(scratch, ignore_errors=True)
         self.room(database, dump=True, beside=check)
         scratch.mkdir(mode=0o700)
-        note: dict[str, Any] = {"when": now(), "why": why, "release": self.store.current, "schema": self.store.schema, "bytes": 0}
+        schema = self.store.schema | ({} if at is None else {"heads": at})
+        note: dict[str, Any] = {
+            "when": now(),
+            "why": why,
+            "release": self.store.current,
+            "schema": schema,
+            "bytes": 0,
+            "automatic": automatic,
+        }
         try:
             if database:
                 note["bytes"] = database.dump(scratch / DUMP)
@@ -188,13 +210,17 @@ class Backups:
             raise DumpError(f"the backup is damaged: {damage}")
         if into:
             return database.add(into, dump, note.get("content"))
-        there = database.replace(dump, note.get("content"))
-        self.store.migrated(note["schema"])
-        return there
+        try:
+            return database.replace(dump, note.get("content"))
+        finally:
+            if database.replaced:
+                self.store.migrated(note["schema"])
 
-    def prune(self, keep: int) -> list[str]:
-        """Remove all but the newest `keep`, and what an interrupted run left; the names of those that went."""
-        doomed = [note["name"] for note in self.all()[keep:]]
+    def prune(self, keep: int, automatic: bool = False) -> list[str]:
+        """Remove all but the newest `keep`, or of those alone that were made without being asked for, and what an interrupted run left; the
+        names of those that went."""
+        among = [note for note in self.all() if not automatic or unasked(note)]
+        doomed = [note["name"] for note in among[keep:]]
         for name in doomed:
             shutil.rmtree(self.path(name))
         for path in self.root.glob(".*.new"):

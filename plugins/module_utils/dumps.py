@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.engine import Engine
+from ansible.module_utils.engine import Engine, EngineError
 
 # Beside the cluster, in the volume.
 EXCHANGE = "/var/lib/postgresql/data"
@@ -63,6 +63,9 @@ class Database:
 
     def __init__(self, engine: Engine, container: str, name: str) -> None:
         self.engine, self.container, self.name = engine, container, name
+
+    # Whether a restore has put another database in its place.
+    replaced = False
 
     def run(self, *command: str, timeout: float = SLOW) -> str:
         # Its sessions go by a name of their own: the engine does not end a command whose caller has gone.
@@ -195,7 +198,13 @@ class Database:
         except BaseException:
             self.sql(f'ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS true', "postgres")
             self.drop(beside)
+            with suppress(DumpError, EngineError):
+                # The server may have given the new names before who asked for them was told.
+                self.replaced = aside in self.names()
+                if self.replaced:
+                    self.drop(aside)
             raise
-        with suppress(DumpError):  # the new one serves; what stays of the old one, the next restore drops
+        self.replaced = True
+        with suppress(DumpError, EngineError):  # the new one serves; what stays of the old one, the next restore drops
             self.drop(aside)
         return there

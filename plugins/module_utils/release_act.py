@@ -15,7 +15,7 @@ from ansible.module_utils.dumps import Database, DumpError
 from ansible.module_utils.edge import SETTLE
 from ansible.module_utils.engine import Engine, EngineError
 from ansible.module_utils.image_layers import content
-from ansible.module_utils.interrupts import in_words
+from ansible.module_utils.interrupts import Interrupted, in_words
 from ansible.module_utils.migrations import Comparison, is_alembic, words
 from ansible.module_utils.releases import Failed, Lock, Store, fingerprint, named, now
 from ansible.module_utils.secret_store import Store as Secrets
@@ -41,6 +41,11 @@ class Act:
         self.database: Database | None = None
         self.revision = Revision(None, {})
         self.found = Comparison("unread")
+        # The release that this run is about, the revisions that it found the database at, and the dumps that it made.
+        self.to = ""
+        self.began: list[str] | None = None
+        self.dumps: list[str] = []
+        self.warnings: list[str] = []
 
     # which one --------------------------------------------------------------------------------------------------------
 
@@ -94,6 +99,11 @@ class Act:
     def who(self) -> str:
         return f"{self.wanted['who']['owner']}@{self.wanted['who']['host']}"
 
+    @property
+    def again(self) -> str:
+        """What takes up a run that did not come to its end."""
+        return "make deploy" if self.wanted["manifest"] else f"make rollback VERSION={self.to}"
+
     def listing(self) -> str:
         rows = []
         for manifest in self.store.releases():
@@ -119,7 +129,9 @@ class Act:
             self.switch = SwarmSwitch(self.engine, self.store, self.wanted, self.check)
         base = self.wanted["database"]
         self.database = Database(self.engine, base["container"], base["name"]) if base else None
-        self.revision = Revision(self.database, base or {})
+        # Manifests of an older Berth do not say where the backend has its revisions: what serves does.
+        serves = (self.store.manifest(self.store.current).get("around") or {}).get("database") or {}
+        self.revision = Revision(self.database, serves | base if base else {})
 
     def stand(self) -> None:
         """Have what a release stands on."""
@@ -173,10 +185,17 @@ class Act:
         due = [one for one in target.get("migrations") or [] if self._due(one, target, schema, back)]
         there = self.found.at or schema.get("migrated")
         if due and self.wanted["backup"] and self.database and there and self.switch.did("back the database up"):
-            self.backups.make(f"before-{target['version']}", self.database, check=False)
+            self._dump(f"before-{target['version']}")
         if not self.check:
             with ThreadPoolExecutor(max_workers=4) as pool:
-                list(pool.map(self._migration, due))
+                try:
+                    list(pool.map(self._migration, due))
+                except Interrupted:
+                    # Nobody waits for minutes for what is given up; what they left in the server is ended as they are removed.
+                    for one in due:
+                        with contextlib.suppress(EngineError):
+                            self.engine.call("POST", f"/containers/{one['container']['name']}/kill")
+                    raise
         for one in due:
             self.switch.did(self._migrated(one, target))
         if not self.check:
@@ -289,25 +308,42 @@ class Act:
 
     def _backup_first(self, target: dict[str, Any]) -> None:
         if self.wanted["backup"] and self.database:
-            self.backups.make(f"before-rollback-to-{target['version']}", self.database, check=False)
+            self._dump(f"before-rollback-to-{target['version']}")
+
+    def _dump(self, why: str) -> None:
+        at = None if self.found.state in ("unread", "unversioned") else self.found.at
+        self.dumps.append(self.backups.make(why, self.database, check=False, at=at, automatic=True)["name"])
 
     # all of it --------------------------------------------------------------------------------------------------------
 
     def run(self) -> dict[str, Any]:
-        before, target = self.before, self.target()
+        # The lock may have been waited for: another run has let another release serve meanwhile.
+        self.before = before = self.store.current
+        target = self.target()
+        self.to = target["version"]
         self.around(target)
         with self.switch.stack.phase("database"):
             prepared = self.compatible(target, last=self.check)
         with self.switch.stack.phase("stand"):
             self.stand()
         if self.found.state == "unread" and not self.check:
-            prepared = self.compatible(target, last=True)
+            try:
+                prepared = self.compatible(target, last=True)
+            except BaseException as error:
+                # The database was started to be asked.
+                raise Failed("\n".join(filter(None, [in_words(error, EXPECTED), self.switch.stack.discard()]))) from error
+        self.began = None if self.found.state in ("unread", "unversioned") else self.found.at
+        if self.found.state == "new" and (lost := self.store.schema.get("heads")):
+            self.warnings.append(
+                f"the database has no migrations, and this host remembers it at revision {words(lost)}: it is another one, or its volume "
+                "was lost. make backups lists what can be put back"
+            )
         try:
             changed = self.switch.to(target, lambda: self.migrate(target), prepared)
         except BaseException as error:
-            if isinstance(error, Failed) and self.switch.gave_up:
-                raise
-            raise Failed(self.put_back(target, error)) from error
+            why = str(error) if isinstance(error, Failed) and self.switch.gave_up else self.put_back(target, error)
+            moved = self.moved(target)
+            raise Failed("\n".join(filter(None, [why, moved, self.let_go(target)]))) from error
         fresh = target["version"] != before or bool(self.store.pending)
         if not self.check:
             self.remember(target, fresh)
@@ -315,7 +351,7 @@ class Act:
         if fresh and not self.check:
             protected = {target["version"], target.get("previous", ""), before}
             gone = retire(self.engine, self.store, self.wanted["keep"], protected)
-            gone += [f"backup {name}" for name in self.backups.prune(self.wanted["keep"])]
+            gone += [f"backup {name}" for name in self.backups.prune(self.wanted["keep"], automatic=True)]
             needed = [manifest.get("secrets_generation", "") for manifest in self.store.releases()]
             gone += [f"generation {number} of the secrets" for number in Secrets(self.store.root / "secrets").prune(needed)]
         return {
@@ -338,8 +374,38 @@ class Act:
         left = f"Still there: {', '.join(there)}. " if there else ""
         return (
             f"release {target['version']} failed, and what served before could not be put back:\n{why}\n"
-            f"{left}What was under way is noted. To go on with it: make deploy. To go back: make rollback"
+            f"{left}What was under way is noted. To go on with it: {self.again}. To go back: make rollback"
         )
+
+    def let_go(self, target: dict[str, Any]) -> str:
+        """Remove what this run started for a release that failed where no other serves by it; what a person is told of the rest."""
+        before = self.store.manifest(self.before)
+        if self.check or not self.before or self.store.pending or not isinstance(self.switch, Switch) or self.switch.runs(before):
+            return ""
+        if target["version"] != self.before:
+            return self.switch.stack.discard()
+        left = sorted(self.switch.stack.created)
+        return f"Started by this run, and still there: {', '.join(left)}. To stop all of the stack, data kept: make down" if left else ""
+
+    def moved(self, target: dict[str, Any]) -> str:
+        """What a person is told where a release failed after the database was taken to another revision; empty where it was not."""
+        try:
+            at = None if self.check or self.began is None else self.revision.read(target, must=True)
+            if at is None or sorted(at) == sorted(self.began or []):
+                return ""
+            serves = self.store.manifest(self.before)
+            state = compared(self.store, at, serves).state if serves else "unversioned"
+        except Exception:
+            return ""  # why it failed is told already
+        told = f"The database was at revision {words(self.began or [])} before, and is at {words(at)} now"
+        if state in ("behind", "new"):
+            told += f", behind {self.before}. Its migrations again: make rollback VERSION={self.before}"
+        elif state == "breaking":
+            told += f", and {self.before} cannot live with that. To go back: make rollback VERSION={self.before} SCHEMA=restore"
+        elif state not in ("same", "ahead", "unversioned"):
+            told += f", which {self.before} does not have"
+        dumped = f"What it held before is in the backup {self.dumps[0]} (make restore BACKUP={self.dumps[0]})" if self.dumps else ""
+        return "\n".join(filter(None, [told, dumped]))
 
     def remember(self, target: dict[str, Any], fresh: bool) -> None:
         """Write down that the release serves."""
@@ -353,7 +419,7 @@ class Act:
             why = in_words(error, (*EXPECTED, OSError))
             raise Failed(
                 f"release {target['version']} serves, and could not be recorded in {self.store.root}: {why}\n"
-                "Mend that, then run make deploy: it takes up what is under way."
+                f"Mend that, then take up what is under way: {self.again}"
             ) from error
 
     def drain(self, outcome: dict[str, Any]) -> None:
@@ -387,4 +453,4 @@ class Act:
         if not self.check:
             asked = self.wanted["manifest"]["image_version"] if self.wanted["manifest"] else self.wanted["release"]
             told = "; ".join(part for part in (self.wanted.get("what"), what) if part)
-            self.lock.record(self.wanted["verb"], outcome, told, self.before, to or asked)
+            self.lock.record(self.wanted["verb"], outcome, told, self.before, to or self.to or asked)

@@ -27,6 +27,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ansible.module_utils.interrupts import Interrupted
+
 # Stands for the release's name in a manifest that has none yet: the name follows from the content.
 PLACEHOLDER = "@release@"
 # What does not make a release another one: when and by whom it was made, and what it was made after.
@@ -211,7 +213,9 @@ class Store:
 
 
 def refused_or_failed(error: BaseException, actions: list[str]) -> str:
-    """What the audit calls a command that ended with `error`: refused where nothing had been done yet."""
+    """What the audit calls a command that ended with `error`: interrupted, or refused where nothing had been done yet."""
+    if isinstance(error, Interrupted) or isinstance(error.__cause__, Interrupted):
+        return "interrupted"
     return "refused" if isinstance(error, (Failed, Locked)) and not actions else "failed"
 
 

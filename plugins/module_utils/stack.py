@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -69,6 +69,11 @@ class Stack:
         }
         actual = self.engine.find(f"/networks/{name}")
         if actual:
+            if not self.labels.items() <= (actual.get("Labels") or {}).items():
+                raise SpecError(
+                    f"A network named {name} is on this host, and Berth did not create it. Nothing of it was changed.\n"
+                    f"Remove it (docker network rm {name}), then run this again, or give the stack another name (STACK_NAME)."
+                )
             # What the engine writes among an overlay's options itself.
             (actual.get("Options") or {}).pop("com.docker.network.driver.overlay.vxlanid_list", None)
             changed = {k: (actual.get(k), v) for k, v in wanted.items() if (actual.get(k) or None) != (v or None)}
@@ -192,7 +197,10 @@ class Stack:
     def absent(self, kind: str, names: list[str]) -> None:
         for name in names:
             actual = self.engine.find(f"/{kind}/{name}" + ("/json" if kind == "containers" else ""))
-            if actual is None or not self.did(f"remove {kind[:-1]} {name}", name, "present\n", ""):
+            labels = ((actual or {}).get("Config") or actual or {}).get("Labels") or {}
+            # One of somebody else that has the name is none of Berth's.
+            ours = actual is not None and self.labels.items() <= labels.items()
+            if not ours or not self.did(f"remove {kind[:-1]} {name}", name, "present\n", ""):
                 continue
             if kind == "containers":
                 self._remove(name, actual)
@@ -247,7 +255,7 @@ class Stack:
         told = [f"Still there, in the place of the one before: {', '.join(kept)}"] if kept else []
         return "\n".join(filter(None, [self.remove(self.created - self.replaced), *told]))
 
-    def remove(self, names: Collection[str]) -> str:
+    def remove(self, names: Iterable[str]) -> str:
         """Remove containers, running or not; what a person is told of those that cannot be, empty for none."""
         left = []
         for name in sorted(names):

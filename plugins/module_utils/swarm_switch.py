@@ -87,9 +87,10 @@ class SwarmSwitch:
                 self._remove_services(name for name in self.created if name not in self._services(other))
                 self._serve(other, together=True)
                 why += f"\n{other['version']} serves on"
+                self.store.end()
             except (Failed, SpecError, EngineError) as error:
                 why += f"\n{other['version']} could not be put back everywhere: {error}"
-            self.store.end()
+                why += "\nWhat was under way is noted. To go back: make rollback"
         elif not self.check and not self.store.current:
             self._remove_services(self._services(target))
             self.store.end()

@@ -15,6 +15,7 @@ from typing import Any
 from ansible.module_utils.container_spec import SpecError
 from ansible.module_utils.edge import SETTLE, Edge
 from ansible.module_utils.engine import Engine, EngineError
+from ansible.module_utils.owned import owned
 from ansible.module_utils.releases import Failed, Store
 from ansible.module_utils.smoke_checks import accepts, demanded
 from ansible.module_utils.stack import Stack, Unhealthy
@@ -158,19 +159,39 @@ class Switch:
         `noted`: it stays under way. Raises Failed or EngineError where the edge cannot be pointed back; nothing is removed then.
         """
         self.gave_up = True
-        if not self.check and other and self.edge.points_to(target):
+        # What it points to may be what an interrupted run has left.
+        elsewhere = other and (self.edge.points_to(target) or (self.edge.resumed and not self.edge.points_to(other)))
+        if not self.check and elsewhere:
             self.edge.route(other, target)
             time.sleep(SETTLE)
         if not self.check and (other or not self.store.current):
             doomed = {spec["name"] for spec in target["containers"]}
             if not self.store.current:  # nor was there an edge
                 doomed |= {self.edge.container} & (self.stack.created - self.stack.replaced)
-            left = self.stack.remove(doomed)
+            left = self.stack.remove(name for name in doomed if self._own(name))
             why = f"{why}\n{left}" if left else why
             if not noted:
                 self.store.end()
-        serves = f"{other['version']} serves on" if other else "nothing served before" if not self.store.current else "it is what serves"
+        if other:
+            version = other["version"]
+            down = f"{version} does not run either: make rollback VERSION={version} starts it"
+            serves = f"{version} serves on" if self.check or self.runs(other) else down
+        else:
+            serves = "it is what serves" if self.store.current else "nothing served before"
         return f"release {target['version']} did not get traffic ({serves}):\n{why}"
+
+    def _own(self, name: str) -> bool:
+        """Whether Berth created a container of this name: what stands in the way of a release stays."""
+        labels = ((self.engine.find(f"/containers/{name}/json") or {}).get("Config") or {}).get("Labels") or {}
+        return name in self.stack.created or (self.wanted["labels"].items() <= labels.items() and owned(name, labels))
+
+    def runs(self, release: dict[str, Any]) -> bool:
+        """Whether all containers of a release run; also where nobody can tell."""
+        try:
+            there = [self.engine.find(f"/containers/{spec['name']}/json") for spec in release.get("containers") or []]
+        except EngineError:
+            return True
+        return all(actual and actual["State"]["Running"] for actual in there)
 
     # afterwards -------------------------------------------------------------------------------------------------------
 
@@ -188,10 +209,11 @@ class Switch:
                 problem = answer if misses >= 3 else ""
             if problem:
                 why = f"{problem}\n{self._last_lines(problem.split(' ')[0])}"
-                self.give_up(target, other, "")
+                told = self.give_up(target, other, why).partition("\n")[2]
+                again = "serves again" if self.runs(other) else "does not run either"
                 raise Failed(
                     f"release {target['version']} failed within the {self.wanted['observe']} s after the switch; "
-                    f"{other['version']} serves again:\n{why}"
+                    f"{other['version']} {again}:\n{told}"
                 )
 
     def _ill(self, name: str, started: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.interrupts import in_words, raise_on_signals
+from ansible.module_utils.interrupts import Interrupted, in_words, raise_on_signals
 from ansible.module_utils.release_act import EXPECTED, Act
 from ansible.module_utils.releases import Locked, refused_or_failed
 
@@ -138,8 +138,12 @@ def main() -> None:
                 warnings.append(f"took over the lock of {over}, whose run is gone")
     except Locked as error:
         module.fail_json(msg=str(error), holder=error.holder, verb=wanted["verb"])
+    except Interrupted as error:
+        act.done("interrupted", f"waiting for the lock: {error}")
+        module.fail_json(msg=f"{error} while it waited for the lock. Nothing was changed.")
     for warning in warnings:
         module.warn(warning)
+    outcome: dict[str, Any] = {}
     try:
         if module.check_mode:
             outcome = act.run()
@@ -151,8 +155,12 @@ def main() -> None:
                 act.drain(outcome)
     except BaseException as error:
         why = in_words(error, (*EXPECTED, Locked))
+        if outcome or (act.to != act.before and act.store.current == act.to):
+            why = f"release {act.to} serves; letting go of what served before failed. To go on with that: {act.again}\n{why}"
         act.done(refused_or_failed(error, act.switch.stack.actions), " ".join(why.splitlines()[:2]))
         module.fail_json(msg=why, actions=act.switch.stack.actions)
+    for warning in act.warnings:
+        module.warn(warning)
     if outcome["changed"]:
         act.done("ok", "; ".join(act.switch.stack.actions), outcome["release"])
     act.lock.free()

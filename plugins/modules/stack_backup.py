@@ -8,9 +8,10 @@ from typing import Any
 
 from ansible.module_utils.backups import Backups, comparison, question, rows, unfitting
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.database_revision import Revision
 from ansible.module_utils.dumps import Database, DumpError, unfit
 from ansible.module_utils.engine import Engine, EngineError
-from ansible.module_utils.interrupts import Interrupted, raise_on_signals
+from ansible.module_utils.interrupts import in_words, raise_on_signals
 from ansible.module_utils.releases import Failed, Lock, Locked, Store, refused_or_failed
 
 DOCUMENTATION = r"""
@@ -82,7 +83,7 @@ def target(backups: Backups, database: Database | None, wanted: dict[str, Any], 
     if reason:
         raise Failed(reason)
     if asking and wanted["confirm"] != wanted["stack"]:
-        behind = comparison(note, release).state == "behind"
+        behind = comparison(note, release).state in ("behind", "new")
         raise Failed(question(wanted["stack"], note, store.current, database.name, database.size(), behind))
     return note
 
@@ -120,6 +121,7 @@ def main() -> None:
     verb = "backup" if wanted["state"] == "made" else "restore"
     into = wanted["into"]
     note: dict[str, Any] = {}
+    release = store.current
     try:
         if verb == "restore":
             note = target(backups, database, wanted, asking=not module.check_mode)
@@ -142,9 +144,11 @@ def main() -> None:
     raise_on_signals()
     try:
         with lock.working():
+            if verb == "restore" and store.current != release:  # another run had the lock until now
+                note = target(backups, database, wanted, asking=True)
             if verb == "backup":
                 extra = {"secrets.vault": wanted["secrets"]} if wanted["secrets"] else None
-                note = backups.make(wanted["why"], database, wanted["check"], extra)
+                note = backups.make(wanted["why"], database, wanted["check"], extra, at=revisions(database, store))
                 if database and wanted["check"]:
                     compare(database, note)
                 gone = backups.prune(wanted["keep"])
@@ -154,25 +158,42 @@ def main() -> None:
                 database.reopen()
                 backups.room(database, dump=not into and wanted["dump_first"], beside=True, note=note)
                 if not into and wanted["dump_first"]:
-                    result["replaced"] = dump_first(backups, database)
+                    result["replaced"] = dump_first(backups, database, revisions(database, store))
                     actions.append(f"make backup {result['replaced']} of what is replaced")
                 result["rows"] = rows(backups.restore(note["name"], database, into))
                 if not into:
                     (store.root / "unchanged.json").unlink(missing_ok=True)  # the next deploy looks at the migrations again
                 actions.append(f"restore {note['name']} into {into or 'place'}")
-    except (DumpError, EngineError, OSError, Locked, Interrupted) as error:
-        lock.record(verb, "interrupted" if isinstance(error, Interrupted) else "failed", str(error).splitlines()[0])
+    except BaseException as error:
+        why = in_words(error, (Failed, DumpError, EngineError, OSError, Locked))
+        replaced = bool(database and database.replaced)
+        if replaced:
+            (store.root / "unchanged.json").unlink(missing_ok=True)
+        what = f"{(why.splitlines() or [''])[0]}{' (the backup is in place)' if replaced else ''}"
+        lock.record(verb, refused_or_failed(error, actions), what)
         kept = f"\nThe backup of the database in use stays: {result['replaced']}" if result["replaced"] else ""
         stays = "Nothing was changed in the database in use" if verb == "restore" else "Nothing of it stays"
-        module.fail_json(msg=f"The {verb} failed: {error}\n{stays}.{kept}")
+        if replaced:
+            stays = f"The database in use is that of {note['name']} by now"
+            kept = f"\nWhat it replaced is kept in {result['replaced']}" if result["replaced"] else ""
+        module.fail_json(msg=f"The {verb} failed: {why}\n{stays}.{kept}")
     lock.record(verb, "ok", "; ".join(actions))
     module.exit_json(changed=True, actions=actions, backup=note, path=str(backups.path(note["name"])), **result)
 
 
-def dump_first(backups: Backups, database: Database) -> str:
+def revisions(database: Database | None, store: Store) -> list[str] | None:
+    """The revisions that the database is at; None where nobody can tell."""
+    serves = store.manifest(store.current)
+    try:
+        return Revision(database, (serves.get("around") or {}).get("database") or {}).read(serves)
+    except (Failed, EngineError):
+        return None
+
+
+def dump_first(backups: Backups, database: Database, at: list[str] | None) -> str:
     """The name of a backup of what a restore is about to replace."""
     try:
-        return str(backups.make("before-restore", database, check=False)["name"])
+        return str(backups.make("before-restore", database, check=False, at=at, automatic=True)["name"])
     except DumpError as error:
         raise DumpError(
             f"the database in use could not be dumped: {error}\n"

@@ -5,15 +5,19 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import socket
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+import release_apply
 import yaml
 from ansible.module_utils.engine import EngineError
+from ansible.module_utils.interrupts import Interrupted
 from ansible.module_utils.releases import Failed, Lock, Locked, Store, refused_or_failed
-from engines import ME, Host
+from engines import LABELS, ME, Host
 from status import status_text
 from test_release_act import act, deploy, manifest
 
@@ -83,6 +87,11 @@ def test_commands_that_others_may_run_beside_have_a_lock_of_their_own(tmp_path: 
         Lock(store, OTHER, "stress").take("stress")
 
 
+def caused(error: Exception, cause: BaseException) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 @pytest.mark.parametrize(
     ("error", "actions", "outcome"),
     [
@@ -90,6 +99,8 @@ def test_commands_that_others_may_run_beside_have_a_lock_of_their_own(tmp_path: 
         (Locked(OTHER | {"since": "", "verb": "", "expires": ""}), [], "refused"),
         (Failed("did not become healthy"), ["create container s-backend-v2"], "failed"),
         (EngineError(0, "no Docker Engine answers"), [], "failed"),
+        (Interrupted("it was interrupted (SIGINT)"), [], "interrupted"),
+        (caused(Failed("release v2 did not get traffic"), Interrupted("")), ["create container s-backend-v2"], "interrupted"),
     ],
 )
 def test_what_stopped_before_anything_was_done_was_refused(error: Exception, actions: list[str], outcome: str) -> None:
@@ -106,6 +117,92 @@ def test_a_release_tells_its_command_and_what_it_was_for(host: Host) -> None:
     line = host.store.audited()[-1]
     assert (line["verb"], line["from"], line["to"]) == ("rotate", "v1", "v2")
     assert line["what"] == "new values for backend_password; switch the edge"
+
+
+class Module:
+    """Stands for AnsibleModule: fails and ends by an exception with what it was told."""
+
+    given: ClassVar[dict[str, Any]] = {}
+    warnings: ClassVar[list[str]] = []
+
+    def __init__(self, argument_spec: dict[str, Any], **_: Any) -> None:
+        self.params = {name: option.get("default") for name, option in argument_spec.items()} | self.given
+        self.check_mode = False
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def fail_json(self, **result: Any) -> None:
+        raise SystemExit(result["msg"])
+
+    exit_json = fail_json
+
+
+@pytest.fixture
+def apply(host: Host, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run the module release_apply with these options; what it says when it fails."""
+    monkeypatch.setattr(release_apply, "AnsibleModule", Module)
+    monkeypatch.setattr(release_apply, "raise_on_signals", lambda: None)
+
+    def run(**given: Any) -> str:
+        monkeypatch.setattr(Module, "given", {"directory": str(host.store.root), "labels": LABELS, "who": ME} | given)
+        with pytest.raises(SystemExit) as ended:
+            release_apply.main()
+        return str(ended.value)
+
+    return run
+
+
+def test_one_that_is_interrupted_while_it_waits_for_the_lock_is_written_down(
+    host: Host, apply: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deploy(host, "v1")
+    Lock(host.store, OTHER).take("backup")
+
+    def end(*_: Any, **__: Any) -> None:
+        raise Interrupted("it was interrupted (SIGINT)")
+
+    monkeypatch.setattr(Lock, "take", end)
+    assert "Nothing was changed" in apply(verb="rollback", lock_wait=60)
+    assert told(host.store)[-1] == ("ann@here", "rollback", "interrupted") and host.store.note("lock")["owner"] == "bob"
+
+
+@pytest.mark.parametrize("where", ["Act.drain", "retire"])
+def test_what_fails_after_the_release_serves_says_that_it_does(
+    host: Host, apply: Callable[..., str], monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    deploy(host, "v1")
+    host.images("v2")
+
+    def fail(*_: Any) -> None:
+        raise EngineError(0, "no Docker Engine answers")
+
+    monkeypatch.setattr(f"ansible.module_utils.release_act.{where}", fail)
+    said = apply(verb="deploy", manifest=manifest(host, "v2"), foundation="made", edge_service={})
+    assert said.startswith("release v2 serves; letting go of what served before failed") and "no Docker Engine answers" in said
+    line = host.store.audited()[-1]
+    assert (line["from"], line["to"], line["outcome"], host.store.current) == ("v1", "v2", "failed", "v2")
+    assert host.store.note("lock") == {}
+
+
+def test_a_release_that_fails_names_what_it_was_about(host: Host) -> None:
+    for version in ("v1", "v2"):
+        deploy(host, version)
+    host.engine.answers["s-backend-v1"] = (500, "broken")
+    run = act(host)  # make rollback, without VERSION
+    with pytest.raises(Failed):
+        run.run()
+    run.done("failed", "it did not answer")
+    assert [(line["from"], line["to"]) for line in host.store.audited()[-1:]] == [("v2", "v1")]
+
+
+def test_a_database_that_does_not_fit_is_a_refusal() -> None:
+    text = (ROOT / "roles/release/tasks/abort.yml").read_text()
+    words = re.search(r"is search\('([^']*)'\)", text)
+    assert words is not None
+    checks = re.compile(words[1].replace("\\\\", "\\"))
+    for action_name, refused in (("revision_check", True), ("ansible.builtin.assert", True), ("release_apply", False)):
+        assert bool(checks.search(action_name)) == refused
 
 
 def test_a_run_that_was_interrupted_before_it_had_the_lock_is_known_too(tmp_path: Path) -> None:
@@ -148,7 +245,7 @@ def verbs(play: dict[str, Any]) -> set[str]:
     return {play["vars"]["release_verb"]} if "release_verb" in play.get("vars", {}) else set()
 
 
-@pytest.mark.parametrize("name", ["up", "rotate", "maintenance", "load", "pull", "stress", "down", "destroy"])
+@pytest.mark.parametrize("name", ["up", "rotate", "maintenance", "load", "pull", "stress", "down", "destroy", "rollback", "scale"])
 def test_a_command_has_its_own_name_in_the_audit(name: str) -> None:
     plays = yaml.safe_load((ROOT / "playbooks" / f"{name}.yml").read_text())
     assert set().union(*(verbs(play) for play in plays)) == {name}

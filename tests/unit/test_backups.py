@@ -9,11 +9,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import stack_backup
 from ansible.module_utils import backups as backups_module
 from ansible.module_utils.backups import DUMP, NOTE, Backups, question, shortage, unfitting
 from ansible.module_utils.dumps import Database, DumpError, difference, unfit
+from ansible.module_utils.engine import EngineError
+from ansible.module_utils.interrupts import Interrupted
 from ansible.module_utils.releases import Failed, Store, write
+from engines import ME
 from stack_backup import target
+from test_audit import Module
 
 CONTENT = {"public.tasks": "3 111"}
 OLD, NEW = "20260101T000000Z-old", "20260102T000000Z-new"
@@ -197,6 +202,71 @@ def test_a_restore_that_fails_leaves_the_database_in_use_and_nothing_beside_it(f
     assert database.there == before and not database.closed and kept.store.schema == {}
 
 
+def test_a_restore_that_ends_after_the_renaming_is_noted_as_what_it_is(kept: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = FakeDatabase()
+    sql = database.sql
+
+    def gone(text: str, name: str | None = None) -> str:
+        said = sql(text, name)
+        if "RENAME" in text:
+            raise Interrupted("it was interrupted (SIGTERM)")
+        return said
+
+    monkeypatch.setattr(database, "sql", gone)
+    with pytest.raises(Interrupted):
+        kept.restore(NEW, database)
+    assert database.replaced and database.there == {"app": CONTENT, "postgres": {}}, "nor does the old one stay beside"
+    assert kept.store.schema == {"heads": ["1"]} and not database.closed
+
+
+def test_an_engine_that_fails_at_removing_the_old_one_does_not_undo_a_restore(kept: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
+    database = FakeDatabase()
+    drop = database.drop
+
+    def fail(name: str) -> None:
+        if name == "app_old" and name in database.there:
+            raise EngineError(0, "timed out")
+        drop(name)
+
+    monkeypatch.setattr(database, "drop", fail)
+    assert kept.restore(NEW, database) == CONTENT and kept.store.schema == {"heads": ["1"]}
+
+
+def test_a_backup_of_an_older_berth_is_restored(kept: Backups) -> None:
+    schema = {"migrated": {"backend": "sha256:b"}, "heads": ["1"]}
+    note = {"when": "then", "why": "on-demand", "release": "v1", "schema": schema, "bytes": 4}
+    (kept.path(NEW) / NOTE).write_text(json.dumps(note))
+    assert asked(kept, confirm="s")["name"] == NEW
+    database = FakeDatabase()
+    kept.room(database, dump=True, beside=True, note=kept.find(NEW))
+    assert kept.restore(NEW, database) == CONTENT and kept.store.schema == note["schema"]
+
+
+def test_a_release_lets_go_only_of_backups_that_releases_made(kept: Backups) -> None:
+    for number in range(3):
+        kept.make(f"before-v{number}", None, check=False, automatic=number < 2)
+    old = kept.path(OLD) / NOTE  # an older Berth did not note that
+    old.write_text(
+        json.dumps({key: value for key, value in json.loads(old.read_text()).items() if key != "content"} | {"why": "before-v0"})
+    )
+    gone = kept.prune(1, automatic=True)
+    assert [name.partition("-")[2] for name in gone] == ["before-v0", "old"]
+    assert [note["why"] for note in kept.all()] == ["before-v2", "before-v1", "test"]
+
+
+def test_a_backup_has_the_revisions_that_the_database_told(kept: Backups) -> None:
+    kept.store.migrated({"heads": ["1"], "revisions": {}})
+    assert kept.make("test", None, check=False, at=[])["schema"] == {"heads": [], "revisions": {}}
+    assert kept.make("else", None, check=False)["schema"]["heads"] == ["1"]
+
+
+def test_a_backup_from_before_the_first_migration_is_behind_too(kept: Backups) -> None:
+    note = json.loads((kept.path(NEW) / NOTE).read_text()) | {"schema": {}}
+    (kept.path(NEW) / NOTE).write_text(json.dumps(note))
+    with pytest.raises(Failed, match="run make deploy right after it"):
+        asked(kept)
+
+
 def test_a_restore_beside_that_fails_leaves_no_database(kept: Backups) -> None:
     database = FakeDatabase("restore")
     with pytest.raises(DumpError):
@@ -206,3 +276,47 @@ def test_a_restore_beside_that_fails_leaves_no_database(kept: Backups) -> None:
 
 def test_where_two_databases_differ_is_told_by_table() -> None:
     assert difference({"a": "1 1", "b": "1 1"}, {"a": "1 1", "c": "2 2"}) == "b: 1 1 -> not there; c: not there -> 2 2"
+
+
+# the module ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "after", "outcome"),
+    [
+        (Interrupted("it was interrupted (SIGINT)"), True, "interrupted"),
+        (Interrupted("it was interrupted (SIGINT)"), False, "interrupted"),
+        (TypeError("odd"), False, "failed"),
+    ],
+)
+def test_a_restore_says_what_it_left_and_is_written_down(
+    kept: Backups, monkeypatch: pytest.MonkeyPatch, error: BaseException, after: bool, outcome: str
+) -> None:
+    serves = kept.store.manifest("v1")
+    kept.store.record(serves | {"around": {"database": {"container": "s-database", "name": "app"}}})
+    (kept.store.root / "unchanged.json").write_text("{}")
+    database = FakeDatabase()
+    monkeypatch.setattr(database, "reopen", lambda: None)
+    monkeypatch.setattr(stack_backup, "Database", lambda *_: database)
+    monkeypatch.setattr(stack_backup, "revisions", lambda *_: ["1"])
+    monkeypatch.setattr(stack_backup, "raise_on_signals", lambda: None)
+    monkeypatch.setattr(stack_backup, "AnsibleModule", Module)
+    options = {"directory": str(kept.store.root), "state": "restored", "name": NEW, "stack": "s", "confirm": "s", "who": ME}
+    monkeypatch.setattr(Module, "given", options)
+    sql = database.sql
+
+    def end(text: str, name: str | None = None) -> str:
+        said = sql(text, name) if after or "RENAME" not in text else ""
+        if "RENAME" in text:
+            raise error
+        return said
+
+    monkeypatch.setattr(database, "sql", end)
+    with pytest.raises(SystemExit) as ended:
+        stack_backup.main()
+    said = str(ended.value)
+    assert ("The database in use is that of" in said, "Nothing was changed in the database in use" in said) == (after, not after)
+    assert "-before-restore" in said and database.there["app"] == (CONTENT if after else {"public.tasks": "9 999"})
+    assert (kept.store.root / "unchanged.json").exists() != after
+    assert (kept.store.audited()[-1]["verb"], kept.store.audited()[-1]["outcome"]) == ("restore", outcome)
+    assert kept.store.note("lock") == {} and kept.find("")["schema"]["heads"] == ["1"] and kept.find("")["automatic"]

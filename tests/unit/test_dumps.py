@@ -68,7 +68,7 @@ def test_the_live_database_lets_its_users_in_again_where_it_cannot_be_renamed(du
     server = Server("RENAME", error)
     with pytest.raises(type(error) if error else DumpError):
         Database(server, "db", "app").replace(dump)  # type: ignore[arg-type]
-    assert 'ALTER DATABASE "app" ALLOW_CONNECTIONS true' in server.ran[-2] and 'DROP DATABASE IF EXISTS "app_new"' in server.ran[-1]
+    assert 'ALTER DATABASE "app" ALLOW_CONNECTIONS true' in server.ran[-3] and 'DROP DATABASE IF EXISTS "app_new"' in server.ran[-2]
 
 
 def test_a_new_database_goes_where_the_backup_cannot_be_put_into_it(dump: Path, tmp_path: Path) -> None:

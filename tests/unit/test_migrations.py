@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.database_revision import chosen
 from ansible.module_utils.engine import EngineError
+from ansible.module_utils.interrupts import Interrupted
 from ansible.module_utils.migrations import compare, edits, heads_refusal, query, revision, schema, version_table
 from ansible.module_utils.releases import Failed
 from ansible.module_utils.stack import Ended, run_to_end
@@ -315,6 +317,17 @@ def test_an_edited_chain_that_is_accepted_is_the_one_from_then_on(host: Host) ->
     assert (host.store.current, server.deploy("v2", squashed)) == ("v2", [])
 
 
+def test_an_empty_database_in_place_of_the_one_that_is_remembered_is_no_silent_success(host: Host) -> None:
+    server = Server(host, [])
+    server.deploy("v1", TWO)
+    first = act(host, release="v1", backup=False)
+    first.run()
+    server.at = []
+    run = act(host, release="v1", backup=False)
+    run.run()
+    assert not first.warnings and "remembers it at revision 2" in run.warnings[0] and "make backups" in run.warnings[0]
+
+
 def test_a_database_that_somebody_took_back_is_migrated_again(host: Host) -> None:
     server = Server(host, [])
     server.deploy("v1", TWO)
@@ -405,3 +418,78 @@ def test_sessions_of_a_migration_that_fails_are_ended(host: Host) -> None:
     with pytest.raises(Failed, match="s-backend-migrate ended with exit status 1"):
         server.deploy("v1", TWO, then=[])
     assert "s-backend-migrate" not in host.engine.containers and host.store.schema == {}
+
+
+# what a release that fails leaves of the database -------------------------------------------------------------------------
+
+
+def test_a_release_that_fails_after_its_migration_says_where_the_database_is(host: Host) -> None:
+    server = Server(host, [])
+    server.deploy("v1", ONE)
+    host.engine.answers["s-backend-v2"] = host.engine.answers["s-backend-v3"] = (500, "broken")
+    with pytest.raises(Failed, match=r"(?s)v1 serves on.*The database was at revision 1 before, and is at 2 now$"):
+        server.deploy("v2", TWO)
+    breaking = chain("1", "2<1", "3<2", breaking="3")
+    with pytest.raises(Failed, match=r"at 3 now, and v1 cannot live with that\. To go back: make rollback VERSION=v1 SCHEMA=restore"):
+        server.deploy("v3", breaking)
+
+
+def test_a_release_that_fails_after_a_downgrade_says_that_what_serves_is_ahead_of_the_database(host: Host) -> None:
+    server = Server(host, [])
+    server.deploy("v1", ONE)
+    server.deploy("v2", chain("1", "2<1", breaking="2"))
+    host.clock.after(2, lambda: host.engine.state("s-backend-v1", Running=False))
+    with pytest.raises(Failed, match=r"v2 serves again(?s:.*)is at 1 now, behind v2\. Its migrations again: make rollback VERSION=v2"):
+        server.deploy("v1", ONE, schema="downgrade", observe=10)
+    assert host.serves == "v2"
+
+
+def test_one_that_is_refused_when_the_database_was_started_to_be_asked_leaves_nothing_started(host: Host) -> None:
+    server = Server(host, [])
+    server.deploy("v1", ONE)
+    server.deploy("v2", chain("1", "2<1", breaking="2"))
+    host.engine.image("sha256:database")
+    host.store.stand(containers={"s-database": {"name": "s-database", "image": "sha256:database"}})
+    host.engine.containers.clear()
+    with pytest.raises(Failed, match=r"(?s)v1 cannot live with the database as it is.*Nothing was changed"):
+        act(host, release="v1", backup=False).run()
+    assert host.engine.containers == {}
+
+
+def test_going_back_to_a_manifest_of_an_older_berth_reads_the_schema_that_what_serves_names(host: Host) -> None:
+    server = Server(host, [])
+    server.deploy("v1", ONE)
+    server.deploy("v2", TWO)
+    old = host.store.manifest("v1")
+    old["around"]["database"] = {"container": "s-database", "name": "app"}
+    old["migrations"] = [one | {"changed": "Running upgrade"} for one in old["migrations"]]
+    current = host.store.current
+    host.store.record(old)
+    host.store.record(host.store.manifest(current))
+    execute = server.execute
+
+    def several(container: str, command: list[str], *words: Any, **other: Any) -> tuple[int, str]:
+        status, said = execute(container, command, *words, **other)
+        return status, json.dumps(json.loads(said) | {"auth": ["9"]}) if said.startswith("{") else said
+
+    host.engine.execute = several  # type: ignore[method-assign]
+    # What ran by an older Berth is noted without the commands.
+    host.store.migrated({key: value for key, value in host.store.schema.items() if key != "commands"})
+    assert act(host, release="v1", backup=False).run()["release"] == "v1"
+
+
+def test_a_run_that_is_interrupted_does_not_wait_for_its_migrations(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = Server(host, [])
+    server.deploy("v1", ONE)
+
+    class Told(ThreadPoolExecutor):
+        """Whose caller is told to end while the first migration runs."""
+
+        def map(self, work: Any, todo: Any, **_: Any) -> Any:  # type: ignore[override]
+            host.engine.place("s-backend-migrate", image="s-backend:v2")
+            raise Interrupted("it was interrupted (SIGINT)")
+
+    monkeypatch.setattr("ansible.module_utils.release_act.ThreadPoolExecutor", Told)
+    with pytest.raises(Failed, match=r"(?s)v1 serves on.*interrupted"):
+        server.deploy("v2", TWO)
+    assert ("POST", "/containers/s-backend-migrate/kill") in host.engine.changes

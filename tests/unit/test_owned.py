@@ -84,6 +84,11 @@ def test_a_container_of_a_wanted_name_that_is_somebody_elses_is_refused_and_stay
     with pytest.raises(SpecError, match="did not create it"):
         run_to_end(host.engine, {"name": "s-database", "image": "s-backend:v1"}, LABELS, 5)
     assert host.engine.changes == []
+    Stack(host.engine, LABELS, False).absent("containers", ["s-database"])
+    assert "s-database" in host.engine.containers
+    host.engine.place("s-model")
+    Stack(host.engine, LABELS, False).absent("containers", ["s-model"])
+    assert "s-model" not in host.engine.containers
 
 
 # images -----------------------------------------------------------------------------------------------------------------

@@ -297,6 +297,27 @@ def test_one_that_ends_while_it_is_watched_gives_the_traffic_back(host: Host, mo
     assert (host.serves, host.running, host.store.pending) == ("v1", pair("v1"), {})
 
 
+def test_a_container_of_somebody_else_that_has_the_name_stays(host: Host) -> None:
+    deploy(host, "v1")
+    host.images("v2")
+    host.engine.call("POST", "/containers/create", {"name": "s-backend-v2"}, {"Image": "x", "Labels": {}, "HostConfig": {}})
+    with pytest.raises(
+        Failed, match=r"(?s)v1 serves on.*s-backend-v2 is on this host, and Berth did not create it. Nothing of it was changed"
+    ):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made").run()
+    assert host.running == pair("v1") | {"s-backend-v2"}
+
+
+def test_a_network_of_somebody_else_that_has_the_name_stays(host: Host) -> None:
+    deploy(host, "v1")
+    host.images("v2")
+    host.engine.networks["s-other"] = {"Name": "s-other", "Labels": {}, "Containers": {"theirs": {}}}
+    host.store.stand(networks={"s-other": {"name": "s-other"}})
+    with pytest.raises(Failed, match="network named s-other is on this host, and Berth did not create it"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="mend").run()
+    assert host.engine.networks["s-other"]["Containers"] and host.running == pair("v1")
+
+
 def test_what_cannot_be_removed_is_named_with_the_command_that_does(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     deploy(host, "v1")
     host.images("v2")
@@ -310,6 +331,20 @@ def test_what_cannot_be_removed_is_named_with_the_command_that_does(host: Host, 
     with pytest.raises(Failed, match=r"(?s)odd.*Still there: s-backend-v2. To remove: docker rm --force s-backend-v2"):
         act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made").run()
     assert host.running == pair("v1") | {"s-backend-v2"} and host.store.pending == {}
+
+
+def test_what_cannot_be_removed_is_named_after_it_had_the_traffic_too(host: Host) -> None:
+    deploy(host, "v1")
+    host.images("v2")
+
+    def stuck(path: str) -> None:
+        if "s-backend-v2" in path:
+            raise EngineError(500, "device is busy")
+
+    host.engine.on_delete = stuck
+    host.clock.after(4, lambda: host.engine.state("s-frontend-v2", Running=False))
+    with pytest.raises(Failed, match=r"(?s)v1 serves again:\ns-frontend-v2 ended.*To remove: docker rm --force s-backend-v2"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made", observe=20).run()
 
 
 def test_where_the_edge_cannot_be_pointed_back_nothing_goes_and_what_is_under_way_stays_noted(
@@ -355,3 +390,61 @@ def test_what_a_release_stands_on_goes_again_where_it_fails_but_not_what_took_th
     with pytest.raises(Failed, match="Still there, in the place of the one before: s-model"):
         act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="mend").run()
     assert host.running == pair("v1") | {"s-model"}
+
+
+def down(host: Host) -> None:
+    """What make down leaves of the containers."""
+    host.engine.containers.clear()
+
+
+def test_where_the_release_before_does_not_run_nobody_is_told_that_it_serves(host: Host) -> None:
+    for version in ("v1", "v2"):
+        deploy(host, version)
+    host.engine.image("sha256:model", "s-model:1")
+    host.store.stand(containers={"s-model": {"name": "s-model", "image": "s-model:1"}})
+    edge = {"spec": {"name": "s-edge", "image": "s-model:1"}, "volumes": []}
+    host.store.stand(edge=edge)
+    down(host)
+    host.engine.answers["s-backend-v1"] = (500, "broken")
+    with pytest.raises(Failed, match=r"\(v2 does not run either: make rollback VERSION=v2 starts it\)"):
+        act(host, edge_service=edge).run()
+    assert host.engine.containers == {} and host.store.pending == {}, "nothing that it started runs on"
+    # The current release itself is not removed; what runs is named.
+    host.engine.answers["s-backend-v2"] = (500, "broken")
+    host.engine.fate["s-frontend-v2"] = {"Running": False, "Status": "exited"}
+    with pytest.raises(Failed, match=r"(?s)it is what serves.*still there: s-backend-v2, s-edge, s-frontend-v2, s-model.*make down"):
+        act(host, release="v2", edge_service=edge).run()
+
+
+def test_a_run_that_waited_for_the_lock_goes_back_to_what_serves_by_then(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    deploy(host, "v1")
+    host.images("v3")
+    waits = act(host, verb="deploy", manifest=manifest(host, "v3"), foundation="made", observe=20)
+    deploy(host, "v2")
+    monkeypatch.setattr("ansible.module_utils.switch.Switch._ill", broken(TypeError("odd")))
+    with pytest.raises(Failed, match="v2 serves on"):
+        waits.run()
+    assert (host.serves, host.running, waits.before) == ("v2", pair("v2"), "v2")
+
+
+def test_a_release_that_fails_after_a_run_that_was_killed_gives_the_traffic_back_too(host: Host) -> None:
+    deploy(host, "v1")
+    host.images("v2", "v3")
+    # Killed while v2 was watched: it has the traffic, and v1 is the current release.
+    host.store.begin("deploy", "v1", "v2")
+    killed = host.switch()
+    killed.stack.containers(release("v2")["containers"])
+    killed.edge.point(release("v2"))
+    host.engine.answers["s-backend-v3"] = (500, "broken")
+    assert host.serves == "v2"
+    with pytest.raises(Failed, match="v1 serves on"):
+        act(host, verb="deploy", manifest=manifest(host, "v3"), foundation="made").run()
+    assert (host.serves, host.store.pending) == ("v1", {})
+
+
+def test_going_back_that_stays_under_way_is_taken_up_by_going_back(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    for version in ("v1", "v2"):
+        deploy(host, version)
+    monkeypatch.setattr(type(host.store), "record", broken(OSError("No space left on device")))
+    with pytest.raises(Failed, match=r"(?s)release v1 serves, and could not be recorded.*make rollback VERSION=v1$"):
+        act(host).run()

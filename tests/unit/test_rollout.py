@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rollout import hosts_ahead, rollout_text
+from rollout import hosts_ahead, left_text, rollout_text
 
 DONE = {"changed": True, "before": "v1", "release": "v2"}
 
@@ -30,3 +30,14 @@ def test_each_host_is_accounted_for():
 
 def test_one_host_needs_no_roll_call():
     assert rollout_text([], "a", "Switch", ["a"]) == ""
+
+
+def test_what_a_first_release_leaves_is_named_with_what_removes_it():
+    status = {"stack": "s", "version": "", "services": [{"container": "s-database"}, {"container": "s-model"}]}
+    said = left_text(status)
+    assert said.startswith("Nothing of s serves. Started, and still there: s-database, s-model.") and said.endswith("make down")
+    # After make down there is a release, and nothing of it.
+    assert left_text(status | {"version": "v1"}) == said and left_text(status, swarm=True) == said
+    assert left_text(status | {"version": "v1"}, swarm=True) == ""
+    assert left_text(status | {"version": "v1", "services": [{"container": "s-database"}, {"container": "s-backend-v1"}]}) == ""
+    assert left_text(status | {"services": []}) == "" and left_text({}) == ""

@@ -137,6 +137,19 @@ class Manager:
         return []
 
 
+def test_where_the_old_services_cannot_be_put_back_what_is_under_way_stays_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise SpecError("no node has room")
+
+    store = Store(tmp_path)
+    store.begin("deploy", "v1", "v2")
+    switch = SwarmSwitch(Manager(), store, {"labels": {"berth.stack": "s"}}, False)  # type: ignore[arg-type]
+    monkeypatch.setattr(switch, "_serve", fail)
+    said = switch.give_up({"version": "v2", "containers": []}, {"version": "v1", "containers": []}, "odd")
+    assert "v1 could not be put back everywhere: no node has room" in said and "make rollback" in said
+    assert store.pending["from"] == "v1"
+
+
 def test_a_service_that_only_the_failed_release_has_goes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def of(version: str, *services: str) -> dict[str, Any]:
         return {"version": version, "containers": [{"name": f"s-{service}-{version}"} for service in services]}
