@@ -16,7 +16,7 @@ export BERTH_CALLED_FROM := $(if $(left),$(value PWD),$(CURDIR))
 given := $(strip $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
 ifneq ($(given),)
 quoted = '$(subst ','\'',$1)'
-options_once := $(shell $(or $(wildcard $(VENV)/bin/python),$(call quoted,$(PYTHON))) bin/call options $(call quoted,$(MAKECMDGOALS)) $(call quoted,$(given)) $(call quoted,$(value INVENTORY)) $(call quoted,$(BERTH_CALLED_FROM)))
+options_once := $(shell $(if $(realpath $(VENV)/bin/python),$(VENV)/bin/python,$(call quoted,$(PYTHON))) bin/call options $(call quoted,$(MAKECMDGOALS)) $(call quoted,$(given)) $(call quoted,$(value INVENTORY)) $(call quoted,$(BERTH_CALLED_FROM)))
 ifneq ($(filter ok,$(firstword $(options_once))),ok)
 $(error $(or $(options_once),bin/call does not run: $(PYTHON) must be Python 3.9 or newer))
 endif
@@ -82,8 +82,7 @@ setup-test: $(VENV)/.installed-test $(VENV)-apps/.installed $(VENV)-tls/.install
 
 # A virtual environment that was not finished has no pip: python3-venv was missing.
 $(VENV)/.installed: requirements.txt
-	@test -x $(VENV)/bin/pip || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "setup: %s is Python %d.%d; Ansible needs 3.11 or newer: make setup PYTHON=python3.11" % ((sys.executable,) + sys.version_info[:2]))'
-	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
+	@test -x $(VENV)/bin/pip || { $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "setup: %s is Python %d.%d; Ansible needs 3.11 or newer: make setup PYTHON=python3.11" % ((sys.executable,) + sys.version_info[:2]))' && $(PYTHON) -m venv $(VENV); }
 	@echo "setup: installing Ansible into $(VENV)"
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
