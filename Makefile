@@ -15,8 +15,9 @@ export BERTH_CALLED_FROM := $(if $(left),$(value PWD),$(CURDIR))
 # must not pick a release. A name that no command takes ends the call before anything runs.
 given := $(strip $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
 ifneq ($(given),)
+empty := $(foreach name,$(given),$(if $(value $(name)),,$(name)))
 quoted = '$(subst ','\'',$1)'
-options_once := $(shell $(if $(realpath $(VENV)/bin/python),$(VENV)/bin/python,$(call quoted,$(PYTHON))) bin/call options $(call quoted,$(MAKECMDGOALS)) $(call quoted,$(given)) $(call quoted,$(value INVENTORY)) $(call quoted,$(BERTH_CALLED_FROM)))
+options_once := $(shell $(if $(realpath $(VENV)/bin/python),$(VENV)/bin/python,$(call quoted,$(PYTHON))) bin/call options $(call quoted,$(MAKECMDGOALS)) $(call quoted,$(given)) $(call quoted,$(value INVENTORY)) $(call quoted,$(BERTH_CALLED_FROM)) $(call quoted,$(empty)))
 ifneq ($(filter ok,$(firstword $(options_once))),ok)
 $(error $(or $(options_once),bin/call does not run: $(PYTHON) must be Python 3.9 or newer))
 endif

@@ -304,3 +304,9 @@ def refuse_unknown(given: Iterable[str], called: Iterable[str], project: Path, i
     if problems:
         raise Refused("; ".join(problems))
     return once & set(given)
+
+
+def refuse_empty(empty: Iterable[str], once: set[str]) -> None:
+    """Refuse options of one call that are given without a value, as VERSION=$TAG is where TAG is not set: the default is not meant."""
+    if names := [name for name in empty if name in once | {"LIMIT", "INVENTORY", "STACK_NAME"}]:
+        raise Refused(f"{', '.join(names)} has no value: give it one, or leave it out for the default")

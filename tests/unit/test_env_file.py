@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import env_file
@@ -127,6 +128,9 @@ MISSPELT = {
     "something else": (["up", "STRIPE=x"], "STRIPE=... make up"),
     "an option of another command": (["status", "CONFIRM=x"], "make status takes no CONFIRM; these do: "),
     "an option as playbooks read it": (["up", "BERTH_VERSOIN=x"], "did you mean BERTH_VERSION?"),
+    "a version without a value": (["deploy", "VERSION="], "VERSION has no value"),
+    "a limit without a value": (["deploy", "LIMIT="], "LIMIT has no value"),
+    "a stack without a value": (["down", "STACK_NAME="], "STACK_NAME has no value"),
     "a name for the shell": (["up", "A';touch;'=x"], "unknown option"),
 }
 
@@ -297,6 +301,21 @@ def test_a_path_starts_where_the_user_is_however_quiet_make_is(project, tmp_path
     # A program that starts make elsewhere does not always set PWD.
     found = run(project, "make", "--silent", "status", "BACKEND_SOURCE=app", file=None, names=names, PWD="/nowhere")
     assert found["BACKEND_SOURCE"] == str(project / "app")
+
+
+def test_a_python_that_ansible_does_not_run_on_makes_no_environment(tmp_path):
+    for name in ("bin", "plugins", "roles", "group_vars", "playbooks", "molecule", "Makefile", "requirements.txt", "requirements.yml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    old = tmp_path / "old"
+    old.write_text(f"""#!/bin/sh
+case $1 in -c) exec {sys.executable} -c "import sys; sys.version_info = (3, 9, 2); $2";; bin/*) exec {sys.executable} "$@";; esac
+touch made
+""")
+    old.chmod(0o755)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").symlink_to("/usr/bin/python3.of-before")
+    done = subprocess.run(["make", "setup", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert "is Python 3.9; Ansible needs 3.11 or newer" in done.stderr and not (tmp_path / "made").exists(), done.stdout + done.stderr
 
 
 EXAMPLES = [line[1:] for line in (ROOT / ".env.example").read_text().splitlines() if line[:1] == "#" and line[1:2].isupper()]
