@@ -4,16 +4,20 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 
-# Where the user is: relative paths of the command line start there. make -C (which sets w) leaves it.
-export BERTH_CALLED_FROM := $(if $(findstring w,$(firstword -$(MAKEFLAGS))),$(value PWD),$(CURDIR))
+# Where the user is: relative paths of the command line start there. make -C leaves it, which sets w; but not with -s or
+# --no-print-directory, where only the command line of make itself has it.
+quiet := $(findstring s,$(firstword -$(MAKEFLAGS)))$(findstring no-print-directory,$(MAKEFLAGS))
+left := $(or $(findstring w,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),$(if $(quiet),$(shell tr '\0' '\n' </proc/$$PPID/cmdline 2>/dev/null | grep -m 1 -oE '^(-[A-Za-z]*C|--directory)')))
+export BERTH_CALLED_FROM := $(if $(left),$(value PWD),$(CURDIR))
 
 # What make's own command line has goes on to the programs as it was written: $ and quotes, too. .env is read by those programs (bin/call,
 # and Ansible by plugins/vars). Options of one call (VERSION, ID, ...) become BERTH_<option> here and nowhere else: a CI job's VERSION or ID
 # must not pick a release. A name that no command takes ends the call before anything runs.
 given := $(strip $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
 ifneq ($(given),)
+empty := $(foreach name,$(given),$(if $(value $(name)),,$(name)))
 quoted = '$(subst ','\'',$1)'
-options_once := $(shell $(or $(wildcard $(VENV)/bin/python),$(call quoted,$(PYTHON))) bin/call options $(call quoted,$(MAKECMDGOALS)) $(call quoted,$(given)) $(call quoted,$(value INVENTORY)) $(call quoted,$(BERTH_CALLED_FROM)))
+options_once := $(shell $(if $(realpath $(VENV)/bin/python),$(VENV)/bin/python,$(call quoted,$(PYTHON))) bin/call options $(call quoted,$(MAKECMDGOALS)) $(call quoted,$(given)) $(call quoted,$(value INVENTORY)) $(call quoted,$(BERTH_CALLED_FROM)) $(call quoted,$(empty)))
 ifneq ($(filter ok,$(firstword $(options_once))),ok)
 $(error $(or $(options_once),bin/call does not run: $(PYTHON) must be Python 3.9 or newer))
 endif
@@ -77,8 +81,9 @@ setup: $(VENV)/.installed $(COLLECTIONS)/.installed ## Make the virtual environm
 setup-test: $(VENV)/.installed-test $(VENV)-apps/.installed $(VENV)-tls/.installed $(COLLECTIONS)/.installed
 	@bin/install-test-programs
 
+# A virtual environment that was not finished has no pip: python3-venv was missing.
 $(VENV)/.installed: requirements.txt
-	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(VENV)/bin/pip || { $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "setup: %s is Python %d.%d; Ansible needs 3.11 or newer: make setup PYTHON=python3.11" % ((sys.executable,) + sys.version_info[:2]))' && $(PYTHON) -m venv $(VENV); }
 	@echo "setup: installing Ansible into $(VENV)"
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@

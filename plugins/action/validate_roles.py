@@ -13,6 +13,7 @@ from typing import Any
 
 import ansible.module_utils
 import yaml
+from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
@@ -22,7 +23,7 @@ _UTILS = str(Path(__file__).resolve().parents[1] / "module_utils")
 if _UTILS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_UTILS)
 
-from ansible.module_utils import calls
+from ansible.module_utils import calls, env_file
 from ansible.module_utils.environment import ValueRefused, texts
 
 # libyaml's loader, where there is one: 20 specifications take half a second without it.
@@ -109,6 +110,9 @@ class ActionModule(ActionBase):
         )
         for argument, structures in (("environments", True), ("build_arguments", False)):
             found += not_texts(self._values(dict.fromkeys(self._task.args.get(argument) or []), raw), structures)
+        # The callback `calls` says so first, where it is loaded.
+        if unread := env_file.unread(Path(__file__).resolve().parents[2], os.environ, constants.CONFIG_FILE):
+            found.append(unread)
         if found:
             result.update(failed=True, msg=calls.refusal(found))
         result.setdefault("changed", False)

@@ -25,7 +25,7 @@ _UTILS = str(_ROOT / "plugins" / "module_utils")
 if _UTILS not in ansible.module_utils.__path__:
     ansible.module_utils.__path__.append(_UTILS)
 
-from ansible.module_utils import calls
+from ansible.module_utils import calls, env_file
 
 DOCUMENTATION = r"""
 name: calls
@@ -51,7 +51,13 @@ class CallbackModule(CallbackBase):
         if not needed:
             return
         manager = plays[0].get_variable_manager()
-        problems = [*self._wrong_hosts(manager._inventory, needed), *self._wrong_options(manager, plays[0], needed)]
+        # Variables as the plays will have them: until the first one starts, group_vars/ of the caller's directory would be among them.
+        loader, folder = plays[0].get_loader(), plays[0].get_loader().get_basedir()
+        loader.set_basedir(os.path.dirname(os.path.abspath(playbook._file_name)))
+        problems = [*self._wrong_hosts(manager, needed), *self._wrong_options(manager, plays[0], needed)]
+        loader.set_basedir(folder)
+        if unread := env_file.unread(_ROOT, os.environ, C.CONFIG_FILE):
+            problems.append(unread)
         if problems:
             self._display.display(calls.refusal(problems), color=C.COLOR_ERROR, stderr=True)
             sys.stdout.flush()
@@ -59,17 +65,20 @@ class CallbackModule(CallbackBase):
 
     # --- where ----------------------------------------------------------------------------------------------------------
 
-    def _wrong_hosts(self, inventory: Any, needed: list[str]) -> list[str]:
+    def _wrong_hosts(self, manager: Any, needed: list[str]) -> list[str]:
+        inventory = manager._inventory
         groups = {name: [host.name for host in group.get_hosts()] for name, group in inventory.groups.items()}
         sources = [_shown(one) for one in inventory._sources or []]
         problems = calls.wrong_inventory(sources, sorted(inventory.hosts), groups, needed)
+        if not problems and "stack_local_dir" not in manager.get_vars(host=inventory.get_hosts(needed[0], ignore_limits=True)[0]):
+            problems = calls.without_settings(sources, str(_ROOT))
         limit = (context.CLIARGS or {}).get("subset") or ""
         if problems or not limit:
             return problems
         patterns = [pattern.lstrip("!&") for pattern in inventory._subset or []]
         unmatched = [pattern for pattern in patterns if pattern and pattern != "builders" and not _matches(inventory, pattern)]
         left = {group: [host.name for host in inventory.get_hosts(group)] for group in needed}
-        return calls.wrong_limit(limit.removesuffix(":builders"), unmatched, left, groups)
+        return calls.wrong_limit(calls.without_builders(limit), unmatched, left, groups)
 
     # --- what -----------------------------------------------------------------------------------------------------------
 
@@ -118,7 +127,8 @@ class CallbackModule(CallbackBase):
 
 def _matches(inventory: Any, pattern: str) -> bool:
     try:
-        return bool(inventory.get_hosts(pattern, ignore_limits=True))
+        # As Ansible evaluates a limit: it was split already, and what still has a separator in it (a,b:c) is one name.
+        return bool(inventory._evaluate_patterns([pattern]))
     except AnsibleError:
         return False
 

@@ -52,7 +52,7 @@ def question(stack: str, note: dict[str, Any], release: str, database: str, size
         f"  The backup: {told(note)}",
         f"  It replaces: database {database} in use by release {release}, {megabytes(size)}; it is dumped first, into a backup of its own",
         *(["  Release " + release + " has newer migrations than the backup: run make deploy right after it"] if behind else []),
-        f"To look at it first, in a new database beside: make restore BACKUP={note['name']} INTO=<new name>",
+        f"To inspect it first, in a new database beside: make restore BACKUP={note['name']} INTO=<new name>",
         f"If you mean it, type: make restore BACKUP={note['name']} CONFIRM={stack}",
     ]
     return "\n".join(lines)

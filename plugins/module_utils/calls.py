@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -215,6 +216,37 @@ def wrong_inventory(sources: Iterable[str], hosts: list[str], groups: Mapping[st
     return []
 
 
+def without_settings(sources: Iterable[str], project: str) -> list[str]:
+    """An inventory that Ansible finds no group_vars of the project beside."""
+    source = next(iter(sources), "")
+    folder = source if os.path.isdir(source) else os.path.dirname(source) or "."
+    return [
+        f"INVENTORY is {source}: the settings of {project}/group_vars are not beside it; put it into {project}/inventory, or link them: "
+        f"ln -s {shlex.quote(project + '/group_vars')} {shlex.quote(os.path.join(folder, 'group_vars'))}"
+    ]
+
+
+def with_builders(limit: str) -> str:
+    """`limit` and the group of the builder. Ansible splits a pattern at its commas where it has one, else at its colons."""
+    return f"{limit}{_separator(limit)}builders"
+
+
+def without_builders(limit: str) -> str:
+    """`limit` as it was given to make."""
+    return limit.removesuffix(f"{_separator(limit)}builders")
+
+
+def _separator(limit: str) -> str:
+    return "," if "," in limit else ":"
+
+
+def limit_files(limit: str, absolute: Callable[[str], str]) -> tuple[str, list[str]]:
+    """(`limit` with the path of each @file made absolute, those files that are not there)."""
+    separator = _separator(limit)
+    parts = [f"@{absolute(part.strip()[1:])}" if part.strip().startswith("@") else part for part in limit.split(separator)]
+    return separator.join(parts), [part[1:] for part in parts if part.startswith("@") and not os.path.isfile(part[1:])]
+
+
 def wrong_limit(limit: str, unmatched: list[str], left: Mapping[str, list[str]], groups: Mapping[str, list[str]]) -> list[str]:
     """Parts of a limit that match nothing, and groups of which it leaves no host.
 
@@ -231,7 +263,7 @@ def wrong_limit(limit: str, unmatched: list[str], left: Mapping[str, list[str]],
     for group, members in left.items():
         if not members and group == "builders":
             lines.append(
-                f"LIMIT is {limit}: it leaves out the group builders, where images are built: --limit '{limit}:builders' (make does)"
+                f"LIMIT is {limit}: it leaves out the group builders, where images are built: --limit '{with_builders(limit)}' (make does)"
             )
         elif not members:
             lines.append(f"LIMIT is {limit}: it leaves no host of the group {group}, which has {_some(sorted(groups.get(group, [])))}")
@@ -254,8 +286,8 @@ def hint_options(stack: str, environment: Mapping[str, str], inventory: str = ""
     `inventory`: where it is not the default one. Where the inventory names the stack, its name in the environment would change nothing.
     """
     named = stack != DEFAULT_STACK and environment.get("STACK_NAME") == stack
-    words = [f"{name}={environment[name]}" for name in IDENTITY if named and environment.get(name)]
-    return [*words, f"INVENTORY={inventory}"] if inventory else words
+    words = [f"{name}={shlex.quote(environment[name])}" for name in IDENTITY if named and environment.get(name)]
+    return [*words, f"INVENTORY={shlex.quote(inventory)}"] if inventory else words
 
 
 def typed(text: str, options: list[str], commands: Iterable[str]) -> str:

@@ -26,7 +26,8 @@ NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 PLAIN = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 # Settings that are paths: what is relative in .env is so to the directory of .env.
 PATHS = re.compile(
-    r"(BACKEND|FRONTEND)_SOURCE|LOCAL_DIR|DIGESTS|INVENTORY|SECRETS_SOPS_FILE|SOPS_AGE_KEY_FILE|SSL_CERT_FILE|DOCKER_CERT_PATH"
+    r"(BACKEND|FRONTEND)_SOURCE|LOCAL_DIR|DIGESTS|INVENTORY|SECRETS_SOPS_FILE|SOPS_AGE_KEY_FILE|SSL_CERT_FILE|DOCKER_CERT_PATH|"
+    r"BERTH_ENV_FILE"
 )
 SECRETS = re.compile(r"SECRET_.*|.*(PASSWORD|KEY|TOKEN)")
 # What roles, group_vars and playbooks look up in the environment, and the variables that secrets_schema names for a secret.
@@ -48,6 +49,30 @@ MOST = 3
 
 class Refused(ValueError):
     """What must not be used; the message says where it is and what to write instead, never a secret's value."""
+
+
+# Projects whose file this process has read. An ansible.cfg that is not the project's may not load the plugin that reads it, and Ansible
+# does not complain: other plugins ask unread().
+loaded: set[Path] = set()
+
+
+def unread(project: Path, environ: MutableMapping[str, str], configuration: str) -> str:
+    """Why a run must not go on: there is a file of settings, and nothing has read it. Empty: there is none, or it was read.
+
+    `configuration`: the path of Ansible's configuration file, for the message.
+    """
+    try:
+        path = path_of(project, environ)
+    except Refused as error:
+        return str(error)
+    if path is None or project in loaded:
+        return ""
+    where = ".env" if path == project / ".env" else str(path)
+    return (
+        f"{where} was not read: Ansible did not load plugins/vars/env_file.py (its configuration is {configuration or 'none'}). Set "
+        f"ANSIBLE_CONFIG={project}/ansible.cfg, or write there: vars_plugins = {project}/plugins/vars; ANSIBLE_VARS_PLUGINS outranks it. "
+        f"To run without the file: {VARIABLE}="
+    )
 
 
 @dataclass(frozen=True)
@@ -191,9 +216,9 @@ def path_of(project: Path, environ: MutableMapping[str, str]) -> Path | None:
     if not given:
         return None
     path = Path(given).expanduser().absolute()
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists raises where a directory cannot be searched
         raise Refused(f"{VARIABLE} is {given}: there is no such file")
-    return path
+    return None if path.samefile(os.devnull) else path
 
 
 def values(project: Path, environ: MutableMapping[str, str], inventories: Iterable[str] = ()) -> tuple[dict[str, str], list[str]]:
@@ -202,6 +227,9 @@ def values(project: Path, environ: MutableMapping[str, str], inventories: Iterab
     if path is None:
         return {}, []
     where = ".env" if path == project / ".env" else str(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        # A pipe: <(sops -d ...) has its content once, and make and Ansible each read it.
+        raise Refused(f"{where} is a pipe or a device, which cannot be read twice: name a regular file")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -237,6 +265,7 @@ def load(project: Path, environ: MutableMapping[str, str], inventories: Iterable
         if slips:
             raise Refused("\n".join(slips))
     found, warnings = values(project, environ, inventories)
+    loaded.add(project)
     for name, value in found.items():
         if value or not STANDARD.fullmatch(name):  # SSL_CERT_FILE= means none; set and empty it would be a bundle without certificates
             environ.setdefault(name, value)
@@ -275,3 +304,9 @@ def refuse_unknown(given: Iterable[str], called: Iterable[str], project: Path, i
     if problems:
         raise Refused("; ".join(problems))
     return once & set(given)
+
+
+def refuse_empty(empty: Iterable[str], once: set[str]) -> None:
+    """Refuse options of one call that are given without a value, as VERSION=$TAG is where TAG is not set: the default is not meant."""
+    if names := [name for name in empty if name in once | {"LIMIT", "INVENTORY", "STACK_NAME"}]:
+        raise Refused(f"{', '.join(names)} has no value: give it one, or leave it out for the default")

@@ -271,7 +271,7 @@ def heads_refusal(heads: list[str]) -> str:
     merge = f'alembic merge -m "merge branches" {" ".join(heads)}'
     return (
         f"the migrations of the backend end in {len(heads)} heads ({words(heads)}), and its command upgrades to one. "
-        f"Merge them in the source ({merge}), or, where each is wanted by itself, let the command say so: "
+        f"Merge them in the source ({merge}), or, where each head is intended, name them all in the command: "
         "backend_image_migrate_command: [python3, -m, alembic, upgrade, heads]"
     )
 

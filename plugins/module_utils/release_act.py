@@ -159,7 +159,7 @@ class Act:
             if not self.check:
                 stack.wait(list(base["containers"]), self.wanted["wait"])
         except BaseException as error:
-            why = f"what the release stands on is not as it has to be: {in_words(error, EXPECTED)}"
+            why = f"the infrastructure of the release is not as expected: {in_words(error, EXPECTED)}"
             raise Failed("\n".join(filter(None, [why, stack.discard()]))) from error
 
     # the database -----------------------------------------------------------------------------------------------------

@@ -38,6 +38,14 @@ class VarsModule(BaseVarsPlugin):
 
     def __init__(self) -> None:
         super().__init__()
+        own_callbacks = PROJECT / "plugins" / "callback"
+        callbacks = constants.config.get_config_value("DEFAULT_CALLBACK_PLUGIN_PATH") or []
+        # Of Ansible's programs, ansible-playbook alone has this option; the others run no playbook that would have to be checked.
+        if "start_at_task" in context.CLIARGS and own_callbacks not in [Path(path).resolve() for path in callbacks]:
+            raise AnsibleError(
+                f"Ansible does not load {own_callbacks}, which checks inventory, limit and options (ANSIBLE_CALLBACK_PLUGINS, or "
+                f"callback_plugins in {constants.CONFIG_FILE}): add it there, with : between directories"
+            )
         inventories = list(context.CLIARGS.get("inventory") or [])
         by_default = inventories == list(constants.DEFAULT_HOST_LIST) and "ANSIBLE_INVENTORY" not in os.environ
         own = "INVENTORY" in os.environ

@@ -7,6 +7,7 @@ import re
 
 import pytest
 import yaml
+from ansible.inventory.manager import split_host_pattern
 from ansible.module_utils import calls
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
@@ -168,6 +169,21 @@ def test_a_limit_that_leaves_hosts_is_taken():
     assert calls.wrong_limit("w1", [], {"builders": ["b"], "docker_hosts": ["w1"]}, GROUPS) == []
 
 
+@pytest.mark.parametrize("limit", ["w1", "w1,w2", "docker_hosts:!w1", "docker_hosts,!w1", "web[0:2]"])
+def test_the_builder_is_added_to_a_limit_as_ansible_splits_it(limit):
+    whole = calls.with_builders(limit)
+    assert split_host_pattern(whole) == [*split_host_pattern(limit), "builders"]
+    assert calls.without_builders(whole) == calls.without_builders(limit) == limit
+
+
+def test_files_of_a_limit_start_where_the_caller_is(tmp_path):
+    (tmp_path / "hosts").touch()
+    assert calls.limit_files("@hosts,w1,@gone", lambda path: f"{tmp_path}/{path}") == (
+        f"@{tmp_path}/hosts,w1,@{tmp_path}/gone",
+        [f"{tmp_path}/gone"],
+    )
+
+
 def test_criteria_that_do_not_exist_are_refused():
     catalogue = yaml.safe_load((ROOT / "roles/verify/files/criteria.yml").read_text())
     assert calls.wrong_criteria(catalogue, "", "BE-01,be-02, FE") == []
@@ -214,6 +230,7 @@ def test_a_hint_has_what_another_stack_is_reached_by():
     environment = {"STACK_NAME": "second", "HTTPS_PORT": "9443", "LOG_LEVEL": "debug", "HTTP_PORT": ""}
     assert calls.hint_options("second", environment) == ["STACK_NAME=second", "HTTPS_PORT=9443"]
     assert calls.hint_options("berth", {"STACK_NAME": "berth", "HTTPS_PORT": "9443"}) == []
+    assert calls.hint_options("second", {"STACK_NAME": "second", "LOCAL_DIR": "/srv/a b"}) == ["STACK_NAME=second", "LOCAL_DIR='/srv/a b'"]
     # The inventory names it: the name in the environment would change nothing.
     assert calls.hint_options("app-staging", {"HTTPS_PORT": "9443"}, "inventory/staging.yml") == ["INVENTORY=inventory/staging.yml"]
 

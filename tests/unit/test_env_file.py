@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import env_file
@@ -127,6 +128,9 @@ MISSPELT = {
     "something else": (["up", "STRIPE=x"], "STRIPE=... make up"),
     "an option of another command": (["status", "CONFIRM=x"], "make status takes no CONFIRM; these do: "),
     "an option as playbooks read it": (["up", "BERTH_VERSOIN=x"], "did you mean BERTH_VERSION?"),
+    "a version without a value": (["deploy", "VERSION="], "VERSION has no value"),
+    "a limit without a value": (["deploy", "LIMIT="], "LIMIT has no value"),
+    "a stack without a value": (["down", "STACK_NAME="], "STACK_NAME has no value"),
     "a name for the shell": (["up", "A';touch;'=x"], "unknown option"),
 }
 
@@ -235,6 +239,83 @@ def test_an_inventory_of_the_file_is_used_by_make_and_asked_for_without_make(pro
     assert run(project, "make", "status", file=file, names=["INVENTORY"])["INVENTORY"].endswith("inventory/example-staging.yml")
     with pytest.raises(AssertionError, match="ansible-playbook -i"):
         run(project, "ansible-playbook", "playbooks/status.yml", file=file, names=["INVENTORY"])
+
+
+def test_a_file_that_can_be_read_once_is_refused_and_the_null_device_is_none(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(env_file.Refused, match="a pipe or a device, which cannot be read twice"):
+        env_file.values(tmp_path, {"BERTH_ENV_FILE": str(tmp_path / "pipe")})
+    assert env_file.values(tmp_path, {"BERTH_ENV_FILE": os.devnull}) == ({}, [])
+
+
+def refused(project: Path, *command: str, **environment: str) -> str:
+    """What a call says that ends with a status that is not 0, for a play on docker_hosts."""
+    (project / "playbooks/hosts.yml").write_text("- {name: X, hosts: docker_hosts, gather_facts: false, tasks: [{name: X, ping: {}}]}\n")
+    own = {name: value for name, value in os.environ.items() if name != "BERTH_ENV_FILE"} | environment
+    own["PATH"] = f"{ROOT}/.venv/bin:{os.environ['PATH']}"
+    done = subprocess.run(command, cwd=project, env=own, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode != 0, done.stdout + done.stderr
+    return done.stderr
+
+
+PLAY = ["ansible-playbook", "playbooks/hosts.yml"]
+
+
+@pytest.mark.parametrize("how", ["a configuration of one's own", "the environment"])
+def test_a_file_that_ansible_would_not_read_ends_the_run(project, how):
+    (project / ".env").write_text("STACK_NAME=a\n")
+    lines = (project / "ansible.cfg").read_text().splitlines(keepends=True)
+    (project / "own.cfg").write_text("".join(line for line in lines if not line.startswith("vars_plugins")))
+    given = {"ANSIBLE_CONFIG": str(project / "own.cfg")} if how != "the environment" else {"ANSIBLE_VARS_PLUGINS": "/nowhere"}
+    told = refused(project, *PLAY, **given)
+    assert ".env was not read" in told and f"vars_plugins = {project}/plugins/vars" in told
+    told = refused(project, *PLAY, **given, BERTH_ENV_FILE="/nowhere.env")
+    assert "BERTH_ENV_FILE is /nowhere.env: there is no such file" in told
+
+
+def test_a_run_without_the_check_of_calls_ends(project):
+    told = refused(project, *PLAY, ANSIBLE_STDOUT_CALLBACK="default", ANSIBLE_CALLBACK_PLUGINS="/nowhere")
+    assert f"Ansible does not load {project}/plugins/callback" in told
+
+
+def test_an_inventory_without_the_settings_of_the_project_is_refused(project, tmp_path):
+    (tmp_path / "hosts.yml").write_text("docker_hosts: {hosts: {web: {ansible_connection: local}}}\n")
+    told = refused(project, *PLAY, "-i", str(tmp_path / "hosts.yml"))
+    assert f"ln -s {project}/group_vars {tmp_path}/group_vars" in told
+
+
+def test_the_last_host_of_a_limit_with_commas_is_looked_at(project):
+    told = refused(project, *PLAY, "-i", "inventory/local.yml", "--limit", "localhost,nope:builders")
+    assert "LIMIT names nope:builders" in told
+
+
+@pytest.mark.parametrize("quiet", ["--print-directory", "--silent", "--no-print-directory"])
+def test_a_path_starts_where_the_user_is_however_quiet_make_is(project, tmp_path, quiet):
+    names = ["BACKEND_SOURCE", "BERTH_ENV_FILE"]
+    (tmp_path / "x.env").write_text("HTTPS_PORT=1\n")
+    found = run(project, "make", quiet, "-C", str(project), "status", "BACKEND_SOURCE=app", file=None, names=names, PWD=str(tmp_path))
+    assert found["BACKEND_SOURCE"] == str(tmp_path / "app")
+    command = ["make", quiet, "-C", str(project), "status"]
+    found = run(project, *command, file=None, names=names, PWD=str(tmp_path), BERTH_ENV_FILE="x.env")
+    assert found["BERTH_ENV_FILE"] == str(tmp_path / "x.env")
+    # A program that starts make elsewhere does not always set PWD.
+    found = run(project, "make", "--silent", "status", "BACKEND_SOURCE=app", file=None, names=names, PWD="/nowhere")
+    assert found["BACKEND_SOURCE"] == str(project / "app")
+
+
+def test_a_python_that_ansible_does_not_run_on_makes_no_environment(tmp_path):
+    for name in ("bin", "plugins", "roles", "group_vars", "playbooks", "molecule", "Makefile", "requirements.txt", "requirements.yml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    old = tmp_path / "old"
+    old.write_text(f"""#!/bin/sh
+case $1 in -c) exec {sys.executable} -c "import sys; sys.version_info = (3, 9, 2); $2";; bin/*) exec {sys.executable} "$@";; esac
+touch made
+""")
+    old.chmod(0o755)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/bin/python").symlink_to("/usr/bin/python3.of-before")
+    done = subprocess.run(["make", "setup", f"PYTHON={old}"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert "is Python 3.9; Ansible needs 3.11 or newer" in done.stderr and not (tmp_path / "made").exists(), done.stdout + done.stderr
 
 
 EXAMPLES = [line[1:] for line in (ROOT / ".env.example").read_text().splitlines() if line[:1] == "#" and line[1:2].isupper()]
