@@ -361,7 +361,7 @@ def token_of_supabase(role: str, issuer: str = "supabase") -> str:
 
 # Public by design, made up, or no value at all: kind of source, path, text.
 PUBLIC = {
-    "Firebase's configuration": ("nextjs", "lib/fire.ts", f'const c = {{\n  apiKey: "{GOOGLE}",\n  authDomain: "a.firebaseapp.com",\n}};\n'),
+    "Firebase's configuration": ("nextjs", "lib/fire.ts", f'const c = {{\n  apiKey: "{GOOGLE}",\n  authDomain: "a.web.app",\n}};\n'),
     "Firebase's worker": ("nextjs", "public/firebase-messaging-sw.js", f'firebase.initializeApp({{ apiKey: "{GOOGLE}" }});\n'),
     "a public variable": ("nextjs", ".env.production", f"NEXT_PUBLIC_GOOGLE_KEY={GOOGLE}\n"),
     "maps": ("nextjs", "app/map.tsx", f'export const src = "https://maps.googleapis.com/maps/api/js?key={GOOGLE}";\n'),
