@@ -140,7 +140,7 @@ CAUSES = tuple(
             "(bookworm: Python 3.11, trixie: Python 3.13)",
         ),
         (
-            r"requires-python|Requires-Python.*(?:not|incompatible)|requires Python ",
+            r"requires-python|Requires-Python.*(?:not|incompatible)|requires Python |incompatible with the project's Python requirement",
             "the source asks for another Python than the image has: set backend_image_debian_release "
             "(bookworm: Python 3.11, trixie: Python 3.13)",
         ),
@@ -173,7 +173,8 @@ CAUSES = tuple(
         ),
         (r"E: Unable to locate package (\S+)", "Debian has no package {0}: see *_extra_build_packages and *_extra_run_packages"),
         (
-            r"Type error:|Failed to compile|error TS\d+:|Build failed because of webpack errors",
+            r"Type error:|Failed to compile|error TS\d+:|Build failed because of webpack errors|Turbopack build failed|"
+            r"Module not found: Can't resolve",
             "the source does not compile: see the file and line above",
         ),
         (
@@ -187,6 +188,8 @@ CAUSES = tuple(
         (r"Cannot connect to the Docker daemon|error during connect", "the engine does not answer: docker info"),
     )
 )  # fmt: skip
+PYTHONS = "bookworm: Python 3.11, trixie: Python 3.13"
+NOT_FOUND = re.compile(r"No matching distribution found for ([\w.-]+)(?:\[[^\]]*\])?==([\w.+!]+)")
 # What is printed by builds that go well, too.
 WARNED = re.compile(r"\s*(npm warn|warning\b(?!: Retrying)|warn\b|⚠|DEPRECATION)", re.IGNORECASE)
 UNUSABLE = re.compile(r"A complete log of this run can be found in|^npm (error|ERR!)\s+/\S*_logs/|^\s*$")
@@ -206,6 +209,13 @@ def _cause(step: Step, lines: list[str]) -> tuple[int, str]:
     in_vain = any("from versions: none" in line or "Max retries exceeded" in line for line in lines)
     told = [(number, line) for number, line in enumerate(lines) if not WARNED.match(line) and (in_vain or "WARNING: Retrying" not in line)]
     told.append((-1, step.error))
+    # pip lists what is for another Python before it says that it found nothing: the reason, where the version asked for is among it.
+    for number, line in told:
+        if not (wanted := NOT_FOUND.search(line)):
+            continue
+        if python := re.search(rf"(?:: |; ){re.escape(wanted[2])} Requires-Python ([^;\n]+)", "\n".join(lines)):
+            asks = f"{wanted[1]} {wanted[2]} asks for Python {python[1].strip()}"
+            return number, f"{asks}: set backend_image_debian_release ({PYTHONS}), or pin another version"
     for pattern, advice in CAUSES:
         for number, line in told:
             if match := pattern.search(line):

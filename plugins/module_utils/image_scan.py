@@ -45,16 +45,18 @@ TOOLS = frozenset(
 )
 BIN = ("bin", "sbin", "usr/bin", "usr/sbin", "usr/local/bin", "usr/local/sbin", "opt/venv/bin")
 # Files that hold credentials by their name. Of .env.production and the like, which frameworks want committed, the content decides.
-SECRET_NAMES = re.compile(r"(^|/)(\.env(\.([\w-]+\.)?local)?|id_rsa|id_ed25519|\.netrc|\.pgpass|\.git-credentials|credentials\.json)$")
+SECRET_NAMES = re.compile(r"(^|/)(\.env(\.([\w-]+\.)?local)?|id_rsa|id_ed25519|\.netrc|\.pgpass|\.git-credentials)$")
+# Of a file of this name, which may be texts of a page as well, what it holds decides.
+CREDENTIALS_JSON = re.compile(rb'"(client_secret|private_key|refresh_token|secret_access_key|password)"\s*:\s*"[^"]{12,}"')
 # The beginning of a private key in PEM, with line ends as they are or as JSON and .env files write them.
 PRIVATE_KEY = (
-    r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\r|\\n|\s)+(?:[A-Za-z-]+: [^\n\\]*(?:\\r|\\n|\s)+)*[A-Za-z0-9+/=]{40}"
+    r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\r|\\n|[\s\"'+,])+(?:[A-Za-z-]+: [^\n\\]*(?:\\r|\\n|\s)+)*[A-Za-z0-9+/=]{40}"
 )
 # Credentials by their form; each is searched for by its fixed beginning first.
 SECRET_FORMS = {
     b"PRIVATE KEY-----": re.compile(PRIVATE_KEY.encode()),
     b"AKIA": re.compile(rb"(?<![A-Za-z0-9+/])AKIA[0-9A-Z]{16}(?![A-Za-z0-9+/])"),
-    b"sk-": re.compile(rb"(?<![A-Za-z0-9_-])sk-(?:proj-|live-)?[A-Za-z0-9]{32,}"),
+    b"sk-": re.compile(rb"(?<![A-Za-z0-9_-])sk-(?:(?:proj-|live-)?[A-Za-z0-9]{32,}|(?:proj|svcacct|admin)-[A-Za-z0-9_-]{40,})"),
     b"ghp_": re.compile(rb"(?<![A-Za-z0-9_])ghp_[A-Za-z0-9]{36}"),
     b"github_pat_": re.compile(rb"(?<![A-Za-z0-9_])github_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}"),
     b"glpat-": re.compile(rb"(?<![A-Za-z0-9_-])glpat-[A-Za-z0-9_-]{20}"),
@@ -64,7 +66,7 @@ SECRET_FORMS = {
 # An environment or argument whose value is a secret, in a Dockerfile's instruction or an image's configuration.
 SECRET_SETTING = re.compile(r"(?i)\b([A-Z0-9_]*(?:SECRET|PASSWORD|PASSWD|TOKEN|API_KEY|PRIVATE_KEY))=(?!\s|$|['\"]?\s*['\"]|/|\$)([^\s]+)")
 # Raised when the scan finds more than before, so that remembered results are not believed.
-SCANNER = "3"
+SCANNER = "4"
 LARGEST = 64 * 1024 * 1024
 
 
@@ -141,6 +143,8 @@ def scan(stream: BinaryIO, canaries: list[bytes]) -> dict[str, Any]:
                     content_hits = hits(text, canaries)
                     if name.startswith(".env.") and not name.endswith(("example", "sample", "template")):
                         content_hits += setting_hits(text.decode(errors="replace"))
+                    if name == "credentials.json" and CREDENTIALS_JSON.search(text):
+                        content_hits.append("credentials")
                     if ".so" in name:
                         # TLS libraries carry the keys of their own self-tests.
                         content_hits = [what for what in content_hits if "PRIVATE KEY" not in what]

@@ -111,10 +111,17 @@ def _locations(ini: Path) -> list[Path]:
     return [ini.parent / word.replace("%(here)s", str(ini.parent)).replace(":", "/") for word in words if word]
 
 
-def _environment_of(source: Path) -> tuple[list[Path], list[Path]]:
+def _reaches(path: Path, taken: set[Path] | None) -> bool:
+    """Whether a file is among those taken, or lies below a link that is."""
+    path = Path(os.path.normpath(path))
+    return taken is None or not taken.isdisjoint({path, *path.parents})
+
+
+def _environment_of(source: Path, taken: set[Path] | None) -> tuple[list[Path], list[Path]]:
     """(files of migrations, environments that run them), of the one alembic.ini that a source has; without it, all that look like it."""
     inis, versions, environments = [], [], []
     for folder, files in _walk(source):
+        files = [name for name in files if _reaches(folder / name, taken)]
         inis += [folder / name for name in files if name == "alembic.ini"]
         versions += [folder] if folder.name == "versions" else []
         environments += [folder / name for name in files if name == "env.py"]
@@ -123,7 +130,8 @@ def _environment_of(source: Path) -> tuple[list[Path], list[Path]]:
         environments = [place.parent / "env.py" for place in named if (place.parent / "env.py").is_file()]
     else:
         environments = [path for path in environments if path.parent / "versions" in versions]
-    return sorted({path for folder in versions for path in folder.glob("*.py")}), environments
+    found = sorted({path for folder in versions for path in folder.glob("*.py")})
+    return [path for path in found if _reaches(path, taken)], environments
 
 
 def version_table(text: str) -> str:
@@ -147,12 +155,12 @@ def query(table: str = "") -> str:
     return REVISIONS.replace("%s", literal((table or TABLE).rpartition(".")[2]))
 
 
-def schema(source: Path) -> dict[str, Any]:
+def schema(source: Path, files: Iterable[str] | None = None) -> dict[str, Any]:
     """{heads: [revisions], revisions: {revision: {down, breaking}}} of a source, and `table`, where its env.py names another than
-    alembic_version; empty where it has no Alembic migrations."""
+    alembic_version; empty where it has no Alembic migrations. `files`: those that reach the image, all by default."""
     found: dict[str, dict[str, Any]] = {}
-    files, environments = _environment_of(source)
-    for path in files:
+    versions, environments = _environment_of(source, None if files is None else {Path(os.path.normpath(source / path)) for path in files})
+    for path in versions:
         step = revision(path.read_text(errors="replace"))
         if step:
             found[step["revision"]] = {"down": step["down"], "breaking": step["breaking"]}

@@ -5,6 +5,8 @@ Only the standard library, because it runs on the host that builds; nothing of t
 
 from __future__ import annotations
 
+import base64
+import codecs
 import math
 import os
 import re
@@ -14,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.findings import finding
-from ansible.module_utils.image_scan import PRIVATE_KEY
+from ansible.module_utils.image_scan import LARGEST as LARGEST_SCANNED
+from ansible.module_utils.image_scan import PRIVATE_KEY, hits
 from ansible.module_utils.source_files import NOT_OF_AN_IMAGE, Ignore, Selection, from_gitignore, select
 
 # In an image, and nothing that the application's authors wrote.
@@ -209,6 +212,10 @@ def node_allows(expression: str, version: str) -> bool | None:
 CREDENTIALS = [
     ("a service account's key", rf'"type"\s*:\s*"service_account"[^{{}}]*?"private_key"\s*:\s*"(?P<secret>{PRIVATE_KEY})', ""),
     ("a private key", PRIVATE_KEY, ""),
+    # The same in base64, as an environment variable holds it.
+    ("a private key",
+     r"\bLS0tLS1CRUdJTi(?:BQUklWQVRFIEtFWS|BSU0EgUFJJVkFURSBLRVkt|BFQyBQUklWQVRFIEtFWS|BPUEVOU1NIIFBSSVZBVEUgS0VZ)[A-Za-z0-9+/]{60}", ""),
+    ("a private key", r"PuTTY-User-Key-File-\d: [\s\S]{0,4000}?\nPrivate-Lines: \d", ""),
     ("an OpenAI API key", r"\bsk-(?:proj-|svcacct-|admin-)?[A-Za-z0-9_-]*T3BlbkFJ[A-Za-z0-9_-]{20,}", "OPENAI_API_KEY"),
     ("an OpenAI API key", r"\bsk-(?:proj|svcacct|admin)-[A-Za-z0-9_-]{40,}", "OPENAI_API_KEY"),
     ("an OpenAI API key", r"\bsk-[A-Za-z0-9]{48}\b", "OPENAI_API_KEY"),
@@ -224,22 +231,37 @@ CREDENTIALS = [
     ("a Stripe secret key", r"\b[sr]k_live_[A-Za-z0-9]{24,}", "STRIPE_SECRET_KEY"),
     ("a SendGrid key", r"\bSG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}\b", "SENDGRID_API_KEY"),
     ("an npm token", r"\bnpm_[A-Za-z0-9]{36}\b", "NPM_TOKEN"),
-    ("a registry's token", r"(?m)^\s*//[^\s=]+:_(?:authToken|auth|password)\s*=\s*(?P<secret>[^\s${}]{12,})", "npm_config"),
+    ("a registry's token", r"(?m)^[ \t]*//[^\s=]+:_(?:authToken|auth|password)\s*=\s*(?P<secret>[^\s${}]{12,})", "npm_config"),
     ("a Google client secret", r"\bGOCSPX-[A-Za-z0-9_-]{28}(?![A-Za-z0-9_-])", ""),
     ("a Resend key", r"\bre_[A-Za-z0-9]{8}_[A-Za-z0-9]{24}\b", "RESEND_API_KEY"),
+    ("a Telegram bot's token", r"\b\d{8,10}:AA[A-Za-z0-9_-]{33}(?![A-Za-z0-9_-])", "TELEGRAM_BOT_TOKEN"),
+    ("a Supabase service key", r"\bsb_secret_[A-Za-z0-9_-]{20,}", "SUPABASE_SERVICE_ROLE_KEY"),
+    ("a Supabase service key",
+     r"\beyJ[A-Za-z0-9_-]{10,}\.(?P<payload>eyJ[A-Za-z0-9_-]{20,})\.[A-Za-z0-9_-]{30,}", "SUPABASE_SERVICE_ROLE_KEY"),
     ("a password in a database URL",
      r"\b(?:postgres(?:ql)?|mysql|mongodb(?:\+srv)?|rediss?)(?:\+\w+)?://[^\s:@/\"'<>{}$]+:(?P<secret>[^\s@/\"'<>{}$]{6,})@(?P<host>[A-Za-z0-9.-]+)",
      "DATABASE_URL"),
     ("a password",
-     r"(?im)^\s*(?:export\s+)?(?P<name>[A-Z][A-Z0-9_]*(?:SECRET|SECRET_KEY|API_KEY|PASSWORD|AUTH_TOKEN|ACCESS_TOKEN|PRIVATE_KEY))\s*(?::\s*str\s*)?=\s*"
-     r"[\"']?(?P<secret>[A-Za-z0-9+/_=.-]{24,})[\"']?\s*(?:#.*)?$", ""),
+     r"(?im)^[ \t]*(?:export[ \t]+)?(?P<name>[A-Z][A-Z0-9_]*(?:SECRET|SECRET_KEY|API_KEY|PASSWORD|AUTH_TOKEN|ACCESS_TOKEN|PRIVATE_KEY))"
+     r"\s*(?::\s*str\s*)?=\s*"
+     r"(?P<quote>[\"']?)(?P<secret>[A-Za-z0-9+/_=.-]{24,})[\"']?\s*(?:#.*)?$", ""),
 ]  # fmt: skip
 _CREDENTIALS = [(what, re.compile(pattern), name) for what, pattern, name in CREDENTIALS]
 _HINT = re.compile(
-    r"PRIVATE KEY|sk-|AIza|gsk_|hf_|AKIA|ASIA|gh[pousr]_|github_pat|glpat|xox|_live_|SG\.|npm_|_auth|GOCSPX|re_|://|SECRET|KEY|PASSWORD|TOKEN",
+    r"PRIVATE KEY|LS0tLS1CRUdJTi|PuTTY-User-Key|:AA|sb_secret_|eyJ|sk-|AIza|gsk_|hf_|AKIA|ASIA|gh[pousr]_|github_pat|glpat|xox|_live_|SG\.|npm_|_auth|GOCSPX|re_|://|SECRET|KEY|PASSWORD|TOKEN",
     re.I,
 )
-EXAMPLE_FILE = re.compile(r"(example|sample|template|\.dist$|(^|/)docs?/|\.md$|\.mdx$|\.rst$)", re.I)
+DOCUMENT = re.compile(r"\.(mdx?|rst|dist|example|sample|template)$", re.I)
+EXAMPLE_FILE = re.compile(
+    DOCUMENT.pattern + r"|(^|/)(docs?|examples?|samples?)/|(^|[/._-])(examples?|samples?)([._-][^/]*)?$|\.template(\.[^/]*)?$", re.I
+)
+KEY_STORE = re.compile(r"\.(p12|pfx|jks|keystore)$", re.I)
+# Files in which a value without quotes is an expression.
+CODE_FILE = re.compile(r"\.(py|[cm]?[jt]sx?)$")
+# A browser needs these keys of Google's, and everybody may have them: a Firebase application's, and those of maps.
+PUBLIC_GOOGLE = re.compile(r"NEXT_PUBLIC_|authDomain|messagingSenderId|storageBucket|projectId|mobilesdk_app_id|firebase", re.I)
+MAPS = re.compile(r"\bmaps\.|/maps/|google_?maps|maps_?api", re.I)
+SECRET_GOOGLE = re.compile(r"gemini|generat|genai|palm|vertex|GOOGLE_API_KEY", re.I)
 PLACEHOLDER = re.compile(
     r"your|example|placeholder|change|replace|insert|dummy|fake|sample|test|demo|todo|xxx|\.\.\.|<|>|\$\{|0{6}|1234|abcd|secret-?key|super|"
     r"password|postgres$|somewhere|here$|redacted|\*\*\*|mock|foobar|development|localhost|process\.env|os\.environ|getenv|settings\.|config\.|default",
@@ -255,11 +277,16 @@ def entropy(text: str) -> float:
     return -sum((n := text.count(c) / len(text)) * math.log2(n) for c in set(text)) if text else 0.0
 
 
-def _is_secret(what: str, match: re.Match[str], line: str) -> bool:
+def _is_secret(what: str, match: re.Match[str], path: str) -> bool:
     groups = match.groupdict()
     value = groups.get("secret") or match[0]
-    if what in ("a private key", "a service account's key"):
+    if what in KEYS:
         return True
+    if "payload" in groups:  # of Supabase's tokens the anonymous one is public, and so is the one of its local stack
+        claims = base64.urlsafe_b64decode(groups["payload"] + "=" * (-len(groups["payload"]) % 4))
+        return b"service_role" in claims and b"supabase-demo" not in claims
+    if groups.get("quote") == "" and CODE_FILE.search(path):
+        return False
     if PLACEHOLDER.search(value) or re.search(r"(.)\1{7}", value):
         return False
     if "host" in groups:
@@ -271,6 +298,7 @@ def _is_secret(what: str, match: re.Match[str], line: str) -> bool:
     return entropy(value) > 3.0
 
 
+KEYS = {"a private key", "a service account's key"}
 # Forms that say little without a look at where they are: in tests and examples they are made up.
 UNCLEAR = {"a password in a database URL", "a password"}
 
@@ -280,31 +308,69 @@ def credentials(tree: Tree) -> Iterator[dict[str, Any]]:
 
     Values are never told: name, file and line are.
     """
-    selection, tracked = tree.selection, tree.selection.tracked or set()
+    selection, tracked, copied = tree.selection, tree.selection.tracked or set(), set(tree.selection.files)
     for path in sorted([*filter(_printable, selection.files), *filter(_printable, selection.committed_secrets)]):
         name, test = path.rpartition("/")[2], bool(TESTS.search(path))
-        if BINARY.search(name) or name in LOCKS or EXAMPLE_FILE.search(path):
+        if KEY_STORE.search(name) and path in copied and not test:
+            yield finding("credential", "warning", "a key store is copied into the image, and may hold a private key", path,
+                          "where it does: name it in .gitignore or .dockerignore, and give it as a secret file")  # fmt: skip
+        if BINARY.search(name) or name in LOCKS or DOCUMENT.search(path):
             continue
-        # A frontend's tests do not get from the build into what it serves.
-        if test and selection.kind == "nextjs" and not re.search(r"(^|/)public/", path):
+        # A frontend's tests do not get from the build into what it serves; of a test, what is not copied is made up.
+        if test and (path not in copied or (selection.kind == "nextjs" and not re.search(r"(^|/)public/", path))):
             continue
-        text = tree.text(path)
+        text, example = _searched(tree, path), bool(EXAMPLE_FILE.search(path))
         if not text or not _HINT.search(text):
             continue
         lines_told: set[int] = set()
         for what, pattern, variable in _CREDENTIALS:
-            if test and what in UNCLEAR:
+            if (example and what not in KEYS) or (test and what in UNCLEAR):
                 continue
             for match in pattern.finditer(text):
                 number = line_of(text, match.start("secret") if "secret" in match.groupdict() else match.start())
-                line = text.splitlines()[number - 1] if number <= text.count("\n") + 1 else ""
-                if number in lines_told or not _is_secret(what, match, line):
+                severity = "error" if not test or what in KEYS else "warning"
+                if what == "a Google API key" and severity == "error":
+                    severity = _google_key(text, match, selection.kind)
+                if number in lines_told or not severity or not _is_secret(what, match, path):
                     continue
                 lines_told.add(number)
-                yield _credential(path, number, what, match.groupdict().get("name") or "", variable, path in tracked)
+                named = match.groupdict().get("name") or ""
+                yield _credential(path, number, what, named, variable, path in tracked, test) | {"severity": severity}
 
 
-def _credential(path: str, number: int, what: str, name: str, variable: str, committed: bool) -> dict[str, Any]:
+def _searched(tree: Tree, path: str) -> str | None:
+    """The text of a file, also of one that is too large to have been written by hand, where it may hold a credential."""
+    if (text := tree.text(path)) is not None:
+        return text
+    try:
+        full = tree.root / path
+        if not full.is_file() or full.stat().st_size > LARGEST_SCANNED:
+            return None
+        with open(full, "rb") as file:
+            begin = file.read(1024)
+            if begin.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as Windows' shell writes files
+                return (begin + file.read(LARGEST)).decode("utf-16", errors="replace")
+            raw = begin if b"\0" in begin else begin + file.read()
+    except OSError:
+        return None
+    return raw.decode(errors="replace") if b"\0" not in raw[:1024] and hits(raw, []) else None
+
+
+def _google_key(text: str, match: re.Match[str], kind: str) -> str:
+    """How bad a Google API key is: those of a frontend may be meant for everybody. Empty for one that is."""
+    near = text[max(0, match.start() - 400) : match.end() + 400]
+    start, end = text.rfind("\n", 0, match.start()) + 1, text.find("\n", match.end())
+    line = text[start : end if end >= 0 else len(text)]
+    if PUBLIC_GOOGLE.search(line) or (kind == "nextjs" and MAPS.search(line)):
+        return ""
+    if SECRET_GOOGLE.search(line):
+        return "error"
+    if PUBLIC_GOOGLE.search(near):
+        return ""
+    return "warning" if kind == "nextjs" and not SECRET_GOOGLE.search(near) else "error"
+
+
+def _credential(path: str, number: int, what: str, name: str, variable: str, committed: bool, test: bool) -> dict[str, Any]:
     setting = name or variable
     of = f" ({name})" if name else ""
     give = f"give {setting} as a secret file (secrets_services in group_vars)" if setting else "give it as a secret file"
@@ -316,7 +382,10 @@ def _credential(path: str, number: int, what: str, name: str, variable: str, com
         message, remove = f"{what}{of} is committed here", "remove it from the source, have it replaced where it was issued"
     else:
         message, remove = f"{what}{of} is here, and would be copied into the image", "name the file in .gitignore or .dockerignore"
-    return finding("credential", "error", message, f"{path}:{number}", f"{remove}, and {give}")
+    advice = (
+        f"if it is made up for tests: name {path} in .dockerignore, so that it stays out of the image" if test else f"{remove}, and {give}"
+    )
+    return finding("credential", "error", message, f"{path}:{number}", advice)
 
 
 # --- what sources have in common ------------------------------------------------------------------------------------------

@@ -36,8 +36,8 @@ SECRETS = {
 # Not part of what runs, though somebody committed it; *_image_include brings it back.
 NOT_RUN = {
     "fastapi": ["tests", "test", "**/conftest.py", "**/.pre-commit-config.yaml"],
-    "fastapi nextjs": ["**/.github", "**/.gitlab", "**/.idea", "**/.vscode", "**/.devcontainer", "Dockerfile*", "docker-compose*.y*ml",
-                       "compose*.y*ml", "**/.gitignore", "**/.gitattributes", "**/.gitmodules"],
+    "fastapi nextjs": ["**/.github", "**/.gitlab", "**/.idea", "**/.vscode", "**/.devcontainer", "Dockerfile", "Dockerfile.*",
+                       "docker-compose*.y*ml", "compose.y*ml", "compose.*.y*ml", "**/.gitignore", "**/.gitattributes", "**/.gitmodules"],
 }  # fmt: skip
 # What builds, tests and tools leave behind, unless it is tracked.
 LEFT_BEHIND = {
@@ -49,10 +49,14 @@ LEFT_BEHIND = {
                "**/playwright-report", "**/test-results", "**/.test"],
 }  # fmt: skip
 # Of what is left behind, what an application may well need: data, settings, code.
+OF_TOOLS = re.compile(r"(^|/)(venv|\.tox|\.nox|\.cache|\.hypothesis|\.\w+_cache|\.pnpm-store|\.yarn|[^/]+\.egg-info)/")
 NEEDED_PERHAPS = re.compile(r"\.(db|sqlite3)$|(^|/)\.env\.[^/]+$|^(?!build/lib/).*\.(py|tsx?|jsx)$")
 LFS = b"version https://git-lfs.github.com/spec/v1\n"
 # Links to these mean the container's own.
 OF_THE_CONTAINER = ("/dev/", "/proc/", "/tmp/", "/run/", "/var/run/")
+
+# What no application reads: documents, licences, and the files of editors, tools and assistants.
+FOR_PEOPLE = re.compile(r"\.(mdx?|rst)$|(^|/)(LICEN[CS]E|NOTICE|\.[^/]+)", re.I)
 
 
 def patterns(kind: str, *lists: dict[str, list[str]]) -> list[str]:
@@ -91,7 +95,9 @@ def _expression(pattern: str) -> re.Pattern[str]:
             position += 1
         elif rest[0] == "[" and "]" in rest:
             end = rest.index("]")
-            parts.append("[" + rest[1:end].replace("!", "^", 1) + "]")
+            # As a set of characters only the first ! is special; a [ in it is one of the characters.
+            inside = "^" + rest[2:end] if rest[1] == "!" else rest[1:end]
+            parts.append("[" + inside.replace("[", "\\[") + "]")
             position += end + 1
         elif rest[0] == "\\" and len(rest) > 1:
             parts.append(re.escape(rest[1]))
@@ -99,7 +105,10 @@ def _expression(pattern: str) -> re.Pattern[str]:
         else:
             parts.append(re.escape(rest[0]))
             position += 1
-    return re.compile("".join(parts) + "(?:/.*)?$", re.S)
+    try:
+        return re.compile("".join(parts) + "(?:/.*)?$", re.S)
+    except re.error:  # a set that is none, which Docker refuses: the text as it stands
+        return re.compile(re.escape(pattern) + "(?:/.*)?$", re.S)
 
 
 class Ignore:
@@ -193,7 +202,7 @@ def _checkout(root: Path) -> _Listing | None:
         mode, name = entry.split(" ", 1)[0], entry.split("\t", 1)[1]
         if mode != "160000":
             found.tracked.add(name)
-        elif (root / name / ".git").exists():
+        elif os.path.exists(root / name / ".git"):
             found.add(name, _listing(root / name), new=False)
         else:
             found.absent.append(name)
@@ -211,9 +220,13 @@ def _listing(root: Path) -> _Listing:
     if (found := _checkout(root)) is not None:
         return found
     problem = ""
-    if (root / ".git").exists():
+    # Also where the source is a directory of a checkout.
+    if any(os.path.exists(folder / ".git") for folder in (root, *root.parents)):
         asked = _git(root, "ls-files", "-z")
-        problem = "git is not installed here" if asked is None else asked.stderr.decode(errors="replace").strip().replace("\n", "; ")
+        if asked is None:
+            problem = "git is not installed here"
+        elif asked.returncode:
+            problem = asked.stderr.decode(errors="replace").strip().replace("\n", "; ")
     with tempfile.TemporaryDirectory(prefix="berth-git-") as folder:
         # A repository that knows nothing, over the source: git reads the .gitignore files by its own rules.
         made = _git(Path(folder), "init", "--quiet", ".")
@@ -304,11 +317,14 @@ def select(
     listing, out = _listing(root), Selection(kind)
     out.tracked = listing.tracked or None if listing.checkout else None
     rules = ignore_file(root, Path(dockerfile) if dockerfile else None, kind)
-    own = Ignore(rules.read_text(errors="replace") if rules.is_file() else "")
+    own = Ignore(_text(rules, root, out) if rules.is_file() else "")
     never, secrets = _Rules(NEVER), _Rules(patterns(kind, SECRETS))
     not_run, left_behind = _Rules(patterns(kind, NOT_RUN)), Ignore("\n".join(patterns(kind, LEFT_BEHIND)))
     wanted = {pattern: Ignore(pattern) for pattern in include}
     included = _included(root, wanted, never, secrets, variable, out) if wanted else set()
+    # Virtual environments of any name: what is not tracked in them is not the application's.
+    made = {posixpath.dirname(path) for path in listing.others if kind != "own" and posixpath.basename(path) == "pyvenv.cfg"}
+    environments = _Rules([re.sub(r"([\\*?\[])", r"\\\1", folder) for folder in made if folder])
     links: dict[str, bool] = {"": False}
     aside: list[str] = []
     perhaps: list[str] = []
@@ -316,8 +332,10 @@ def select(
     for path in sorted(listing.tracked | listing.others | included):
         try:
             mode = os.lstat(root / path).st_mode
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             continue  # deleted, and not yet committed as such
+        except OSError:
+            mode = stat.S_IFREG  # in a directory that cannot be read: file_findings says so
         if path not in included and _below_link(root, posixpath.dirname(path), links):
             continue  # its directory has become a link, which is listed itself
         tracked = path in listing.tracked
@@ -335,7 +353,9 @@ def select(
             aside.append(path)
         elif not tracked and left_behind.ignores(path):
             out.left_out[path] = "what builds and tools leave behind"
-            perhaps += [path] if NEEDED_PERHAPS.search(path) else []
+            perhaps += [path] if NEEDED_PERHAPS.search(path) and not OF_TOOLS.search(path) else []
+        elif not tracked and environments.ignores(path):
+            out.left_out[path] = "a virtual environment"
         elif stat.S_ISREG(mode) or stat.S_ISLNK(mode):
             out.files.append(path)
             new += [path] if not tracked else []
@@ -343,6 +363,15 @@ def select(
             out.notes.append(f"{shown(path)} is a socket, a pipe or a device, and is left out.")
     _tell(out, listing, new, aside, perhaps, own, variable)
     return out
+
+
+def _text(rules: Path, root: Path, out: Selection) -> str:
+    try:
+        return rules.read_text(errors="replace")
+    except OSError as error:
+        name = str(rules.relative_to(root)) if rules.is_relative_to(root) else str(rules)
+        out.findings.append(finding("context", "error", f"this file cannot be read: {error.strerror}", shown(name), "make it readable"))
+        return ""
 
 
 def _below_link(root: Path, folder: str, known: dict[str, bool]) -> bool:
@@ -451,11 +480,12 @@ def file_findings(source: str | os.PathLike[str], selection: Selection) -> Itera
 
 def _link(root: Path, path: str, target: str, present: set[str]) -> Iterator[dict[str, Any]]:
     named = f"this link leads to {shown(target)}"
+    severity = "warning" if FOR_PEOPLE.search(path) else "error"
     if target.startswith("/"):
         if not (target + "/").startswith(OF_THE_CONTAINER):
             yield finding(
                 "context",
-                "error",
+                severity,
                 f"{named}: an absolute path, which is not in the image",
                 shown(path),
                 "make it a relative link, or copy the file",
@@ -463,7 +493,7 @@ def _link(root: Path, path: str, target: str, present: set[str]) -> Iterator[dic
         return
     inside = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
     if inside == ".." or inside.startswith("../"):
-        yield finding("context", "error", f"{named}, out of the source, which is all that an image is built from", shown(path),
+        yield finding("context", severity, f"{named}, out of the source, which is all that an image is built from", shown(path),
                       "copy what it leads to, or set the source to a directory that has both")  # fmt: skip
     elif inside != "." and inside not in present:
         below = root / inside

@@ -115,7 +115,10 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(changed=False, path="", source=image["source"], dockerfile=image["dockerfile"], files=0, bytes=0)
     for old in temporary.glob(f"{PREFIX}*"):
-        status = old.lstat()
+        try:
+            status = old.lstat()
+        except OSError:
+            continue  # another run has removed it
         if status.st_uid == os.geteuid() and time.time() - status.st_mtime > FORGOTTEN:
             shutil.rmtree(old, ignore_errors=True)
     target = Path(tempfile.mkdtemp(prefix=PREFIX, dir=temporary))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.build_context import describe, git, image_content, origin
+from ansible.module_utils.build_context import describe, git, image_content, image_files, origin
 from ansible.module_utils.migrations import schema
 from ansible.module_utils.source_files import shown
 from ansible.module_utils.source_routes import declared
@@ -98,10 +98,12 @@ def main() -> None:
             )
     if missing:
         module.fail_json(msg="\n".join(missing))
+    files: dict[str, list[str]] = {}
     for name, image in images.items():
         source = Path(image["source"])
         try:
-            contents[name] = image_content(image)
+            files[name] = image_files(image)
+            contents[name] = image_content(image, files[name])
         except OSError as error:
             module.fail_json(msg=f"The source of image {name}: {shown(str(error.filename))} cannot be read: {error.strerror}.")
         origins[name] = origin(source)
@@ -118,7 +120,8 @@ def main() -> None:
         contents=contents,
         dirty=dirty,
         routes={name: declared(Path(images[name]["source"]), paths) for name, paths in module.params["routes"].items()},
-        schema=schema(Path(images[module.params["migrations"]]["source"])) if module.params["migrations"] else {},
+        # Of the migrations that reach the image: what git ignores does not.
+        schema=schema(Path(images[migrating]["source"]), files[migrating]) if (migrating := module.params["migrations"]) else {},
     )
 
 

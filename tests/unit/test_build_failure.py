@@ -56,6 +56,14 @@ npm error
 npm error Node.js v18.20.4
 npm error A complete log of this run can be found in: /tmp/npm/_logs/2026-11-27T20_00_00_000Z-debug-0.log
 """
+PIP_OTHER_PYTHON = """
+ERROR: Ignored the following versions that require a different python version: 3.0.0 Requires-Python >=3.12; 3.0.1 Requires-Python >=3.12
+ERROR: Could not find a version that satisfies the requirement pandas==3.0.0 (from versions: 2.0.0, 2.9.0)
+ERROR: No matching distribution found for pandas==3.0.0
+"""
+UV_PYTHON = (
+    "error: The requested interpreter resolved to Python 3.11.2, which is incompatible with the project's Python requirement: `>=3.13`"
+)
 NOT_IN_SYNC = """
 npm error code EUSAGE
 npm error
@@ -163,6 +171,10 @@ TABLE = {
     "pip finds none": (PIP_NONE, 1, "no fastapi==99.0", "from versions: 0.1.0"),
     "pip tries again and gets there": (PIP_RETRIED, 1, "no fastapi==99.0", "from versions: 0.1.0"),
     "pip and another Python": (PIP_PYTHON, 1, "asks for Python >=3.13, and the image has 3.11.2", "ipython"),
+    "pip and a version for another Python": (PIP_OTHER_PYTHON, 1, "pandas 3.0.0 asks for Python >=3.12: set", "No matching distribution"),
+    "pip finds none, and others are for another Python": (PIP_OTHER_PYTHON.replace("pandas==3.0.0", "pandas==9"), 1, "no pandas==9", "9.0"),
+    "uv and another Python": (UV_PYTHON, 1, "asks for another Python", "resolved to Python 3.11.2"),
+    "Turbopack": ("> Build error occurred\nError: Turbopack build failed with 1 errors:\n./app/layout.tsx:1:1", 1, "does not compile", "Turbopack"),
     "pip and TLS": (PIP_TLS, 1, "certificates", "CERTIFICATE_VERIFY_FAILED"),
     "npm and TLS": ("npm error code SELF_SIGNED_CERT_IN_CHAIN", 1, "certificates", "SELF_SIGNED"),
     "no credentials": ("npm error code E401\nnpm error 401 Unauthorized - GET https://npm.example.com/x", 1, "build secrets", "E401"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.image_scan import hidden, hits, setting_hits
+import io
+import tarfile
+
+from ansible.module_utils.image_scan import hidden, hits, scan, setting_hits
 
 CANARY = b"canary-9f31c2d8e4"
 
@@ -24,3 +27,26 @@ def test_facts_repeat_no_secret_wherever_it_stands():
     assert CANARY.decode() not in repr(told)
     assert told["logs"]["bad"] == ["login with [a secret of this stack]"]
     assert (told["count"], told["none"]) == (3, None)
+
+
+def saved(files: dict[str, bytes]) -> io.BytesIO:
+    """A `docker save` stream of one layer."""
+    layer, out = io.BytesIO(), io.BytesIO()
+    with tarfile.open(fileobj=layer, mode="w") as archive:
+        for path, data in files.items():
+            entry = tarfile.TarInfo(path)
+            entry.size = len(data)
+            archive.addfile(entry, io.BytesIO(data))
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        entry = tarfile.TarInfo("layer.tar")
+        entry.size = len(layer.getvalue())
+        archive.addfile(entry, io.BytesIO(layer.getvalue()))
+    out.seek(0)
+    return out
+
+
+def test_a_file_named_credentials_is_one_by_what_it_holds():
+    texts = {"app/messages/en/credentials.json": b'{"title": "Credentials", "save": "Save"}'}
+    assert scan(saved(texts), [])["secrets"] == []
+    held = {"app/credentials.json": b'{"installed": {"client_secret": "abcdefghijklmnop"}}'}
+    assert [one["path"] for one in scan(saved(held), [])["secrets"]] == ["app/credentials.json"]

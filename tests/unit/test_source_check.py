@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import random
 import string
 import subprocess
+import time
 from datetime import date
 
 import pytest
@@ -345,6 +348,82 @@ def test_keys_are_known_by_their_form(tmp_path, path, text, what):
     source = checkout(write(tmp_path, BACKEND, {path: text}))
     findings = [f for f in source_fastapi.check(source, source_fastapi.Options()) if f["check"] == "credential"]
     assert [f["message"] for f in findings] == ([f"{what} is committed here"] if what else [])
+
+
+GOOGLE = "AI" + "za" + drawn(35)
+DIGITS = string.digits + "abcdef"
+
+
+def token_of_supabase(role: str, issuer: str = "supabase") -> str:
+    claims = base64.urlsafe_b64encode(json.dumps({"iss": issuer, "ref": "xyz", "role": role, "iat": 1, "exp": 2}).encode())
+    return f"eyJ{drawn(30)}.{claims.decode().rstrip('=')}.{drawn(43)}"
+
+
+# Public by design, made up, or no value at all: kind of source, path, text.
+PUBLIC = {
+    "Firebase's configuration": ("nextjs", "lib/fire.ts", f'const c = {{\n  apiKey: "{GOOGLE}",\n  authDomain: "a.web.app",\n}};\n'),
+    "Firebase's worker": ("nextjs", "public/firebase-messaging-sw.js", f'firebase.initializeApp({{ apiKey: "{GOOGLE}" }});\n'),
+    "a public variable": ("nextjs", ".env.production", f"NEXT_PUBLIC_GOOGLE_KEY={GOOGLE}\n"),
+    "maps": ("nextjs", "app/map.tsx", f'export const src = "https://maps.googleapis.com/maps/api/js?key={GOOGLE}";\n'),
+    "Firebase in Python": ("fastapi", "app/fire.py", f'CONFIG = {{"apiKey": "{GOOGLE}",\n "projectId": "shop"}}\n'),
+    "Supabase, anonymous": ("nextjs", ".env.production", f"NEXT_PUBLIC_SUPABASE_ANON_KEY={token_of_supabase('anon')}\n"),
+    "Supabase, local": ("fastapi", "app/local.py", f'KEY = "{token_of_supabase("service_role", "supabase-demo")}"\n'),
+    "Stripe, publishable": ("nextjs", "lib/pay.ts", f'export const k = "pk_li" + "ve_{drawn(60)}";\n'.replace('" + "', "")),
+    "an expression": ("fastapi", "app/k.py", "openai_api_key = ctx.obj2.stripe1.live_api_keys\n"),
+    "a certificate": ("nextjs", "public/ca.pem", f"-----BEGIN CERTIFICATE-----\n{drawn(64)}\n-----END CERTIFICATE-----\n"),
+    "a test's key that stays out": ("fastapi", "tests/certs/server.key", KEY.format(end="\n")),
+    "an example's token": ("fastapi", "examples/client.py", f'T = "gh" "p_{drawn(36)}"\n'.replace('" "', "")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PUBLIC)
+def test_what_is_public_or_made_up_is_no_credential(tmp_path, case):
+    kind, path, text = PUBLIC[case]
+    source = checkout(write(tmp_path, {"fastapi": BACKEND, "nextjs": FRONTEND}[kind], {path: text}))
+    check = {"fastapi": source_fastapi, "nextjs": source_nextjs}[kind]
+    assert [f for f in check.check(source, check.Options()) if f["check"] == "credential"] == []
+
+
+LINES = KEY.format(end="\n").splitlines()
+HIDDEN = {
+    "in a directory of templates": ("app/templates/deploy.pem", KEY.format(end="\n"), "a private key"),
+    "among the documents": ("docs/deploy.pem", KEY.format(end="\n"), "a private key"),
+    "in a module about samples": ("app/resampler.py", 'T = "gh' + "p_" + drawn(36) + '"\n', "a GitHub token"),
+    "put together from lines": ("app/keys.py", "K = (\n" + "".join(f'    "{one}\\n"\n' for one in LINES) + ")\n", "a private key"),
+    "in base64": ("app/b64.py", f'K = "{base64.b64encode(KEY.format(end=chr(10)).encode()).decode()}"\n', "a private key"),
+    "of PuTTY": ("key.ppk", f"PuTTY-User-Key-File-3: ssh-ed25519\nEncryption: none\nPrivate-Lines: 1\n{drawn(60)}\n", "a private key"),
+    "in a large file": ("a.ipynb", '{"a": "' + "x" * 1_100_000 + '", "k": "sk-' + "proj-" + drawn(60) + '"}', "an OpenAI API key"),
+    "of Supabase": (".env.production", f"SUPABASE_KEY={token_of_supabase('service_role')}\n", "a Supabase service key"),
+    "of Gemini": ("app/g.py", f'genai.configure(api_key="{GOOGLE}")\n', "a Google API key"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", HIDDEN)
+def test_a_credential_is_found_wherever_it_would_be_copied_from(tmp_path, case):
+    path, text, what = HIDDEN[case]
+    source = checkout(write(tmp_path, BACKEND, {path: text}))
+    errors = told([f for f in source_fastapi.check(source, source_fastapi.Options()) if f["check"] == "credential"], "error")
+    assert [e.split(": ")[1].split(" -> ")[0] for e in errors] == [f"{what} is committed here"]
+
+
+def test_a_key_in_utf_16_is_found(tmp_path):
+    source = write(tmp_path, BACKEND)
+    (source / "key.pem").write_text(KEY.format(end="\r\n"), encoding="utf-16")
+    assert "key.pem:1: a private key is here" in told(source_fastapi.check(source, source_fastapi.Options()), "error")[0]
+
+
+def test_a_token_in_a_test_and_a_key_store_are_warnings(tmp_path):
+    findings = backend(tmp_path, {"app/tests/test_a.py": 'T = "gh' + "p_" + drawn(36) + '"\n', "store.p12": "\0"})
+    assert told(findings, "error") == []
+    warnings = [w for w in told(findings, "warning") if "lock file" not in w]
+    assert "name app/tests/test_a.py in .dockerignore" in warnings[0] and "store.p12: a key store" in warnings[1]
+
+
+@pytest.mark.parametrize("text", ["API_KEY\n" + "\n" * 300_000, "API_KEY" + " " * 300_000])
+def test_the_search_for_credentials_takes_no_longer_for_blanks(tmp_path, text):
+    started = time.monotonic()
+    backend(tmp_path, {"app/blank.txt": text})
+    assert time.monotonic() - started < 5
 
 
 def test_a_credential_that_git_does_not_have_is_nobodys_business(tmp_path):

@@ -206,6 +206,67 @@ def test_include_brings_back_what_is_ignored(tmp_path, patterns, there, said):
     assert messages(selection) == said
 
 
+def test_a_tracked_file_in_a_directory_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    """Another user builds: what git lists and he may not look at has not been deleted."""
+    source = checkout(write(tmp_path, FILES, {"app/private/a.py": ""}))
+    real = os.lstat
+
+    def lstat(path, *rest, **more):
+        if "private" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path, *rest, **more)
+
+    monkeypatch.setattr(os, "lstat", lstat)
+    selection = select(source, "fastapi")
+    assert "app/private/a.py" in selection.files
+    assert [line(f) for f in file_findings(source, selection)] == [
+        "app/private/a.py: this file cannot be read: Permission denied -> make it readable"
+    ]
+
+
+def test_an_ignore_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    source = checkout(write(tmp_path, FILES, {".dockerignore": "docs\n"}))
+
+    def read_text(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert messages(select(source, "fastapi")) == [".dockerignore: this file cannot be read: Permission denied -> make it readable"]
+
+
+def test_a_part_of_a_checkout_is_one_where_git_does_not_answer_too(tmp_path, monkeypatch):
+    source = checkout(write(tmp_path, {f"api/{path}": text for path, text in FILES.items()})) / "api"
+    monkeypatch.setattr(source_files, "_git", lambda *_: None)
+    assert "what git tracks is not known" in messages(select(source, "fastapi"))[0]
+
+
+def test_a_virtual_environment_of_any_name_is_no_part_of_a_source(tmp_path):
+    source = write(tmp_path, FILES, {"data/cities.db": ""})
+    for name in ("env", "venv", "py[3]"):
+        write(source, {f"{name}/pyvenv.cfg": "", f"{name}/lib/python3.11/site-packages/a/b.py": "", f"{name}/bin/activate": ""})
+        (source / name / "bin/python").symlink_to("/usr/bin/python3")
+    selection = select(source, "fastapi")
+    assert set(selection.files) == OWN
+    assert messages(selection)[0].startswith("left out of the image, as what tools leave behind and git does not track: data/cities.db ->")
+    tracked = checkout(write(tmp_path / "tracked", FILES, {"env/pyvenv.cfg": "", "env/a.py": ""}))
+    assert "env/a.py" in select(tracked, "fastapi").files
+
+
+def test_tracked_files_named_nearly_as_a_recipe_are_kept(tmp_path):
+    names = {"compose_prompts.yaml", "Dockerfile_tools.py"}
+    source = checkout(write(tmp_path, FILES, dict.fromkeys([*names, "compose.yaml", "compose.dev.yml", "Dockerfile.dev"], "")))
+    assert set(select(source, "fastapi").files) == OWN | names
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("rule", "path", "ignored"),
+    [("[z-a]*", "x", False), ("[]a]b", "ab", False), ("[[]a", "[a", True), ("[!a]b", "cb", True), ("[!a]b", "ab", False)],
+)
+def test_a_rule_that_is_no_pattern_stops_nothing(rule, path, ignored):
+    assert Ignore(rule).ignores(path) is ignored
+
+
 def findings_of(source, kind="fastapi"):
     return [line(item) for item in file_findings(source, select(source, kind))]
 
@@ -221,10 +282,13 @@ def test_links_are_named_as_what_they_are(tmp_path):
         "absolute": "/srv/elsewhere",
         "stdout": "/dev/stdout",
         "CLAUDE.md": "AGENTS.md",
+        "AGENTS.local.md": "../AGENTS.md",
         "to-ignored": "cache/a",
     }.items():
         (source / name).symlink_to(target)
     assert findings_of(source) == [
+        "AGENTS.local.md: this link leads to ../AGENTS.md, out of the source, which is all that an image is built from -> "
+        "copy what it leads to, or set the source to a directory that has both",
         "CLAUDE.md: this link leads to AGENTS.md, which is not there -> remove it, or have what it leads to in the source",
         "absolute: this link leads to /srv/elsewhere: an absolute path, which is not in the image -> "
         "make it a relative link, or copy the file",
@@ -232,7 +296,13 @@ def test_links_are_named_as_what_they_are(tmp_path):
         "copy what it leads to, or set the source to a directory that has both",
         "to-ignored: this link leads to cache/a, which does not go into the image -> remove it, or have what it leads to in the source",
     ]  # fmt: skip
-    assert [item["severity"] for item in file_findings(source, select(source, "fastapi"))] == ["warning", "error", "error", "warning"]
+    assert [item["severity"] for item in file_findings(source, select(source, "fastapi"))] == [
+        "warning",
+        "warning",
+        "error",
+        "error",
+        "warning",
+    ]
 
 
 def test_files_that_cannot_be_copied_are_named(tmp_path):

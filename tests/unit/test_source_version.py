@@ -101,3 +101,22 @@ def test_what_has_no_commit_is_dated_and_not_by_0(tmp_path):
         "source_version", images={"a": {"source": tmp_path, "dockerfile": ROOT / "roles/backend_image/files/Dockerfile"}}
     )
     assert answer["created"] == {"a": 0}, "no commit: the Dockerfile's date is taken"
+
+
+def test_migrations_that_do_not_reach_the_image_are_none_of_its(tmp_path):
+    """Ignored by git, as some templates have it: the image would be deployed and never get there."""
+    step = 'revision = "{0}"\ndown_revision = {1}\n'
+    files = {"alembic.ini": "[alembic]\nscript_location = ./migrations\n", "migrations/env.py": "", ".gitignore": "*_local.py\n",
+             "migrations/versions/1_a.py": step.format("1", None)}  # fmt: skip
+    source = checkout(write(tmp_path, BACKEND, files))
+    write(source, {"migrations/versions/2_local.py": step.format("2", '"1"')})
+    image = {"source": source, "dockerfile": ROOT / "roles/backend_image/files/Dockerfile", "context": {"kind": "fastapi"}}
+    answer, _ = run_module("source_version", images={"backend": image}, migrations="backend")
+    assert answer["schema"]["heads"] == ["1"]
+    (source / ".gitignore").unlink()
+    answer, _ = run_module("source_version", images={"backend": image}, migrations="backend")
+    assert answer["schema"]["heads"] == ["2"]
+    (source / "migrations").rename(source / "shared")
+    (source / "migrations").symlink_to("shared")
+    answer, _ = run_module("source_version", images={"backend": image}, migrations="backend")
+    assert answer["schema"]["heads"] == ["2"]
