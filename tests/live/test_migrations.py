@@ -120,7 +120,7 @@ def test_the_revision_of_the_database_decides(stack: Stack) -> None:
         "drop: drop_column",
         "at revision drop",
         "is extra",
-        f"make deploy VERSION={first} SCHEMA=downgrade",
+        f" VERSION={first} SCHEMA=downgrade",
     ]
     stack.refuse(two, *words, BERTH_VERSION=first)
     stack.refuse(one, "cannot live with the database as it is")
