@@ -5,6 +5,7 @@ Ansible makes vars plugins when it has read the inventory, in the process that f
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -33,31 +34,37 @@ options: {}
 PROJECT = Path(__file__).resolve().parents[2]
 
 
+@functools.cache
+def read() -> None:
+    """Read the file, once in a run: Ansible makes the plugin anew each time it asks for variables."""
+    own_callbacks = PROJECT / "plugins" / "callback"
+    callbacks = constants.config.get_config_value("DEFAULT_CALLBACK_PLUGIN_PATH") or []
+    # Of Ansible's programs, ansible-playbook alone has this option; the others run no playbook that would have to be checked.
+    if "start_at_task" in context.CLIARGS and own_callbacks not in [Path(path).resolve() for path in callbacks]:
+        raise AnsibleError(
+            f"Ansible does not load {own_callbacks}, which checks inventory, limit and options (ANSIBLE_CALLBACK_PLUGINS, or "
+            f"callback_plugins in {constants.CONFIG_FILE}): add it there, with : between directories"
+        )
+    inventories = list(context.CLIARGS.get("inventory") or [])
+    by_default = inventories == list(constants.DEFAULT_HOST_LIST) and "ANSIBLE_INVENTORY" not in os.environ
+    own = "INVENTORY" in os.environ
+    try:
+        found, warnings = load(PROJECT, os.environ, inventories)
+    except Refused as error:
+        raise AnsibleError(str(error)) from None
+    wanted = found.get("INVENTORY")
+    if wanted and by_default and not own and [wanted] != [os.path.realpath(each) for each in inventories]:
+        raise AnsibleError(f".env has INVENTORY={wanted}: make passes it on; without make, write: ansible-playbook -i {wanted} ...")
+    for warning in warnings:
+        Display().warning(warning)
+
+
 class VarsModule(BaseVarsPlugin):
-    """Reads the file once, when it is made."""
+    """Reads the file when it is made."""
 
     def __init__(self) -> None:
         super().__init__()
-        own_callbacks = PROJECT / "plugins" / "callback"
-        callbacks = constants.config.get_config_value("DEFAULT_CALLBACK_PLUGIN_PATH") or []
-        # Of Ansible's programs, ansible-playbook alone has this option; the others run no playbook that would have to be checked.
-        if "start_at_task" in context.CLIARGS and own_callbacks not in [Path(path).resolve() for path in callbacks]:
-            raise AnsibleError(
-                f"Ansible does not load {own_callbacks}, which checks inventory, limit and options (ANSIBLE_CALLBACK_PLUGINS, or "
-                f"callback_plugins in {constants.CONFIG_FILE}): add it there, with : between directories"
-            )
-        inventories = list(context.CLIARGS.get("inventory") or [])
-        by_default = inventories == list(constants.DEFAULT_HOST_LIST) and "ANSIBLE_INVENTORY" not in os.environ
-        own = "INVENTORY" in os.environ
-        try:
-            found, warnings = load(PROJECT, os.environ, inventories)
-        except Refused as error:
-            raise AnsibleError(str(error)) from None
-        wanted = found.get("INVENTORY")
-        if wanted and by_default and not own and [wanted] != [os.path.realpath(each) for each in inventories]:
-            raise AnsibleError(f".env has INVENTORY={wanted}: make passes it on; without make, write: ansible-playbook -i {wanted} ...")
-        for warning in warnings:
-            Display().warning(warning)
+        read()
 
     def get_vars(self, loader: Any, path: str, entities: Any, cache: bool = True) -> dict[str, Any]:
         return {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -334,3 +335,15 @@ def test_all_lines_of_the_example_at_once_are_the_defaults(project):
     assert len(names) > 20
     found = run(project, "make", "status", file="\n".join(EXAMPLES), names=names, VALIDATE="yes")
     assert found["STACK_NAME"] == "berth" and found["BACKEND_SOURCE"] == str(project / "apps/backend")
+
+
+def test_a_run_reads_the_file_once_however_often_ansible_makes_the_plugin(monkeypatch):
+    spec = importlib.util.spec_from_file_location("vars_env_file", ROOT / "plugins/vars/env_file.py")
+    plugin = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plugin)
+    read: list[Path] = []
+    monkeypatch.setattr(plugin, "load", lambda project, *_: (read.append(project), ({}, []))[1])
+    monkeypatch.setattr(plugin.context, "CLIARGS", {})
+    plugin.VarsModule()
+    plugin.VarsModule()
+    assert read == [ROOT]
