@@ -228,6 +228,8 @@ def clean() -> None:
     if found := run(["docker", "image", "ls", "--quiet", "--filter", f"reference={STACK}-peer-*"]).split():
         run(["docker", "image", "rm", "--force", *sorted(set(found))])
     play("destroy", BERTH_CONFIRM=STACK)
+    # What tells that all is prepared.
+    (peers.WORK / "compose-base.json").unlink(missing_ok=True)
 
 
 def main(words: list[str]) -> None:
