@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "plugins/module_utils"))
+sys.path.append(str(Path(__file__).resolve().parents[2] / "plugins/module_utils/verify"))
 from netns import accepted
 
 AT_ONCE = 500

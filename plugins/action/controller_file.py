@@ -8,15 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 from ansible.plugins.action import ActionBase
 
-# As in secret_files.py: what modules find on a host, found on the controller.
-_UTILS = str(Path(__file__).resolve().parents[1] / "module_utils")
-if _UTILS not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(_UTILS)
-
-from ansible.module_utils.releases import write
+from ..module_utils.state.store import write
 
 
 class ActionModule(ActionBase):

@@ -57,7 +57,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
-        if self._task.action in ("release_state", "stack_status"):
+        if self._task.action.rpartition(".")[2] in ("release_state", "stack_status"):
             return interrupted(self._module(dict(self._task.args), task_vars))
         # The worker's parent is ansible-playbook itself: the same for every task of a run. Once it was killed, os.getppid() would name
         # process 1, which is never gone.
@@ -82,7 +82,7 @@ class ActionModule(ActionBase):
                 lines.append({"who": who, "verb": result["verb"], "outcome": "refused", "what": str(result["msg"]).partition(";")[0]})
             for line in lines:
                 place = {"directory": arguments["directory"], "state": "recorded"}
-                self._execute_module(module_name="release_lock", module_args=place | line, task_vars=task_vars)
+                self._execute_module(module_name="berth.stack.release_lock", module_args=place | line, task_vars=task_vars)
         return result
 
     def _module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:

@@ -11,19 +11,12 @@ import os
 import re
 import subprocess
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-# On the controller a plugin finds the module_utils of its own project as its modules do on a host.
-_UTILS = str(Path(__file__).resolve().parents[1] / "module_utils")
-if _UTILS not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(_UTILS)
-
-from ansible.module_utils.secret_store import Refused, checked
+from ..module_utils.secrets.store import Refused, checked
 
 SOURCES = ("vault", "sops", "environment", "command")
 TIMEOUT = 60
@@ -161,7 +154,7 @@ class ActionModule(ActionBase):
         except Refused as error:
             return result | {"failed": True, "msg": str(error)}
         module_args = args | {"given": given, "origin": origin}
-        return result | self._execute_module(module_name="secret_files", module_args=module_args, task_vars=task_vars)
+        return result | self._execute_module(module_name="berth.stack.secret_files", module_args=module_args, task_vars=task_vars)
 
     def _variable(self, task_vars: dict[str, Any]) -> Callable[[str], Any]:
         def look(name: str) -> Any:

@@ -14,17 +14,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 from ansible.plugins.action import ActionBase
 
-# As in secret_files.py: what modules find on a host, found on the controller.
-_UTILS = str(Path(__file__).resolve().parents[1] / "module_utils")
-if _UTILS not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(_UTILS)
-
-from ansible.module_utils.build_context import content_hash, context_files, describe, image_files
-from ansible.module_utils.env_file import known
-from ansible.module_utils.source_files import Ignore
+from ..module_utils.settings.env_file import known
+from ..module_utils.source.context import content_hash, context_files, describe, image_files
+from ..module_utils.source.tree import Ignore
 
 # What of the project decides what a run does.
 PROJECT = ("roles", "plugins", "playbooks")  # group_vars are among the settings, value by value
@@ -117,5 +111,5 @@ class ActionModule(ActionBase):
                 arguments["wanted"] = dict(parts(Path(project), sources or [], task_vars or {}, own, environment, key))
             except OSError:
                 return unread  # as above: a file that cannot be read, or that went away meanwhile
-        result = self._execute_module(module_name="stack_fingerprint", module_args=arguments, task_vars=task_vars)
+        result = self._execute_module(module_name="berth.stack.stack_fingerprint", module_args=arguments, task_vars=task_vars)
         return result | {"wanted": arguments["wanted"]}

@@ -11,20 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 import yaml
 from ansible import constants
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
-# On the controller a plugin finds the module_utils of its own project as its modules do on a host.
-_UTILS = str(Path(__file__).resolve().parents[1] / "module_utils")
-if _UTILS not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(_UTILS)
-
-from ansible.module_utils import calls, env_file
-from ansible.module_utils.environment import ValueRefused, texts
+from ..module_utils.settings import commands as calls
+from ..module_utils.settings import env_file
+from ..module_utils.settings.environment import ValueRefused, texts
 
 # libyaml's loader, where there is one: 20 specifications take half a second without it.
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 from ansible import constants as C
 from ansible.errors import AnsibleError
 from ansible.plugins.callback.default import CallbackModule as Default
@@ -20,11 +19,8 @@ from ansible.template import Templar
 
 # On the controller a plugin finds the module_utils of its own project as its modules do on a host.
 _ROOT = Path(__file__).resolve().parents[2]
-_UTILS = str(_ROOT / "plugins" / "module_utils")
-if _UTILS not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(_UTILS)
 
-from ansible.module_utils.calls import hint_options, typed
+from ..module_utils.settings.commands import hint_options, typed
 
 DOCUMENTATION = r"""
 name: berth
@@ -41,6 +37,11 @@ QUESTIONS = ("ansible.builtin.debug", "debug")
 
 # What Ansible writes before the text of an exception that a module or a filter did not expect.
 UNEXPECTED = ("Task failed: Module failed: ", "The filter plugin ", "The lookup plugin ", "The test plugin ")
+
+
+def short(task: Any) -> str:
+    """The task's name, with the role's name without its collection."""
+    return str(task.get_name()).removeprefix("berth.stack.")
 
 
 def failure_lines(outcome: dict[str, Any], task: str) -> list[str]:
@@ -68,7 +69,7 @@ def failure_lines(outcome: dict[str, Any], task: str) -> list[str]:
 class CallbackModule(Default):
     """The default callback, shortened."""
 
-    CALLBACK_NAME = "berth"
+    CALLBACK_NAME = "berth.stack.berth"
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,7 +105,7 @@ class CallbackModule(Default):
         spent = f" ({seconds:.1f} s)" if seconds > 1 else ""
         # What a loop was delegated to is told as it was written; a variable's name says nothing.
         host = result.host.get_name() if "{{" in str(result.task.delegate_to) else self.host_label(result)
-        self._display.display(f"  {word:<9} {host}: {result.task.get_name()}{note}{spent}", color=color)
+        self._display.display(f"  {word:<9} {host}: {short(result.task)}{note}{spent}", color=color)
 
     # --- the run ------------------------------------------------------------------------------------------------------
 
@@ -129,7 +130,7 @@ class CallbackModule(Default):
             self._display.display(f"{play.get_name()}{' (check mode)' if play.check_mode else ''}", color=C.COLOR_HIGHLIGHT)
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
-        self._task_name, self._task_started = task.get_name(), time.monotonic()
+        self._task_name, self._task_started = short(task), time.monotonic()
         self._waiting.set()
         if self._short:
             self._last_task_name = None
@@ -179,7 +180,7 @@ class CallbackModule(Default):
         if not self._short:
             super().v2_runner_on_failed(result, ignore_errors)
             return
-        messages = list(dict.fromkeys(failure_lines(result.result, result.task.get_name())))
+        messages = list(dict.fromkeys(failure_lines(result.result, short(result.task))))
         if not messages and result.task.action in FAILS:
             return  # a rescue that lets a run fail whose failure was told already
         if not self._plain:

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 import yaml
 from ansible import constants as C
 from ansible import context
@@ -21,11 +20,9 @@ from ansible.template import Templar
 
 # On the controller a plugin finds the module_utils of its own project as its modules do on a host.
 _ROOT = Path(__file__).resolve().parents[2]
-_UTILS = str(_ROOT / "plugins" / "module_utils")
-if _UTILS not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(_UTILS)
 
-from ansible.module_utils import calls, env_file
+from ..module_utils.settings import commands as calls
+from ..module_utils.settings import env_file
 
 DOCUMENTATION = r"""
 name: calls
@@ -42,8 +39,8 @@ class CallbackModule(CallbackBase):
 
     CALLBACK_VERSION = 2.0
     CALLBACK_TYPE = "aggregate"
-    CALLBACK_NAME = "calls"
-    CALLBACK_NEEDS_ENABLED = False
+    CALLBACK_NAME = "berth.stack.calls"
+    CALLBACK_NEEDS_ENABLED = True
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
         plays = playbook.get_plays()

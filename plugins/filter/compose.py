@@ -1,25 +1,18 @@
 """From the roles' descriptions of their containers to a Compose file: the same containers, by another program.
 
-The words are Compose's already (module_utils/container_spec.py); what differs is how a few of their values are written.
+The words are Compose's already (module_utils/docker/spec.py); what differs is how a few of their values are written.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 import yaml
 from ansible.errors import AnsibleFilterError
 
-# Filters run on the controller, where Ansible finds its own module_utils only.
-OWN_UTILS = str(Path(__file__).resolve().parent.parent / "module_utils")
-if OWN_UTILS not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(OWN_UTILS)
-
-from ansible.module_utils.environment import ValueRefused, texts
+from ..module_utils.settings.environment import ValueRefused, texts
 
 GROUPS = ("before", "migrations", "pair", "after")
 # How a service reads; what is not named here follows, and is handed on as the roles wrote it.
@@ -127,7 +120,7 @@ def _waits(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def _network(network: dict[str, Any]) -> dict[str, Any]:
-    """A network with or without a way out, as module_utils/stack.py makes it."""
+    """A network with or without a way out, as module_utils/docker/reconcile.py makes it."""
     told: dict[str, Any] = {"internal": bool(network.get("internal"))}
     if not network.get("way_out", True):
         told["driver_opts"] = {"com.docker.network.bridge.enable_ip_masquerade": "false"}

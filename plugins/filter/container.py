@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 from ansible.errors import AnsibleFilterError
 
-# Filters run on the controller, where Ansible finds its own module_utils only.
-OWN_UTILS = str(Path(__file__).resolve().parent.parent / "module_utils")
-if OWN_UTILS not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(OWN_UTILS)
-
-from ansible.module_utils.environment import ValueRefused, texts
+from ..module_utils.settings.environment import ValueRefused, texts
 
 # What a service says that is not a key of the container: how it is named in labels, which image and secrets it has.
 OWN = ("service", "repository", "tag", "release", "secrets")
@@ -38,7 +31,7 @@ def as_container(service: dict[str, Any], common: dict[str, Any], version: str) 
     """The container of `service`, hardened as all are.
 
     `service` has name, service, repository and, optionally, tag (default: version), release (what it is labelled with), secrets (a
-    directory on the host, mounted read-only at /run/secrets) and any key of module_utils/container_spec.py, which wins over `common`.
+    directory on the host, mounted read-only at /run/secrets) and any key of module_utils/docker/spec.py, which wins over `common`.
     """
     spec = {key: value for key, value in common.items()} | {key: value for key, value in service.items() if key not in OWN}
     spec["image"] = f"{service['repository']}:{service.get('tag') or version}"

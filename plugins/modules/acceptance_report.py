@@ -12,9 +12,10 @@ from typing import Any
 from xml.etree import ElementTree
 
 import yaml
-from ansible.module_utils.acceptance import criteria, evaluate_all, problems, summary
-from ansible.module_utils.acceptance_html import page
 from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.verify.acceptance import criteria, evaluate_all, problems, summary
+from ..module_utils.verify.report_html import page
 
 DOCUMENTATION = r"""
 module: acceptance_report
@@ -36,7 +37,7 @@ options:
 
 EXAMPLES = r"""
 - name: Report
-  acceptance_report:
+  berth.stack.acceptance_report:
     catalogue: criteria.yml
     gathered: "{{ facts }}"
     about: {stack: berth, host: localhost, url: "https://localhost:8443", started: 1795507967.5}

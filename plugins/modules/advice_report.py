@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.module_utils.advice import analyse, changes, chosen
-from ansible.module_utils.advice_builds import build_steps
-from ansible.module_utils.advice_items import TASKS
-from ansible.module_utils.advice_text import markdown, text
 from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.advice.builds import build_steps
+from ..module_utils.advice.items import TASKS
+from ..module_utils.advice.report import analyse, changes, chosen
+from ..module_utils.advice.text import markdown, text
 
 DOCUMENTATION = r"""
 module: advice_report
@@ -43,7 +44,7 @@ options:
 
 EXAMPLES = r"""
 - name: Say what could be better
-  advice_report: {version: v1, directory: reports/latest, images: "{{ image_checks_reports }}", builds: .local/builds}
+  berth.stack.advice_report: {version: v1, directory: reports/latest, images: "{{ image_checks_reports }}", builds: .local/builds}
 """
 
 RETURN = r"""

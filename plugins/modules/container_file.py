@@ -7,7 +7,8 @@ import io
 import tarfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.engine import Engine, EngineError, wait_until
+
+from ..module_utils.docker.client import Engine, EngineError, wait_until
 
 DOCUMENTATION = r"""
 module: container_file
@@ -21,7 +22,7 @@ options:
 
 EXAMPLES = r"""
 - name: Read the certificate
-  container_file: {container: berth-edge, path: /data/root.crt}
+  berth.stack.container_file: {container: berth-edge, path: /data/root.crt}
 """
 
 RETURN = r"""

@@ -27,7 +27,7 @@ options:
 
 EXAMPLES = r"""
 - name: Ask for advice
-  docker_ai:
+  berth.stack.docker_ai:
     questions: [{task: size, prompt: "How could this image be smaller?"}]
     timeout: 120
 """

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.engine import DEFAULT_HOST, Engine, EngineError, context_elsewhere, wait_until
+
+from ..module_utils.docker.client import DEFAULT_HOST, Engine, EngineError, context_elsewhere, wait_until
 
 DOCUMENTATION = r"""
 module: engine_info
@@ -42,7 +43,7 @@ options:
 
 EXAMPLES = r"""
 - name: Ask the engine
-  engine_info:
+  berth.stack.engine_info:
   register: __engine
 """
 

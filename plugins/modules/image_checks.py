@@ -13,11 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import image_judgement as judge
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.findings import accept, open_findings, unusable
-from ansible.module_utils.image_archive import ImageArchive
-from ansible.module_utils.image_weight import weigh
+
+from ..module_utils.docker.image_archive import ImageArchive
+from ..module_utils.docker.image_weight import weigh
+from ..module_utils.source.findings import accept, open_findings, unusable
+from ..module_utils.verify import image_evaluation as judge
 
 DOCUMENTATION = r"""
 module: image_checks
@@ -43,7 +44,7 @@ options:
 
 EXAMPLES = r"""
 - name: Check the image
-  image_checks:
+  berth.stack.image_checks:
     image: {service: backend, reference: "berth-backend:v1", role: backend_image, ports: [8000]}
     scanners: /srv/berth/.venv-scanners/bin
 """

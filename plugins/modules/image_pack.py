@@ -11,8 +11,9 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.engine import Engine, EngineError
-from ansible.module_utils.image_layers import repack, spared
+
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.docker.image_layers import repack, spared
 
 DOCUMENTATION = r"""
 module: image_pack
@@ -23,13 +24,13 @@ description:
   - Receivers that lack the same layers get the same archive, packed once.
 options:
   names: {description: Names of the images., type: list, elements: str, required: true}
-  held: {description: "Chains that the receiver holds, from images_held.", type: list, elements: str, default: []}
+  held: {description: "Chains that the receiver holds, from image_inventory.", type: list, elements: str, default: []}
   directory: {description: Where to put the archive., type: path, required: true}
 """
 
 EXAMPLES = r"""
 - name: Pack what the host lacks
-  image_pack: {names: ["berth-backend:v1"], held: "{{ __held.chains }}", directory: /var/tmp/berth}
+  berth.stack.image_pack: {names: ["berth-backend:v1"], held: "{{ __held.chains }}", directory: /var/tmp/berth}
 """
 
 RETURN = r"""

@@ -7,8 +7,9 @@ import hashlib
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.engine import Engine, EngineError
-from ansible.module_utils.image_layers import content as contents
+
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.docker.image_layers import content as contents
 
 DOCUMENTATION = r"""
 module: image_state
@@ -29,7 +30,7 @@ options:
 
 EXAMPLES = r"""
 - name: Look for the image
-  image_state: {repository: berth-backend, tag: v1, content: 0f1e2d}
+  berth.stack.image_state: {repository: berth-backend, tag: v1, content: 0f1e2d}
   register: __image
 """
 

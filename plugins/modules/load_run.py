@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ansible.module_utils.app_client import Broken, Browser
 from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.verify.app_client import Broken, Browser
 
 DOCUMENTATION = r"""
 module: load_run
@@ -46,7 +47,7 @@ options:
 
 EXAMPLES = r"""
 - name: Put load on it
-  load_run: {url: "https://localhost:8443", k6: .venv-load/bin/k6, script: load.js, directory: ., to: load.json}
+  berth.stack.load_run: {url: "https://localhost:8443", k6: .venv-load/bin/k6, script: load.js, directory: ., to: load.json}
 """
 
 RETURN = r"""

@@ -16,7 +16,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.secret_store import Store
+
+from ..module_utils.secrets.store import Store
 
 DOCUMENTATION = r"""
 module: postgres_roles
@@ -46,7 +47,7 @@ options:
 
 EXAMPLES = r"""
 - name: Have the roles
-  postgres_roles:
+  berth.stack.postgres_roles:
     container: berth-database
     database: app
     roles: [{name: backend, schema: backend, connections: 40, service: backend, file: database_url}]

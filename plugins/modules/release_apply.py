@@ -6,9 +6,10 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.interrupts import Interrupted, in_words, raise_on_signals
-from ansible.module_utils.release_act import EXPECTED, Act
-from ansible.module_utils.releases import Locked, refused_or_failed
+
+from ..module_utils.release.deployment import EXPECTED, Act
+from ..module_utils.state.interrupts import Interrupted, in_words, raise_on_signals
+from ..module_utils.state.store import Locked, refused_or_failed
 
 DOCUMENTATION = r"""
 module: release_apply
@@ -25,18 +26,18 @@ options:
   verb: {description: What the audit calls it., type: str, required: true}
   manifest:
     description:
-      - "The release to make: C(image_version), C(images) (name by service), C(containers) (module_utils/container_spec.py), C(networks),
+      - "The release to make: C(image_version), C(images) (name by service), C(containers) (module_utils/docker/spec.py), C(networks),
         C(edge)
          (C(caddyfile), C(upstreams) by service), C(migrations), C(schema), and whatever else it is to remember."
       - "C(around) is what a rollback has to know too: C(services) (those replaced with each release), C(database) (C(container) and
         C(name); empty for an external one), C(edge) (C(container), C(directory) of its configuration, C(reload), a command), and
-        C(swarm), where services of a Swarm run the containers, the settings of module_utils/swarm_switch.py, and
+        C(swarm), where services of a Swarm run the containers, the settings of module_utils/release/swarm.py, and
         C(smoke), the checks of the new containers, each C(service), C(port), C(path) and C(status), a list (C(200), C(3xx)); without it
         (manifests of an older Berth) anything below 500 will do."
       - C(@release@) in it stands for its name, which is the images' version, with C(-r2) and so on where only the configuration differs.
     type: dict
   contents:
-    description: "What the images of O(manifest) were when they were built: hash by name (module images_held)."
+    description: "What the images of O(manifest) were when they were built: hash by name (module image_inventory)."
     type: dict
     default: {}
   release: {description: "Without O(manifest), the one to go back to; empty for the one before the current one.", type: str, default: ""}
@@ -75,7 +76,7 @@ options:
 
 EXAMPLES = r"""
 - name: Go back
-  release_apply:
+  berth.stack.release_apply:
     directory: /var/lib/berth
     labels: {berth.stack: berth}
     verb: rollback

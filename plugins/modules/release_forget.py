@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.releases import Store
+
+from ..module_utils.state.store import Store
 
 DOCUMENTATION = r"""
 module: release_forget
@@ -18,7 +19,7 @@ options:
 
 EXAMPLES = r"""
 - name: Forget what a stress run released
-  release_forget: {directory: /var/lib/berth, releases: [v1-r2]}
+  berth.stack.release_forget: {directory: /var/lib/berth, releases: [v1-r2]}
 """
 
 RETURN = r"""

@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.releases import Lock, Locked, Store
+
+from ..module_utils.state.store import Lock, Locked, Store
 
 DOCUMENTATION = r"""
 module: release_lock
@@ -39,7 +40,7 @@ options:
 
 EXAMPLES = r"""
 - name: Take the lock
-  release_lock: {directory: /var/lib/berth, state: held, verb: backup}
+  berth.stack.release_lock: {directory: /var/lib/berth, state: held, verb: backup}
 """
 
 RETURN = r"""

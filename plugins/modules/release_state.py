@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.engine import Engine, EngineError
-from ansible.module_utils.releases import Store
+
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.state.store import Store
 
 DOCUMENTATION = r"""
 module: release_state
@@ -18,7 +19,7 @@ options:
 
 EXAMPLES = r"""
 - name: Read which release runs
-  release_state: {directory: /var/lib/berth}
+  berth.stack.release_state: {directory: /var/lib/berth}
   register: __state
 """
 

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.database_revision import Revision, compared, refuse
-from ansible.module_utils.dumps import Database
-from ansible.module_utils.engine import Engine, EngineError
-from ansible.module_utils.releases import Failed, Store
+
+from ..module_utils.data.dumps import Database
+from ..module_utils.data.revision import Revision, compared, refuse
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.state.store import Failed, Store
 
 DOCUMENTATION = r"""
 module: revision_check
@@ -23,14 +24,14 @@ options:
     type: dict
     required: true
   release: {description: Name of the release., type: str, required: true}
-  migrations: {description: "Heads and revisions of the release, see module_utils/migrations.py.", type: dict, required: true}
+  migrations: {description: "Heads and revisions of the release, see module_utils/data/migrations.py.", type: dict, required: true}
   command: {description: The command that brings the database to the release., type: list, elements: str, default: []}
   schema: {description: "What to do where the release does not fit, as in M(release_apply).", type: str, default: ""}
 """
 
 EXAMPLES = r"""
 - name: Compare the release with the database
-  revision_check:
+  berth.stack.revision_check:
     directory: /var/lib/berth
     database: {container: berth-database, name: app, schema: backend}
     release: v2

@@ -6,7 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.secret_store import Refused, Store, checked, render, resolve
+
+from ..module_utils.secrets.store import Refused, Store, checked, render, resolve
 
 DOCUMENTATION = r"""
 module: secret_files
@@ -39,7 +40,7 @@ options:
 
 EXAMPLES = r"""
 - name: Write the secrets
-  secret_files:
+  berth.stack.secret_files:
     directory: /var/lib/berth/secrets
     schema:
       password: {services: [backend], generate: 32}

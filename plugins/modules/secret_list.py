@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.secret_store import Store
+
+from ..module_utils.secrets.store import Store
 
 DOCUMENTATION = r"""
 module: secret_list
@@ -21,7 +22,7 @@ options:
 
 EXAMPLES = r"""
 - name: List the secrets
-  secret_list: {directory: /var/lib/berth/secrets}
+  berth.stack.secret_list: {directory: /var/lib/berth/secrets}
 """
 
 RETURN = r"""

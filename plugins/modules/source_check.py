@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils import source_common, source_fastapi, source_nextjs
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.findings import accept, line, open_findings, unusable
-from ansible.module_utils.source_files import file_findings, select
+
+from ..module_utils.source import checks as source_common
+from ..module_utils.source import fastapi as source_fastapi
+from ..module_utils.source import nextjs as source_nextjs
+from ..module_utils.source.findings import accept, line, open_findings, unusable
+from ..module_utils.source.tree import file_findings, select
 
 DOCUMENTATION = r"""
 module: source_check
@@ -52,7 +55,7 @@ options:
 
 EXAMPLES = r"""
 - name: Look at the source
-  source_check:
+  berth.stack.source_check:
     source: /srv/app/backend
     kind: fastapi
     role: backend_image

@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.image_scan import SECRET_FORMS, setting_hits
-from ansible.module_utils.source_files import left_out_patterns
+
+from ..module_utils.docker.image_scan import SECRET_FORMS, setting_hits
+from ..module_utils.source.tree import left_out_patterns
 
 DOCUMENTATION = r"""
 module: source_facts
@@ -28,7 +29,7 @@ options:
 
 EXAMPLES = r"""
 - name: Gather facts of the sources
-  source_facts:
+  berth.stack.source_facts:
     root: /srv/berth
     backend: /srv/berth/apps/backend
     frontend: /srv/berth/apps/frontend

@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.build_context import image_content, image_files
-from ansible.module_utils.source_files import shown
+
+from ..module_utils.source.context import image_content, image_files
+from ..module_utils.source.tree import shown
 
 DOCUMENTATION = r"""
 module: source_stage
 short_description: Copy what an image is built from, and nothing else, to a directory that BuildKit reads
 description:
-  - Copies the files of a source that reach an image (see module_utils/source_files.py) and the Dockerfile to a new directory that only its
+  - Copies the files of a source that reach an image (see module_utils/source/tree.py) and the Dockerfile to a new directory that only its
     owner can read. What git or a .dockerignore ignores is neither read nor copied.
   - All files get one date and modes by their executable bit alone, so that equal content gives equal layers. The date's nanoseconds are
     made from the content, because BuildKit takes a file of the same size and time for the one that it was sent before.
@@ -36,7 +37,7 @@ options:
 
 EXAMPLES = r"""
 - name: Copy the build context
-  source_stage:
+  berth.stack.source_stage:
     image: {source: /srv/app/backend, dockerfile: /srv/berth/Dockerfile, context: {kind: fastapi}}
   register: __stage
 """

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.build_context import describe, git, image_content, image_files, origin
-from ansible.module_utils.migrations import schema
-from ansible.module_utils.source_files import shown
-from ansible.module_utils.source_routes import declared
+
+from ..module_utils.data.migrations import schema
+from ..module_utils.source.context import describe, git, image_content, image_files, origin
+from ..module_utils.source.routes import declared
+from ..module_utils.source.tree import shown
 
 DOCUMENTATION = r"""
 module: source_version
@@ -51,7 +52,7 @@ options:
 
 EXAMPLES = r"""
 - name: Name what would be built
-  source_version:
+  berth.stack.source_version:
     images:
       backend: {source: /srv/app/backend, dockerfile: /srv/berth/Dockerfile, args: {}}
   register: __version
@@ -64,7 +65,7 @@ revision: {description: Full hash of the commit, empty outside git., type: str, 
 created: {description: "Seconds since 1970 of the commit that last touched each source, by image.", type: dict, returned: always}
 origins: {description: "By image, OCI annotations of where its source is from and its licence.", type: dict, returned: always}
 contents: {description: "SHA-256 of each image's content, by image.", type: dict, returned: always}
-schema: {description: "Heads and revisions of the migrations, see module_utils/migrations.py.", type: dict, returned: always}
+schema: {description: "Heads and revisions of the migrations, see module_utils/data/migrations.py.", type: dict, returned: always}
 routes: {description: "By image, those of the paths asked for that its source declares.", type: dict, returned: always}
 dirty: {description: Whether a source has changes that are not committed., type: bool, returned: always}
 """

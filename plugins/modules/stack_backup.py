@@ -6,13 +6,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ansible.module_utils.backups import Backups, comparison, question, rows, unfitting
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.database_revision import Revision
-from ansible.module_utils.dumps import Database, DumpError, unfit
-from ansible.module_utils.engine import Engine, EngineError
-from ansible.module_utils.interrupts import in_words, raise_on_signals
-from ansible.module_utils.releases import Failed, Lock, Locked, Store, refused_or_failed
+
+from ..module_utils.data.backups import Backups, comparison, question, rows, unfitting
+from ..module_utils.data.dumps import Database, DumpError, unfit
+from ..module_utils.data.revision import Revision
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.state.interrupts import in_words, raise_on_signals
+from ..module_utils.state.store import Failed, Lock, Locked, Store, refused_or_failed
 
 DOCUMENTATION = r"""
 module: stack_backup
@@ -43,7 +44,7 @@ options:
 
 EXAMPLES = r"""
 - name: Make a backup
-  stack_backup: {directory: /var/lib/berth, state: made}
+  berth.stack.stack_backup: {directory: /var/lib/berth, state: made}
 """
 
 RETURN = r"""

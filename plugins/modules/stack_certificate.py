@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.owned import CREATED
+
+from ..module_utils.docker.ownership import CREATED
 
 DOCUMENTATION = r"""
 module: stack_certificate
@@ -37,7 +38,7 @@ options:
 
 EXAMPLES = r"""
 - name: Have a certificate for the database
-  stack_certificate:
+  berth.stack.stack_certificate:
     image: berth-database:1a2b3c
     authority: /var/lib/berth/authority
     directory: /var/lib/berth/database

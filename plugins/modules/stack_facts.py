@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.container_facts import container, network, reach
-from ansible.module_utils.container_questions import ask_database
-from ansible.module_utils.engine import Engine, EngineError
-from ansible.module_utils.image_facts import images
-from ansible.module_utils.image_scan import hidden
-from ansible.module_utils.owned import stack_containers
-from ansible.module_utils.releases import Store
-from ansible.module_utils.state_facts import releases, secret_values, secrets
+
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.docker.image_scan import hidden
+from ..module_utils.docker.ownership import stack_containers
+from ..module_utils.state.store import Store
+from ..module_utils.verify.container_commands import ask_database
+from ..module_utils.verify.container_facts import container, network, reach
+from ..module_utils.verify.image_facts import images
+from ..module_utils.verify.state_facts import releases, secret_values, secrets
 
 DOCUMENTATION = r"""
 module: stack_facts
@@ -36,7 +37,7 @@ options:
 
 EXAMPLES = r"""
 - name: Gather facts
-  stack_facts: {stack: berth, directory: /var/lib/berth}
+  berth.stack.stack_facts: {stack: berth, directory: /var/lib/berth}
   register: __facts
 """
 

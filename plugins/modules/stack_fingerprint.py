@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.engine import Engine, EngineError
-from ansible.module_utils.owned import stack_containers
-from ansible.module_utils.releases import Store, write
+
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.docker.ownership import stack_containers
+from ..module_utils.state.store import Store, write
 
 DOCUMENTATION = r"""
 module: stack_fingerprint
@@ -48,7 +49,7 @@ options:
 
 EXAMPLES = r"""
 - name: Look whether anything changed
-  stack_fingerprint:
+  berth.stack.stack_fingerprint:
     record: /var/lib/berth/unchanged.json
     stack: berth
     project: /srv/berth

@@ -7,11 +7,12 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.container_spec import SpecError
-from ansible.module_utils.engine import Engine, EngineError
-from ansible.module_utils.interrupts import in_words, raise_on_signals
-from ansible.module_utils.releases import Store
-from ansible.module_utils.stack import Stack, Unhealthy
+
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.docker.reconcile import Stack, Unhealthy
+from ..module_utils.docker.spec import SpecError
+from ..module_utils.state.interrupts import in_words, raise_on_signals
+from ..module_utils.state.store import Store
 
 DOCUMENTATION = r"""
 module: stack_objects
@@ -40,7 +41,7 @@ options:
     elements: dict
     default: []
   containers:
-    description: Services in the words of the Compose specification; see module_utils/container_spec.py.
+    description: Services in the words of the Compose specification; see module_utils/docker/spec.py.
     type: list
     elements: dict
     default: []
@@ -59,7 +60,7 @@ options:
 
 EXAMPLES = r"""
 - name: Run the cache
-  stack_objects:
+  berth.stack.stack_objects:
     labels: {berth.stack: berth}
     networks:
       - {name: berth-data, internal: true}

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.engine import Engine, EngineError, wait_until
-from ansible.module_utils.owned import foreign_containers, own_names, stack_containers
-from ansible.module_utils.releases import Store
+
+from ..module_utils.docker.client import Engine, EngineError, wait_until
+from ..module_utils.docker.ownership import foreign_containers, own_names, stack_containers
+from ..module_utils.state.store import Store
 
 DOCUMENTATION = r"""
 module: stack_prune
@@ -37,7 +38,7 @@ options:
 
 EXAMPLES = r"""
 - name: Remove the containers of older releases
-  stack_prune: {labels: {berth.stack: berth}, directory: /var/lib/berth, services: [backend, frontend], keep: v2}
+  berth.stack.stack_prune: {labels: {berth.stack: berth}, directory: /var/lib/berth, services: [backend, frontend], keep: v2}
 """
 
 RETURN = r"""

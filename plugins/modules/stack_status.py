@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.engine import Engine, EngineError, memory_used
-from ansible.module_utils.owned import DRAINING, stack_containers
-from ansible.module_utils.releases import Store
+
+from ..module_utils.docker.client import Engine, EngineError, memory_used
+from ..module_utils.docker.ownership import DRAINING, stack_containers
+from ..module_utils.state.store import Store
 
 DOCUMENTATION = r"""
 module: stack_status
@@ -24,7 +25,7 @@ options:
 
 EXAMPLES = r"""
 - name: Look at what runs
-  stack_status: {stack: berth, directory: /var/lib/berth}
+  berth.stack.stack_status: {stack: berth, directory: /var/lib/berth}
 """
 
 RETURN = r"""

@@ -9,9 +9,10 @@ import time
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.engine import Engine, EngineError, memory_used
-from ansible.module_utils.owned import stack_containers
-from ansible.module_utils.releases import Store
+
+from ..module_utils.docker.client import Engine, EngineError, memory_used
+from ..module_utils.docker.ownership import stack_containers
+from ..module_utils.state.store import Store
 
 DOCUMENTATION = r"""
 module: stack_watch
@@ -32,7 +33,7 @@ options:
 
 EXAMPLES = r"""
 - name: Watch
-  stack_watch: {labels: {berth.stack: berth}, seconds: 60, faults: [{at: 10, act: kill, service: backend}]}
+  berth.stack.stack_watch: {labels: {berth.stack: berth}, seconds: 60, faults: [{at: 10, act: kill, service: backend}]}
 """
 
 RETURN = r"""

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.load_figures import figures
+
+from ..module_utils.verify.load_figures import figures
 
 DOCUMENTATION = r"""
 module: stress_record
@@ -23,7 +24,7 @@ options:
 
 EXAMPLES = r"""
 - name: Record
-  stress_record: {load: load.json, watch: "{{ watch }}", budgets: "{{ budgets }}", version: v1, directory: .local/records/berth}
+  berth.stack.stress_record: {load: load.json, watch: "{{ watch }}", budgets: "{{ budgets }}", version: v1, directory: .local/records/berth}
 """
 
 RETURN = r"""

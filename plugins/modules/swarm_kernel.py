@@ -18,7 +18,7 @@ description:
 
 EXAMPLES = r"""
 - name: Look at the kernel
-  swarm_kernel:
+  berth.stack.swarm_kernel:
   register: __kernel
 """
 

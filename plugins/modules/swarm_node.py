@@ -6,7 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.engine import Engine, EngineError, wait_until
+
+from ..module_utils.docker.client import Engine, EngineError, wait_until
 
 DOCUMENTATION = r"""
 module: swarm_node
@@ -29,7 +30,7 @@ options:
 
 EXAMPLES = r"""
 - name: Make the Swarm
-  swarm_node: {address: eth0}
+  berth.stack.swarm_node: {address: eth0}
   register: __swarm
 """
 

@@ -10,17 +10,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-import ansible.module_utils
 from ansible import constants, context
 from ansible.errors import AnsibleError
 from ansible.plugins.vars import BaseVarsPlugin
 from ansible.utils.display import Display
 
-_UTILS = str(Path(__file__).resolve().parents[1] / "module_utils")
-if _UTILS not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(_UTILS)
-
-from ansible.module_utils.env_file import Refused, load
+from ..module_utils.settings.env_file import Refused, load
 
 DOCUMENTATION = r"""
 name: env_file
@@ -32,18 +27,18 @@ options: {}
 """
 
 PROJECT = Path(__file__).resolve().parents[2]
+CHECKS = "berth.stack.calls"
 
 
 @functools.cache
 def read() -> None:
     """Read the file, once in a run: Ansible makes the plugin anew each time it asks for variables."""
-    own_callbacks = PROJECT / "plugins" / "callback"
-    callbacks = constants.config.get_config_value("DEFAULT_CALLBACK_PLUGIN_PATH") or []
+    enabled = constants.config.get_config_value("CALLBACKS_ENABLED") or []
     # Of Ansible's programs, ansible-playbook alone has this option; the others run no playbook that would have to be checked.
-    if "start_at_task" in context.CLIARGS and own_callbacks not in [Path(path).resolve() for path in callbacks]:
+    if "start_at_task" in context.CLIARGS and CHECKS not in enabled:
         raise AnsibleError(
-            f"Ansible does not load {own_callbacks}, which checks inventory, limit and options (ANSIBLE_CALLBACK_PLUGINS, or "
-            f"callback_plugins in {constants.CONFIG_FILE}): add it there, with : between directories"
+            f"Ansible does not load {CHECKS}, which checks inventory, limit and options (ANSIBLE_CALLBACKS_ENABLED, or "
+            f"callbacks_enabled in {constants.CONFIG_FILE}): add it there, with a comma between names"
         )
     inventories = list(context.CLIARGS.get("inventory") or [])
     by_default = inventories == list(constants.DEFAULT_HOST_LIST) and "ANSIBLE_INVENTORY" not in os.environ

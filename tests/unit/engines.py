@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ansible.module_utils.engine import Engine, EngineError
-from ansible.module_utils.releases import Store
-from ansible.module_utils.switch import Switch
+from ansible_collections.berth.stack.plugins.module_utils.docker.client import Engine, EngineError
+from ansible_collections.berth.stack.plugins.module_utils.release.rollout import Switch
+from ansible_collections.berth.stack.plugins.module_utils.state.store import Store
 
 LABELS = {"berth.stack": "s"}
 SERVICES = ("backend", "frontend")

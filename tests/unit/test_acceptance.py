@@ -11,13 +11,13 @@ import yaml
 from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "tests" / "acceptance"))
-from acceptance import criteria, evaluate, evaluate_all, problems, summary
-from acceptance_checks import CHECKS, Facts, Fail, Unknown, below, describe
-from acceptance_images import whole_source
-from acceptance_report import write as write_report
+from ansible_collections.berth.stack.plugins.module_utils.verify.acceptance import criteria, evaluate, evaluate_all, problems, summary
+from ansible_collections.berth.stack.plugins.module_utils.verify.checks import CHECKS, Facts, Fail, Unknown, below, describe
+from ansible_collections.berth.stack.plugins.module_utils.verify.checks_images import whole_source
+from ansible_collections.berth.stack.plugins.modules.acceptance_report import write as write_report
+from ansible_collections.berth.stack.plugins.modules.source_facts import build_logs, warned
+from ansible_collections.berth.stack.plugins.modules.source_facts import report as read_record
 from mutations import MUTATIONS, completed
-from source_facts import build_logs, warned
-from source_facts import report as read_record
 
 CATALOGUE = yaml.safe_load((ROOT / "roles/verify/files/criteria.yml").read_text())
 FACTS = completed(json.loads((ROOT / "tests/acceptance/facts.json").read_text()))

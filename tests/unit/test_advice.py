@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from advice import analyse, changes, chosen
-from advice_builds import build_steps
-from advice_items import TASKS
-from advice_report import builds, compose, failed, keep, make
-from advice_text import text
-from image_archive import Entry
-from image_weight import weigh
+from ansible_collections.berth.stack.plugins.module_utils.advice.builds import build_steps
+from ansible_collections.berth.stack.plugins.module_utils.advice.items import TASKS
+from ansible_collections.berth.stack.plugins.module_utils.advice.report import analyse, changes, chosen
+from ansible_collections.berth.stack.plugins.module_utils.advice.text import text
+from ansible_collections.berth.stack.plugins.module_utils.docker.image_archive import Entry
+from ansible_collections.berth.stack.plugins.module_utils.docker.image_weight import weigh
+from ansible_collections.berth.stack.plugins.modules.advice_report import builds, compose, failed, keep, make
 
 SETTINGS = {
     "backend_image_variant": "scratch",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -12,21 +11,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-import release_apply
 import yaml
-from ansible.module_utils.engine import EngineError
-from ansible.module_utils.interrupts import Interrupted
-from ansible.module_utils.releases import Failed, Lock, Locked, Store, refused_or_failed
+from ansible_collections.berth.stack.plugins.action import release_apply as action
+from ansible_collections.berth.stack.plugins.filter.status import status_text
+from ansible_collections.berth.stack.plugins.module_utils.docker.client import EngineError
+from ansible_collections.berth.stack.plugins.module_utils.state.interrupts import Interrupted
+from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed, Lock, Locked, Store, refused_or_failed
+from ansible_collections.berth.stack.plugins.modules import release_apply
 from engines import LABELS, ME, Host
-from status import status_text
 from test_release_act import act, deploy, manifest
 
 ROOT = Path(__file__).resolve().parents[2]
+OWN = ("berth.stack.release_apply", "berth.stack.release_lock")
 OTHER = {"owner": "bob", "host": "there", "pid": 2, "started": "20"}
-spec = importlib.util.spec_from_file_location("lock_action", ROOT / "plugins/action/release_apply.py")
-assert spec is not None and spec.loader is not None
-action = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(action)
 
 
 def told(store: Store) -> list[tuple[str, str, str]]:
@@ -177,7 +174,7 @@ def test_what_fails_after_the_release_serves_says_that_it_does(
     def fail(*_: Any) -> None:
         raise EngineError(0, "no Docker Engine answers")
 
-    monkeypatch.setattr(f"ansible.module_utils.release_act.{where}", fail)
+    monkeypatch.setattr(f"ansible_collections.berth.stack.plugins.module_utils.release.deployment.{where}", fail)
     said = apply(verb="deploy", manifest=manifest(host, "v2"), foundation="made", edge_service={})
     assert said.startswith("release v2 serves; letting go of what served before failed") and "no Docker Engine answers" in said
     line = host.store.audited()[-1]
@@ -259,13 +256,13 @@ def test_a_command_has_its_own_name_in_the_audit(name: str) -> None:
 )
 def test_a_command_of_one_module_names_itself(file: str, verb: str) -> None:
     tasks = yaml.safe_load((ROOT / "roles" / file).read_text())
-    named = [task[module]["verb"] for task in tasks for module in ("release_apply", "release_lock") if module in task]
+    named = [
+        task[module]["verb"] for task in tasks for module in ("berth.stack.release_apply", "berth.stack.release_lock") if module in task
+    ]
     assert named == [verb]
 
 
 def test_what_the_audit_calls_a_command_is_no_change_of_a_setting() -> None:
-    spec = importlib.util.spec_from_file_location("fingerprint_action", ROOT / "plugins/action/stack_fingerprint.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    from ansible_collections.berth.stack.plugins.action import stack_fingerprint as module
+
     assert module.MAGIC.fullmatch("release_verb") and module.MAGIC.fullmatch("release_what") and not module.MAGIC.fullmatch("release_keep")

@@ -9,15 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import stack_backup
-from ansible.module_utils import backups as backups_module
-from ansible.module_utils.backups import DUMP, NOTE, Backups, question, shortage, unfitting
-from ansible.module_utils.dumps import Database, DumpError, difference, unfit
-from ansible.module_utils.engine import EngineError
-from ansible.module_utils.interrupts import Interrupted
-from ansible.module_utils.releases import Failed, Store, write
+from ansible_collections.berth.stack.plugins.module_utils.data import backups as backups_module
+from ansible_collections.berth.stack.plugins.module_utils.data.backups import DUMP, NOTE, Backups, question, shortage, unfitting
+from ansible_collections.berth.stack.plugins.module_utils.data.dumps import Database, DumpError, difference, unfit
+from ansible_collections.berth.stack.plugins.module_utils.docker.client import EngineError
+from ansible_collections.berth.stack.plugins.module_utils.state.interrupts import Interrupted
+from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed, Store, write
+from ansible_collections.berth.stack.plugins.modules import stack_backup
+from ansible_collections.berth.stack.plugins.modules.stack_backup import target
 from engines import ME
-from stack_backup import target
 from test_audit import Module
 
 CONTENT = {"public.tasks": "3 111"}

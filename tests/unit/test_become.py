@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 
-from become import is_another_user
+from ansible_collections.berth.stack.plugins.filter.become import is_another_user
 
 
 def test_whoever_runs_is_no_other_user():

@@ -7,8 +7,8 @@ import os
 import subprocess
 
 import pytest
-from build_context import content_hash, context_files, git, origin
-from source_files import Ignore
+from ansible_collections.berth.stack.plugins.module_utils.source.context import content_hash, context_files, git, origin
+from ansible_collections.berth.stack.plugins.module_utils.source.tree import Ignore
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from build_failure import build_failure, failing_step
+from ansible_collections.berth.stack.plugins.filter.build_failure import build_failure, failing_step
 
 # The epilogue of every failed installation: the step's own text, which names everything that may happen in it.
 DOCKERFILE = """\

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import re
 
 import pytest
 import yaml
 from ansible.inventory.manager import split_host_pattern
-from ansible.module_utils import calls
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar
+from ansible_collections.berth.stack.plugins.module_utils.settings import commands as calls
 from conftest import ROOT
 
 FILES = [*ROOT.glob("group_vars/all/*.yml"), *ROOT.glob("roles/*/defaults/main.yml")]
@@ -236,11 +236,7 @@ def test_a_hint_has_what_another_stack_is_reached_by():
 
 
 def load_plugin(kind: str, name: str):
-    path = ROOT / "plugins" / kind / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"{kind}_{name}", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(f"ansible_collections.berth.stack.plugins.{kind}.{name}")
 
 
 def test_settings_of_an_inventory_are_held_against_rules_and_specifications():

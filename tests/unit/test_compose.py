@@ -6,7 +6,7 @@ import os
 import subprocess
 
 import yaml
-from compose import as_compose, as_compose_service, compose_yaml
+from ansible_collections.berth.stack.plugins.filter.compose import as_compose, as_compose_service, compose_yaml
 from conftest import ROOT
 
 CONTAINER = {

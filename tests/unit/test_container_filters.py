@@ -7,8 +7,8 @@ import sys
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from build_failure import build_summary
-from container import (
+from ansible_collections.berth.stack.plugins.filter.build_failure import build_summary
+from ansible_collections.berth.stack.plugins.filter.container import (
     SETTERS,
     as_container,
     as_sidecar,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 import pytest
-from container_spec import SpecError, container_body, differences, network_changes, size
+from ansible_collections.berth.stack.plugins.module_utils.docker.spec import SpecError, container_body, differences, network_changes, size
 
 IMAGE = {
     "Id": "sha256:aa",

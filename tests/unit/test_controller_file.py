@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-spec = importlib.util.spec_from_file_location("controller_file", Path(__file__).parents[2] / "plugins/action/controller_file.py")
-assert spec
-assert spec.loader
-action = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(action)
+from ansible_collections.berth.stack.plugins.action import controller_file as action
 
 
 def run(check: bool = False, **args):

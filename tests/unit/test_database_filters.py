@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from database import database_options
+from ansible_collections.berth.stack.plugins.filter.database import database_options
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import os
 import time
 
 import pytest
-from advisor import advisor_prompt
-from docker_ai import LONGEST, ask, plain, probe, shortened
+from ansible_collections.berth.stack.plugins.filter.advisor import advisor_prompt
+from ansible_collections.berth.stack.plugins.modules.docker_ai import LONGEST, ask, plain, probe, shortened
 
 STAND_IN = """#!/usr/bin/env python3
 import os, sys, time

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import fcntl
 
-from ansible.module_utils.drain import Drain, retire
-from ansible.module_utils.releases import Lock
+from ansible_collections.berth.stack.plugins.module_utils.release.drain import Drain, retire
+from ansible_collections.berth.stack.plugins.module_utils.state.store import Lock
 from engines import LABELS, ME, SERVICES, Host, release
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.backups import Backups
-from ansible.module_utils.dumps import CONTENT, Database, DumpError
-from ansible.module_utils.engine import EngineError
-from ansible.module_utils.interrupts import Interrupted
-from ansible.module_utils.releases import Store
+from ansible_collections.berth.stack.plugins.module_utils.data.backups import Backups
+from ansible_collections.berth.stack.plugins.module_utils.data.dumps import CONTENT, Database, DumpError
+from ansible_collections.berth.stack.plugins.module_utils.docker.client import EngineError
+from ansible_collections.berth.stack.plugins.module_utils.state.interrupts import Interrupted
+from ansible_collections.berth.stack.plugins.module_utils.state.store import Store
 
 
 class Server:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import os
@@ -12,8 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import env_file
 import pytest
+from ansible_collections.berth.stack.plugins.module_utils.settings import env_file
 from conftest import ROOT
 from dotenv import dotenv_values
 
@@ -60,8 +59,13 @@ def project(tmp_path_factory) -> Path:
     made = tmp_path_factory.mktemp("project")
     for name in ("bin", "plugins", "inventory"):
         shutil.copytree(ROOT / name, made / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("roles", "group_vars", ".venv", ".ansible", "molecule", "apps"):
+    for name in ("roles", "group_vars", ".venv", "molecule", "apps", "meta"):
         (made / name).symlink_to(ROOT / name)
+    (made / ".ansible/collections/ansible_collections/berth").mkdir(parents=True)
+    (made / ".ansible/collections/ansible_collections/berth/stack").symlink_to(made)
+    for path in (ROOT / ".ansible/collections/ansible_collections").iterdir():
+        if path.name != "berth":
+            (made / ".ansible/collections/ansible_collections" / path.name).symlink_to(path)
     (made / "playbooks").mkdir()
     shutil.copy(ROOT / "tests/unit/env_file.yml", made / "playbooks/status.yml")
     for name in ("Makefile", "ansible.cfg", "requirements.txt", "requirements.yml"):
@@ -266,17 +270,17 @@ PLAY = ["ansible-playbook", "playbooks/hosts.yml"]
 def test_a_file_that_ansible_would_not_read_ends_the_run(project, how):
     (project / ".env").write_text("STACK_NAME=a\n")
     lines = (project / "ansible.cfg").read_text().splitlines(keepends=True)
-    (project / "own.cfg").write_text("".join(line for line in lines if not line.startswith("vars_plugins")))
-    given = {"ANSIBLE_CONFIG": str(project / "own.cfg")} if how != "the environment" else {"ANSIBLE_VARS_PLUGINS": "/nowhere"}
+    (project / "own.cfg").write_text("".join(line for line in lines if not line.startswith("vars_plugins_enabled")))
+    given = {"ANSIBLE_CONFIG": str(project / "own.cfg")} if how != "the environment" else {"ANSIBLE_VARS_ENABLED": "host_group_vars"}
     told = refused(project, *PLAY, **given)
-    assert ".env was not read" in told and f"vars_plugins = {project}/plugins/vars" in told
+    assert ".env was not read" in told and "vars_plugins_enabled = host_group_vars,berth.stack.env_file" in told
     told = refused(project, *PLAY, **given, BERTH_ENV_FILE="/nowhere.env")
     assert "BERTH_ENV_FILE is /nowhere.env: there is no such file" in told
 
 
 def test_a_run_without_the_check_of_calls_ends(project):
-    told = refused(project, *PLAY, ANSIBLE_STDOUT_CALLBACK="default", ANSIBLE_CALLBACK_PLUGINS="/nowhere")
-    assert f"Ansible does not load {project}/plugins/callback" in told
+    told = refused(project, *PLAY, ANSIBLE_STDOUT_CALLBACK="default", ANSIBLE_CALLBACKS_ENABLED="none")
+    assert "Ansible does not load berth.stack.calls" in told
 
 
 def test_an_inventory_without_the_settings_of_the_project_is_refused(project, tmp_path):
@@ -338,9 +342,9 @@ def test_all_lines_of_the_example_at_once_are_the_defaults(project):
 
 
 def test_a_run_reads_the_file_once_however_often_ansible_makes_the_plugin(monkeypatch):
-    spec = importlib.util.spec_from_file_location("vars_env_file", ROOT / "plugins/vars/env_file.py")
-    plugin = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(plugin)
+    from ansible_collections.berth.stack.plugins.vars import env_file as plugin
+
+    plugin.read.cache_clear()
     read: list[Path] = []
     monkeypatch.setattr(plugin, "load", lambda project, *_: (read.append(project), ({}, []))[1])
     monkeypatch.setattr(plugin.context, "CLIARGS", {})

@@ -7,15 +7,15 @@ import json
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from compose import as_compose_service
-from container import as_container, as_sidecar, build_arguments, build_environment
-from container_spec import container_body
-from environment import ValueRefused, texts
-from swarm_spec import service_body
+from ansible_collections.berth.stack.plugins.action.validate_roles import not_texts
+from ansible_collections.berth.stack.plugins.filter.compose import as_compose_service
+from ansible_collections.berth.stack.plugins.filter.container import as_container, as_sidecar, build_arguments, build_environment
+from ansible_collections.berth.stack.plugins.module_utils.docker.spec import container_body
+from ansible_collections.berth.stack.plugins.module_utils.release.swarm_spec import service_body
+from ansible_collections.berth.stack.plugins.module_utils.settings.environment import ValueRefused, texts
 from test_compose import CONTAINER
 from test_container_filters import SERVICE
 from test_swarm_spec import NETWORKS, SECRETS, SETTINGS, SPEC
-from validate_roles import not_texts
 
 WRITTEN = {
     "DEBUG": (False, "false"),

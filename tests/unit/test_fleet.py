@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from fleet import away, drift, fleet_audit, fleet_releases, fleet_status
+from ansible_collections.berth.stack.plugins.filter.fleet import away, drift, fleet_audit, fleet_releases, fleet_status
 
 
 def status(version: str, image: str = "sha256:aa") -> dict:

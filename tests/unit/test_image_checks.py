@@ -7,11 +7,11 @@ import json
 import tarfile
 from pathlib import Path
 
-import image_judgement as judge
 import pytest
-from image_archive import Entry, ImageArchive, Layer, overlay
-from image_checks import structure_config
-from image_report import image_report_failures, image_report_lines
+from ansible_collections.berth.stack.plugins.filter.image_report import image_report_failures, image_report_lines
+from ansible_collections.berth.stack.plugins.module_utils.docker.image_archive import Entry, ImageArchive, Layer, overlay
+from ansible_collections.berth.stack.plugins.module_utils.verify import image_evaluation as judge
+from ansible_collections.berth.stack.plugins.modules.image_checks import structure_config
 
 WANTED = {"service": "frontend", "role": "frontend_image", "ports": [3000], "entrypoint": "dumb-init", "variant": "scratch", "budget": 90,
           "budget_variable": "image_checks_frontend_budget", "uid": 65533}  # fmt: skip

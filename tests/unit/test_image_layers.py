@@ -6,8 +6,8 @@ import hashlib
 import io
 import tarfile
 
-from engine import names_of
-from image_layers import chains, content, repack, spared
+from ansible_collections.berth.stack.plugins.module_utils.docker.client import names_of
+from ansible_collections.berth.stack.plugins.module_utils.docker.image_layers import chains, content, repack, spared
 
 
 def image(*layers: str) -> dict:

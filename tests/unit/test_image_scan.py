@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 
-from ansible.module_utils.image_scan import hidden, hits, scan, setting_hits
+from ansible_collections.berth.stack.plugins.module_utils.docker.image_scan import hidden, hits, scan, setting_hits
 
 CANARY = b"canary-9f31c2d8e4"
 

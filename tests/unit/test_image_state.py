@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from image_state import Refused, find, told
+from ansible_collections.berth.stack.plugins.modules.image_state import Refused, find, told
 
 
 class Engine:

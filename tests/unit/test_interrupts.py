@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from ansible.module_utils.interrupts import Interrupted, in_words, raise_on_signals
+from ansible_collections.berth.stack.plugins.module_utils.state.interrupts import Interrupted, in_words, raise_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

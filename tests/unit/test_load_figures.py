@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from load_figures import figures, memory_slope, percentile, recovery, slope
+from ansible_collections.berth.stack.plugins.module_utils.verify.load_figures import figures, memory_slope, percentile, recovery, slope
 
 
 def probes(*answers: int) -> list[tuple[float, bool]]:

@@ -8,12 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.database_revision import chosen
-from ansible.module_utils.engine import EngineError
-from ansible.module_utils.interrupts import Interrupted
-from ansible.module_utils.migrations import compare, edits, heads_refusal, query, revision, schema, version_table
-from ansible.module_utils.releases import Failed
-from ansible.module_utils.stack import Ended, run_to_end
+from ansible_collections.berth.stack.plugins.module_utils.data.migrations import (
+    compare,
+    edits,
+    heads_refusal,
+    query,
+    revision,
+    schema,
+    version_table,
+)
+from ansible_collections.berth.stack.plugins.module_utils.data.revision import chosen
+from ansible_collections.berth.stack.plugins.module_utils.docker.client import EngineError
+from ansible_collections.berth.stack.plugins.module_utils.docker.reconcile import Ended, run_to_end
+from ansible_collections.berth.stack.plugins.module_utils.state.interrupts import Interrupted
+from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed
 from engines import LABELS, Host, pair
 from test_release_act import act, manifest
 
@@ -489,7 +497,7 @@ def test_a_run_that_is_interrupted_does_not_wait_for_its_migrations(host: Host, 
             host.engine.place("s-backend-migrate", image="s-backend:v2")
             raise Interrupted("it was interrupted (SIGINT)")
 
-    monkeypatch.setattr("ansible.module_utils.release_act.ThreadPoolExecutor", Told)
+    monkeypatch.setattr("ansible_collections.berth.stack.plugins.module_utils.release.deployment.ThreadPoolExecutor", Told)
     with pytest.raises(Failed, match=r"(?s)v1 serves on.*interrupted"):
         server.deploy("v2", TWO)
     assert ("POST", "/containers/s-backend-migrate/kill") in host.engine.changes

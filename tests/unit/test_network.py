@@ -9,12 +9,12 @@ import socket
 
 import pytest
 import yaml
-from acceptance_checks import CHECKS, Facts, Fail, Unknown
-from cis_docker import MANUAL, RECOMMENDATIONS, score, warnings
+from ansible_collections.berth.stack.plugins.module_utils.docker.client import EngineError
+from ansible_collections.berth.stack.plugins.module_utils.docker.reconcile import Stack
+from ansible_collections.berth.stack.plugins.module_utils.verify.checks import CHECKS, Facts, Fail, Unknown
+from ansible_collections.berth.stack.plugins.module_utils.verify.cis_docker import MANUAL, RECOMMENDATIONS, score, warnings
+from ansible_collections.berth.stack.plugins.module_utils.verify.netns import accepted, reached
 from conftest import ROOT
-from engine import EngineError
-from netns import accepted, reached
-from stack import Stack
 
 REACH = yaml.safe_load((ROOT / "group_vars/all/reach.yml").read_text())["network_reach"]
 HARDENED = {

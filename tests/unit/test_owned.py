@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.container_spec import SpecError, container_body, differences
-from ansible.module_utils.drain import Drain, retire
-from ansible.module_utils.engine import Engine, EngineError, context_elsewhere
-from ansible.module_utils.owned import own_names, owned, stack_containers
-from ansible.module_utils.releases import Lock
-from ansible.module_utils.stack import Stack, run_to_end
+from ansible_collections.berth.stack.plugins.module_utils.docker.client import Engine, EngineError, context_elsewhere
+from ansible_collections.berth.stack.plugins.module_utils.docker.ownership import own_names, owned, stack_containers
+from ansible_collections.berth.stack.plugins.module_utils.docker.reconcile import Stack, run_to_end
+from ansible_collections.berth.stack.plugins.module_utils.docker.spec import SpecError, container_body, differences
+from ansible_collections.berth.stack.plugins.module_utils.release.drain import Drain, retire
+from ansible_collections.berth.stack.plugins.module_utils.state.store import Lock
+from ansible_collections.berth.stack.plugins.modules.stack_prune import remove_image
 from conftest import ROOT
 from engines import LABELS, ME, SERVICES, Host, release
-from stack_prune import remove_image
 
 # What every container of the backend's image inherits.
 INHERITED = {"berth.stack": "s", "berth.service": "backend", "berth.version": "v1"}

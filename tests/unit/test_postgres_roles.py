@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 import pytest
-from postgres_roles import logins, matches, plan_database, plan_roles, verifier
+from ansible_collections.berth.stack.plugins.modules.postgres_roles import logins, matches, plan_database, plan_roles, verifier
 
 BACKEND = {"name": "backend", "schema": "backend", "connections": 40, "service": "backend", "file": "database_url"}
 FRONTEND = {"name": "frontend", "schema": "auth", "connections": 15, "service": "frontend", "file": "database_url"}

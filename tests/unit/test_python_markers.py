@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import packaging.markers
 import pytest
-import source_fastapi
-from findings import line
-from python_dependencies import declared
-from python_markers import Unreadable, environments, evaluate, holds, split
-from source_common import Tree
+from ansible_collections.berth.stack.plugins.module_utils.source import fastapi as source_fastapi
+from ansible_collections.berth.stack.plugins.module_utils.source.checks import Tree
+from ansible_collections.berth.stack.plugins.module_utils.source.findings import line
+from ansible_collections.berth.stack.plugins.module_utils.source.python_dependencies import declared
+from ansible_collections.berth.stack.plugins.module_utils.source.python_markers import Unreadable, environments, evaluate, holds, split
 from trees import BACKEND, write
 
 MARKERS = [

@@ -7,12 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ansible.module_utils.edge import Edge
-from ansible.module_utils.engine import EngineError
-from ansible.module_utils.interrupts import Interrupted
-from ansible.module_utils.release_act import Act
-from ansible.module_utils.releases import Failed
+from ansible_collections.berth.stack.plugins.module_utils.docker.client import EngineError
+from ansible_collections.berth.stack.plugins.module_utils.release.deployment import Act
+from ansible_collections.berth.stack.plugins.module_utils.release.edge import Edge
+from ansible_collections.berth.stack.plugins.module_utils.state.interrupts import Interrupted
+from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed
+from conftest import PLUGINS
 from engines import LABELS, ME, Host, pair, release
+
+UTILS = f"{PLUGINS}.module_utils"
 
 
 def act(host: Host, check: bool = False, **other: Any) -> Act:
@@ -260,7 +263,9 @@ ENDS = [TypeError("unsupported operand"), OSError("disk is full"), Interrupted("
 
 
 @pytest.mark.parametrize("error", ENDS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("where", ["switch.ask", "switch.Edge.route", "release_act.Act.migrate", "stack.Stack.wait"])
+@pytest.mark.parametrize(
+    "where", ["release.rollout.ask", "release.rollout.Edge.route", "release.deployment.Act.migrate", "docker.reconcile.Stack.wait"]
+)
 @pytest.mark.parametrize("first", [False, True])
 def test_a_release_that_ends_in_the_middle_leaves_nothing_of_it(
     host: Host, monkeypatch: pytest.MonkeyPatch, error: BaseException, where: str, first: bool
@@ -268,20 +273,19 @@ def test_a_release_that_ends_in_the_middle_leaves_nothing_of_it(
     if not first:
         deploy(host, "v1")
     host.images("v2")
-    module, _, attribute = where.partition(".")
-    monkeypatch.setattr(f"ansible.module_utils.{module}.{attribute}", broken(error))
+    monkeypatch.setattr(f"{UTILS}.{where}", broken(error))
     with pytest.raises(Failed, match=f"(?s)release v2 .*{re.escape(str(error))}"):
         act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made").run()
     assert host.running == (set() if first else pair("v1"))
     # Whether the edge has taken the routes is known when the next run has loaded them.
-    assert host.store.pending == {} or (where == "switch.Edge.route" and isinstance(error, Failed))
+    assert host.store.pending == {} or (where == "release.rollout.Edge.route" and isinstance(error, Failed))
     assert (host.store.current, host.serves) == (("", "") if first else ("v1", "v1"))
 
 
 def test_an_error_that_nobody_expected_says_what_it_is_and_where(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     deploy(host, "v1")
     host.images("v2")
-    monkeypatch.setattr("ansible.module_utils.switch.ask", lambda *_: None + 1)  # type: ignore[operator]
+    monkeypatch.setattr(f"{UTILS}.release.rollout.ask", lambda *_: None + 1)  # type: ignore[operator]
     with pytest.raises(Failed) as told:
         act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made").run()
     assert "v1 serves on" in str(told.value) and "Berth did not expect: TypeError: unsupported operand" in str(told.value)
@@ -291,7 +295,10 @@ def test_an_error_that_nobody_expected_says_what_it_is_and_where(host: Host, mon
 def test_one_that_ends_while_it_is_watched_gives_the_traffic_back(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     deploy(host, "v1")
     host.images("v2")
-    monkeypatch.setattr("ansible.module_utils.switch.Switch._ill", broken(Interrupted("it was interrupted (SIGTERM)")))
+    monkeypatch.setattr(
+        f"{UTILS}.release.rollout.Switch._ill",
+        broken(Interrupted("it was interrupted (SIGTERM)")),
+    )
     with pytest.raises(Failed, match=r"(?s)v1 serves on.*interrupted"):
         act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made", observe=20).run()
     assert (host.serves, host.running, host.store.pending) == ("v1", pair("v1"), {})
@@ -321,7 +328,7 @@ def test_a_network_of_somebody_else_that_has_the_name_stays(host: Host) -> None:
 def test_what_cannot_be_removed_is_named_with_the_command_that_does(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     deploy(host, "v1")
     host.images("v2")
-    monkeypatch.setattr("ansible.module_utils.switch.ask", broken(TypeError("odd")))
+    monkeypatch.setattr(f"{UTILS}.release.rollout.ask", broken(TypeError("odd")))
 
     def stuck(path: str) -> None:
         if "s-backend-v2" in path:
@@ -360,8 +367,8 @@ def test_where_the_edge_cannot_be_pointed_back_nothing_goes_and_what_is_under_wa
             raise Failed("the edge is stuck")
         return route(self, *words, **more)
 
-    monkeypatch.setattr("ansible.module_utils.switch.Edge.route", once)
-    monkeypatch.setattr("ansible.module_utils.switch.Switch._ill", broken(TypeError("odd")))
+    monkeypatch.setattr(f"{UTILS}.release.rollout.Edge.route", once)
+    monkeypatch.setattr(f"{UTILS}.release.rollout.Switch._ill", broken(TypeError("odd")))
     with pytest.raises(Failed, match=r"(?s)odd.*the edge is stuck.*Still there: s-backend-v2, s-frontend-v2.*make rollback"):
         act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made", observe=20).run()
     assert pair("v1") | pair("v2") <= host.running and host.store.pending["to"] == "v2" and host.serves.startswith("v2")
@@ -421,7 +428,7 @@ def test_a_run_that_waited_for_the_lock_goes_back_to_what_serves_by_then(host: H
     host.images("v3")
     waits = act(host, verb="deploy", manifest=manifest(host, "v3"), foundation="made", observe=20)
     deploy(host, "v2")
-    monkeypatch.setattr("ansible.module_utils.switch.Switch._ill", broken(TypeError("odd")))
+    monkeypatch.setattr(f"{UTILS}.release.rollout.Switch._ill", broken(TypeError("odd")))
     with pytest.raises(Failed, match="v2 serves on"):
         waits.run()
     assert (host.serves, host.running, waits.before) == ("v2", pair("v2"), "v2")

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.drain import Drain
-from ansible.module_utils.edge import Edge, routes
-from ansible.module_utils.releases import Failed, Lock, Locked, Store, fingerprint, named
-from ansible.module_utils.stack import Stack
+from ansible_collections.berth.stack.plugins.module_utils.docker.reconcile import Stack
+from ansible_collections.berth.stack.plugins.module_utils.release.drain import Drain
+from ansible_collections.berth.stack.plugins.module_utils.release.edge import Edge, routes
+from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed, Lock, Locked, Store, fingerprint, named
 from engines import ME
 
 OTHER = {"owner": "bob", "host": "there", "pid": 2, "started": "20"}

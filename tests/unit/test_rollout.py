@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rollout import hosts_ahead, left_text, rollout_text
+from ansible_collections.berth.stack.plugins.filter.rollout import hosts_ahead, left_text, rollout_text
 
 DONE = {"changed": True, "before": "v1", "release": "v2"}
 

@@ -7,10 +7,10 @@ import os
 import stat
 
 import pytest
-import secret_store
-from secret_list import listing
-from secret_store import Refused, Store, checked, judge, render, resolve
-from status import secrets_text
+from ansible_collections.berth.stack.plugins.filter.status import secrets_text
+from ansible_collections.berth.stack.plugins.module_utils.secrets import store as secret_store
+from ansible_collections.berth.stack.plugins.module_utils.secrets.store import Refused, Store, checked, judge, render, resolve
+from ansible_collections.berth.stack.plugins.modules.secret_list import listing
 
 SERVICES = {
     "backend": {

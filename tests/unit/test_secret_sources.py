@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 
 import pytest
-from conftest import ROOT
-from secret_store import Refused
+from ansible_collections.berth.stack.plugins.action import secret_files as action
+from ansible_collections.berth.stack.plugins.module_utils.secrets.store import Refused
 
-# The action has the name of its module, which tests find first.
-spec = importlib.util.spec_from_file_location("secret_files_action", ROOT / "plugins/action/secret_files.py")
-action = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(action)
 ORDER = list(action.SOURCES)
 VALUE = "a-value-that-nobody-guesses"
 

@@ -6,8 +6,8 @@ import json
 import subprocess
 
 import pytest
+from ansible_collections.berth.stack.plugins.action.validate_roles import false_texts
 from conftest import ROOT
-from validate_roles import false_texts
 
 REFUSED = {
     "an external database": ({"database_external": True}, ["database_external is set", "does not support", "Remove database_external"]),

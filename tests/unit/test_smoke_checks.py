@@ -8,9 +8,9 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
+from ansible_collections.berth.stack.plugins.module_utils.release.smoke_checks import accepts, demanded, normal, wrong
+from ansible_collections.berth.stack.plugins.module_utils.source.routes import declared
 from conftest import ROOT
-from smoke_checks import accepts, demanded, normal, wrong
-from source_routes import declared
 from trees import write
 
 PAIRS = ROOT / "tests/sources/pairs"

@@ -11,11 +11,11 @@ import time
 from datetime import date
 
 import pytest
-import source_fastapi
-import source_nextjs
+from ansible_collections.berth.stack.plugins.module_utils.source import fastapi as source_fastapi
+from ansible_collections.berth.stack.plugins.module_utils.source import nextjs as source_nextjs
+from ansible_collections.berth.stack.plugins.module_utils.source.checks import node_allows, python_allows
+from ansible_collections.berth.stack.plugins.module_utils.source.findings import accept, line, open_findings, unusable
 from conftest import ROOT
-from findings import accept, line, open_findings, unusable
-from source_common import node_allows, python_allows
 from trees import BACKEND, FRONTEND, checkout, write
 
 DRAWN = random.Random(1)

@@ -8,14 +8,14 @@ import socket
 from pathlib import Path
 
 import pytest
-import source_fastapi
-import source_files
-import source_nextjs
-import source_stage
-from build_context import content_hash, image_content, image_files
+from ansible_collections.berth.stack.plugins.module_utils.source import fastapi as source_fastapi
+from ansible_collections.berth.stack.plugins.module_utils.source import nextjs as source_nextjs
+from ansible_collections.berth.stack.plugins.module_utils.source import tree as source_files
+from ansible_collections.berth.stack.plugins.module_utils.source.context import content_hash, image_content, image_files
+from ansible_collections.berth.stack.plugins.module_utils.source.findings import line
+from ansible_collections.berth.stack.plugins.module_utils.source.tree import Ignore, file_findings, select
+from ansible_collections.berth.stack.plugins.modules import source_stage
 from conftest import ROOT
-from findings import line
-from source_files import Ignore, file_findings, select
 from trees import BACKEND, FRONTEND, checkout, git, run_module, write
 
 FILES = {"app/main.py": "app = 1\n", "requirements.txt": "fastapi==0.115.0\n"}

@@ -7,7 +7,15 @@ import shutil
 import subprocess
 
 import pytest
-from stack_certificate import MAKE, PEM, alternatives, authority_days_left, days_left, judge, put
+from ansible_collections.berth.stack.plugins.modules.stack_certificate import (
+    MAKE,
+    PEM,
+    alternatives,
+    authority_days_left,
+    days_left,
+    judge,
+    put,
+)
 
 NAMES = ["database", "db.internal", "10.0.0.5"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-import stack
-from stack import Stack, Unhealthy
+from ansible_collections.berth.stack.plugins.module_utils.docker import reconcile as stack
+from ansible_collections.berth.stack.plugins.module_utils.docker.reconcile import Stack, Unhealthy
 
 
 class Engine:

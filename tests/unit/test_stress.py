@@ -50,4 +50,4 @@ def test_it_asks_before_it_does_anything() -> None:
     assert "make stress CONFIRM={{ stack_name }}" in asks["fail_msg"] and "what make rollback goes back to stays" in asks["fail_msg"]
     play = yaml.safe_load((ROLE.parents[1] / "playbooks/stress.yml").read_text())[0]
     first = play["tasks"][0]["block"][0]["ansible.builtin.import_role"]
-    assert first == {"name": "verify", "tasks_from": "stress_confirmed"}
+    assert first == {"name": "berth.stack.verify", "tasks_from": "stress_confirmed"}

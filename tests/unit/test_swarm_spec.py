@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from container_spec import SpecError
-from releases import Store
-from swarm import swarm_nodes
-from swarm_spec import secret_name, secrets_directory, service_body, service_name, unlike
-from swarm_switch import SwarmSwitch
+from ansible_collections.berth.stack.plugins.filter.swarm import swarm_nodes
+from ansible_collections.berth.stack.plugins.module_utils.docker.spec import SpecError
+from ansible_collections.berth.stack.plugins.module_utils.release.swarm import SwarmSwitch
+from ansible_collections.berth.stack.plugins.module_utils.release.swarm_spec import (
+    secret_name,
+    secrets_directory,
+    service_body,
+    service_name,
+    unlike,
+)
+from ansible_collections.berth.stack.plugins.module_utils.state.store import Store
 
 SPEC = {
     "name": "s-backend-v1",

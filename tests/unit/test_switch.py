@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ansible.module_utils.edge import routes
-from ansible.module_utils.engine import EngineError
-from ansible.module_utils.releases import Failed
-from ansible.module_utils.switch import ask, asked_inside
+from ansible_collections.berth.stack.plugins.module_utils.docker.client import EngineError
+from ansible_collections.berth.stack.plugins.module_utils.release.edge import routes
+from ansible_collections.berth.stack.plugins.module_utils.release.rollout import ask, asked_inside
+from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed
 from engines import FakeEngine, Host, pair, release
 
 ENDED = {"Status": "exited", "Running": False, "ExitCode": 3, "Error": ""}
@@ -335,7 +335,7 @@ def test_one_that_cannot_be_asked_just_now_has_failed_that_check_and_no_more(hos
     """The engine runs no command in a container that just ended, and the edge points to it still."""
     host.serve("v1")
     host.images("v2")
-    monkeypatch.setattr("ansible.module_utils.switch.ask", ask)
+    monkeypatch.setattr("ansible_collections.berth.stack.plugins.module_utils.release.rollout.ask", ask)
     for container in host.engine.containers.values():
         container["NetworkSettings"]["Networks"] = {}
     runs = iter([(0, "")] * 4)

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import os
-import sys
 from pathlib import Path
 
 import pytest
-import stack_fingerprint as module
 import yaml
+from ansible_collections.berth.stack.plugins.action import stack_fingerprint as action
+from ansible_collections.berth.stack.plugins.modules import stack_fingerprint as module
 from conftest import ROOT
-
-# The action of the same name as the module.
-spec = importlib.util.spec_from_file_location("stack_fingerprint_action", ROOT / "plugins/action/stack_fingerprint.py")
-action = importlib.util.module_from_spec(spec)
-sys.modules[spec.name] = action
-spec.loader.exec_module(action)
 
 OWN = "0123456789ab"
 CONTAINER = {

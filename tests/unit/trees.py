@@ -66,7 +66,7 @@ def run_module(name: str, **arguments: Any) -> tuple[dict[str, Any], int]:
     given = json.dumps({"ANSIBLE_MODULE_ARGS": {"_ansible_remote_tmp": "/tmp", **arguments}}, default=str)
     code = (
         f"import sys; sys.path.insert(0, {str(ROOT / 'tests/unit')!r}); import conftest, runpy; "
-        f"runpy.run_path({str(ROOT / 'plugins/modules' / (name + '.py'))!r}, run_name='__main__')"
+        f"runpy.run_module('ansible_collections.berth.stack.plugins.modules.{name}', run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-c", code], input=given, capture_output=True, text=True, check=False)
     return json.loads(done.stdout), done.returncode

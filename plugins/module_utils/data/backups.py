@@ -1,0 +1,231 @@
+"""Backups of a stack on its host: a directory each, `backups/<time>-<why>/`, with the dump and what it belongs to.
+
+`backup.json` has when, why, release, schema (what the database was brought to, with the revisions that it told itself), automatic (made
+by a release or a restore for itself), bytes and sha256 of the dump, database_bytes (what it took on the server's disk) and, where the
+backup was checked, content: by table, rows and checksum, of the dump put back into a database beside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tarfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ..state.store import Store, now, write
+from .dumps import Database, DumpError
+from .migrations import REFUSED, Comparison, compare, words
+
+DUMP, NOTE, STATE = "database.dump", "backup.json", "state.tar"
+
+
+def megabytes(count: float) -> str:
+    return f"{count / 1e6:,.1f} MB" if count >= 1e5 else f"{count / 1e3:,.1f} kB"
+
+
+def rows(content: dict[str, str]) -> dict[str, int]:
+    """By table, how many rows, of what `Database.content` tells."""
+    return {table: int(text.split()[0]) for table, text in content.items()}
+
+
+def unasked(note: dict[str, Any]) -> bool:
+    """Whether a release or a restore made a backup for itself. An older Berth did not note that; it did not check those."""
+    return bool(note.get("automatic", note["why"].startswith("before-") and "content" not in note))
+
+
+def told(note: dict[str, Any]) -> str:
+    """A backup in words: when it was made, why, of which release, how large."""
+    there = rows(note["content"]) if "content" in note else None
+    size = megabytes(note["bytes"]) + (f", {sum(there.values())} rows in {len(there)} tables" if there is not None else "")
+    return f"made {note['when']} ({note['why']}), of release {note['release'] or 'none'}; {size}"
+
+
+def question(stack: str, note: dict[str, Any], release: str, database: str, size: int, behind: bool) -> str:
+    """What is asked before a backup takes the place of the database in use."""
+    lines = [
+        f"This would replace the database of {stack} by the backup {note['name']}, and asks for CONFIRM={stack}. Nothing was changed.",
+        f"  The backup: {told(note)}",
+        f"  It replaces: database {database} in use by release {release}, {megabytes(size)}; it is dumped first, into a backup of its own",
+        *(["  Release " + release + " has newer migrations than the backup: run make deploy right after it"] if behind else []),
+        f"To inspect it first, in a new database beside: make restore BACKUP={note['name']} INTO=<new name>",
+        f"If you mean it, type: make restore BACKUP={note['name']} CONFIRM={stack}",
+    ]
+    return "\n".join(lines)
+
+
+def comparison(note: dict[str, Any], release: dict[str, Any]) -> Comparison:
+    """How a release stands to the database that a backup holds."""
+    schema = note.get("schema") or {}
+    return compare(sorted(schema.get("heads") or []), schema, (), release.get("schema") or {}, every_head=True)
+
+
+def unfitting(note: dict[str, Any], release: dict[str, Any]) -> str:
+    """Why the release that serves could not live with a backup's database; empty where it can, or can bring it there."""
+    found = comparison(note, release)
+    if found.state not in REFUSED:
+        return ""
+    why = "\n".join(f"  {name}: {'; '.join(steps)}" for name, steps in found.breaking.items())
+    return (
+        f"{note['name']} is of release {note['release']}, and {release['version']}, which serves, cannot live with its database: it is at "
+        f"revision {words(found.at)}, and the head of {release['version']} is {words(found.heads)}. Nothing was changed.\n"
+        f"{why + chr(10) if why else ''}"
+        f"Let that release serve first, then restore: make rollback VERSION={note['release']}\n"
+        f"Or put it into a new database beside: make restore BACKUP={note['name']} INTO=<new name>"
+    )
+
+
+def shortage(needs: dict[str, int], free: dict[str, int]) -> str:
+    """What there is too little room for, empty where it is enough; `needs`: bytes by what for, `free`: by path, each for all."""
+    wanted = sum(needs.values())
+    short = [f"{path} has {megabytes(there)} free" for path, there in free.items() if there < wanted]
+    parts = ", ".join(f"{megabytes(count)} for {what}" for what, count in needs.items())
+    return f"{'; '.join(short)}, and {parts} are needed. Make room: make backups lists what is kept there" if short else ""
+
+
+class Backups:
+    """The backups below a state directory."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.root = store, store.root / "backups"
+
+    def all(self) -> list[dict[str, Any]]:
+        """What each backup says of itself, with its name; the newest first."""
+        notes = [{"name": path.parent.name, **json.loads(path.read_text())} for path in self.root.glob(f"[!.]*/{NOTE}")]
+        return sorted(notes, key=lambda note: note["name"], reverse=True)
+
+    def find(self, name: str) -> dict[str, Any]:
+        """A backup by its name, or the newest; empty where there is none."""
+        return next((note for note in self.all() if not name or note["name"] == name), {})
+
+    def path(self, name: str) -> Path:
+        return self.root / name
+
+    def make(
+        self,
+        why: str,
+        database: Database | None,
+        check: bool,
+        extra: dict[str, str] | None = None,
+        at: list[str] | None = None,
+        automatic: bool = False,
+    ) -> dict[str, Any]:
+        """Write a backup beside its place and move it there when it is whole. `extra`: further files, content by name; `at`: the revisions
+        that the database told, None where nobody could ask it."""
+        self.store.prepare()
+        self.root.mkdir(exist_ok=True, mode=0o700)
+        name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", why)[:60]
+        scratch = self.root / f".{name}.new"
+        shutil.rmtree(scratch, ignore_errors=True)
+        self.room(database, dump=True, beside=check)
+        scratch.mkdir(mode=0o700)
+        schema = self.store.schema | ({} if at is None else {"heads": at})
+        note: dict[str, Any] = {
+            "when": now(),
+            "why": why,
+            "release": self.store.current,
+            "schema": schema,
+            "bytes": 0,
+            "automatic": automatic,
+        }
+        try:
+            if database:
+                note["bytes"] = database.dump(scratch / DUMP)
+                note |= {"sha256": self.checksum(scratch / DUMP), "database_bytes": database.size()}
+                if check:
+                    note["content"] = self.content(database, scratch / DUMP)
+            with tarfile.open(scratch / STATE, "w") as archive:
+                for part in ("releases", "current", "schema.json", "audit.jsonl", "edge/config"):
+                    if (self.store.root / part).exists():
+                        archive.add(self.store.root / part, part)
+            os.chmod(scratch / STATE, 0o600)
+            for file, text in (extra or {}).items():
+                write(scratch / file, text, 0o600)
+            write(scratch / NOTE, json.dumps(note, indent=2) + "\n", 0o600)
+            scratch.rename(self.root / name)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
+        return {"name": name, **note}
+
+    def content(self, database: Database, dump: Path) -> dict[str, str]:
+        """What a dump holds, told by restoring it into a database of its own."""
+        beside = f"{database.name}_check_{os.getpid()}"
+        database.create(beside)
+        try:
+            database.restore(dump, beside)
+            return json.loads(database.content(beside))
+        finally:
+            database.drop(beside)
+
+    def checksum(self, dump: Path) -> str:
+        digest = hashlib.sha256()
+        with dump.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+        return digest.hexdigest()
+
+    def damage(self, note: dict[str, Any]) -> str:
+        """How the dump of a backup differs from what its note says; empty where it does not."""
+        dump = self.path(note["name"]) / DUMP
+        if not dump.is_file():
+            return f"{dump} is gone"
+        size = dump.stat().st_size
+        if size != note["bytes"]:
+            return f"{dump} has {size} bytes, and had {note['bytes']} when it was made"
+        if note.get("sha256") not in (None, self.checksum(dump)):
+            return f"{dump} has another checksum than when it was made"
+        return ""
+
+    def room(self, database: Database | None, dump: bool, beside: bool, note: dict[str, Any] | None = None) -> None:
+        """Refuse where the disks have too little room for a dump, for a copy of the database beside it, or both."""
+        if database is None:
+            return
+        size = database.size()
+        # A dump is compressed: the last one says how far. Without one it is taken to be as large as the database.
+        last = self.find("").get("bytes") or size
+        server: dict[str, int] = {"a dump on its way": note["bytes"] if note else min(size, 2 * last)}
+        if beside:
+            server["a copy of the database"] = max(note.get("database_bytes", size), note["bytes"]) if note else size
+        kept = {"a dump": min(size, 2 * last)} if dump else {}
+        here, there = self.store.root, database.place()
+        if there and os.stat(there).st_dev == os.stat(here).st_dev:
+            problems = [shortage(server | kept, {str(here): shutil.disk_usage(here).free})]
+        else:
+            problems = [shortage(kept, {str(here): shutil.disk_usage(here).free})] if kept else []
+            problems += [shortage(server, {str(there): shutil.disk_usage(there).free})] if there else []
+        found = [problem for problem in problems if problem]
+        if found:
+            raise DumpError("; ".join(found))
+
+    def restore(self, name: str, database: Database, into: str = "") -> dict[str, str]:
+        """Put a backup into place, or into a new database `into`; returns what is there then. Raises DumpError."""
+        note, dump = self.find(name), self.path(name) / DUMP
+        damage = self.damage(note)
+        if damage:
+            raise DumpError(f"the backup is damaged: {damage}")
+        if into:
+            return database.add(into, dump, note.get("content"))
+        try:
+            return database.replace(dump, note.get("content"))
+        finally:
+            if database.replaced:
+                self.store.migrated(note["schema"])
+
+    def prune(self, keep: int, automatic: bool = False) -> list[str]:
+        """Remove all but the newest `keep`, or of those alone that were made without being asked for, and what an interrupted run left; the
+        names of those that went."""
+        among = [note for note in self.all() if not automatic or unasked(note)]
+        doomed = [note["name"] for note in among[keep:]]
+        for name in doomed:
+            shutil.rmtree(self.path(name))
+        for path in self.root.glob(".*.new"):
+            shutil.rmtree(path, ignore_errors=True)
+        return doomed
+
+
+__all__ = ["Backups", "DumpError", "question", "rows", "unfitting"]

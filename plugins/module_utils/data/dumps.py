@@ -1,0 +1,210 @@
+"""Dumps of a stack's PostgreSQL: made, put back, and held against what they were made of, over the Engine API alone.
+
+The database's container has a read-only root, so files pass through a directory of its volume, and are gone from there afterwards.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import secrets
+import tarfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ..docker.client import Engine, EngineError
+
+# Beside the cluster, in the volume.
+EXCHANGE = "/var/lib/postgresql/data"
+SLOW = 3600
+# Rows and a checksum over their text, for each table that belongs to the application.
+CONTENT = """
+SELECT coalesce(json_object_agg(name, content), '{}') FROM (
+  SELECT format('%I.%I', n.nspname, c.relname) AS name,
+    (xpath('/row/c/text()', query_to_xml(format(
+      'SELECT count(*) || '' '' || coalesce(sum((''x'' || substr(md5(t::text), 1, 12))::bit(48)::bigint), 0) AS c FROM %I.%I t',
+      n.nspname, c.relname), false, true, '')))[1]::text AS content
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' ORDER BY 1) AS tables
+"""
+
+
+# PostgreSQL cuts a longer name off; what is quoted nowhere needs no quotes.
+IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
+
+
+class DumpError(Exception):
+    """A dump that could not be made or put back; the message holds what PostgreSQL said."""
+
+
+def unfit(name: str, live: str, there: list[str]) -> str:
+    """Why a new database beside the one in use (`live`) cannot have this name, empty where it can; `there`: the server's databases."""
+    if not IDENTIFIER.fullmatch(name):
+        return f"INTO={name!r} is no name for a database: a lower-case letter or _, then at most 62 lower-case letters, digits or _"
+    if name in (live, "postgres", "template0", "template1", f"{live}_new", f"{live}_old"):
+        own = "the database in use" if name == live else "a name that the server or a restore uses itself"
+        return f"INTO={name} is {own}: name one that does not exist yet"
+    if name in there:
+        return f"INTO={name}: there is a database of this name already, and a restore replaces none: name one that does not exist yet"
+    return ""
+
+
+def difference(expected: dict[str, str], there: dict[str, str]) -> str:
+    """By table, where two databases differ in rows or checksum; empty where they do not."""
+    names = [name for name in sorted(expected | there) if expected.get(name) != there.get(name)]
+    return "; ".join(f"{name}: {expected.get(name, 'not there')} -> {there.get(name, 'not there')}" for name in names)
+
+
+class Database:
+    """One database of the stack's own server."""
+
+    def __init__(self, engine: Engine, container: str, name: str) -> None:
+        self.engine, self.container, self.name = engine, container, name
+
+    # Whether a restore has put another database in its place.
+    replaced = False
+
+    def run(self, *command: str, timeout: float = SLOW) -> str:
+        # Its sessions go by a name of their own: the engine does not end a command whose caller has gone.
+        name = f"berth-{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            status, output = self.engine.execute(self.container, list(command), timeout=timeout, environment=[f"PGAPPNAME={name}"])
+        except BaseException:
+            with suppress(Exception):
+                self._end_sessions(name)
+            raise
+        if status:
+            raise DumpError(f"{command[0]} ended with status {status}: {output.strip()[-800:]}")
+        return output
+
+    def _end_sessions(self, name: str) -> None:
+        """End what a command of ours goes on doing in the server."""
+        query = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'"
+        self.engine.execute(self.container, ["psql", "-qtAX", "-U", "postgres", "-d", "postgres", "-c", query], timeout=30)
+
+    def sql(self, text: str, database: str | None = None) -> str:
+        return self.run("psql", "-qtAX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database or self.name, "-c", text).strip()
+
+    def names(self) -> list[str]:
+        """All databases of the server."""
+        return self.sql("SELECT datname FROM pg_database ORDER BY 1", "postgres").splitlines()
+
+    def size(self) -> int:
+        """Bytes of the database on the server's disk."""
+        return int(self.sql(f"SELECT pg_database_size('{self.name}')", "postgres"))
+
+    def place(self) -> Path | None:
+        """Where on this host the server's files lie; None where that cannot be seen."""
+        mounts = self.engine.call("GET", f"/containers/{self.container}/json").get("Mounts") or []
+        found = [Path(mount["Source"]) for mount in mounts if mount.get("Destination") == EXCHANGE and mount.get("Source")]
+        return found[0] if found and found[0].is_dir() else None
+
+    def content(self, database: str | None = None) -> str:
+        """JSON: by table, rows and checksum."""
+        return self.sql(CONTENT, database)
+
+    def dump(self, to: Path) -> int:
+        """Write a dump in PostgreSQL's custom format; returns its bytes."""
+        inside = f"{EXCHANGE}/.dump-{os.getpid()}"
+        try:
+            self.run("pg_dump", "-U", "postgres", "-Fc", "-f", inside, self.name)
+            with self.engine.archive(self.container, inside, timeout=SLOW) as answer, tarfile.open(fileobj=answer, mode="r|") as archive:
+                for member in archive:
+                    content: Any = archive.extractfile(member)
+                    with os.fdopen(os.open(to, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                        while block := content.read(1 << 20):
+                            file.write(block)
+            return to.stat().st_size
+        finally:
+            self.engine.execute(self.container, ["rm", "-f", inside])
+
+    def restore(self, dump: Path, into: str) -> None:
+        """Put a dump into a database that is there and empty."""
+        inside = f".restore-{os.getpid()}"
+        owner = self._uid()
+        envelope = io.BytesIO()
+        with tarfile.open(fileobj=envelope, mode="w") as archive:
+            member = tarfile.TarInfo(inside)
+            member.size, member.mode, member.uid, member.gid = dump.stat().st_size, 0o400, owner, owner
+            with dump.open("rb") as file:
+                archive.addfile(member, file)
+        try:
+            self.engine.upload(self.container, EXCHANGE, envelope.getvalue(), timeout=SLOW)
+            self.run("pg_restore", "-U", "postgres", "--exit-on-error", "-d", into, f"{EXCHANGE}/{inside}")
+        finally:
+            self.engine.execute(self.container, ["rm", "-f", f"{EXCHANGE}/{inside}"])
+
+    def _uid(self) -> int:
+        user = self.engine.call("GET", f"/containers/{self.container}/json")["Config"]["User"]
+        return int(user.partition(":")[0] or 0)
+
+    def create(self, name: str) -> None:
+        self.sql(f'CREATE DATABASE "{name}" TEMPLATE template0', "postgres")
+
+    def drop(self, name: str) -> None:
+        self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', "postgres")
+
+    def verified(self, dump: Path, into: str, content: dict[str, str] | None) -> dict[str, str]:
+        """Put a dump into a database that is there and empty, and compare what is in it then with `content`; returns that."""
+        self.restore(dump, into)
+        there = json.loads(self.content(into))
+        if content is not None and there != content:
+            raise DumpError(f"what was restored differs from what the backup held: {difference(content, there)}")
+        return there
+
+    def add(self, name: str, dump: Path, content: dict[str, str] | None = None) -> dict[str, str]:
+        """Put a dump into a new database; what is in it then. One that failed does not stay."""
+        self.create(name)
+        try:
+            return self.verified(dump, name, content)
+        except BaseException:
+            self.drop(name)
+            raise
+
+    def reopen(self) -> None:
+        """Undo what a restore that was killed between closing the database and renaming it left."""
+        self.sql(
+            f"UPDATE pg_database SET datallowconn = true WHERE datname = '{self.name}' AND NOT datallowconn",
+            "postgres",
+        )
+
+    def replace(self, dump: Path, content: dict[str, str] | None = None) -> dict[str, str]:
+        """Put a dump into place: restored beside first, renamed when it is whole; what is in it then. Rights on the old one are kept."""
+        beside, aside = f"{self.name}_new", f"{self.name}_old"
+        self.drop(beside)
+        self.drop(aside)
+        self.create(beside)
+        try:
+            there = self.verified(dump, beside, content)
+            rights = self.sql(
+                "SELECT string_agg(format('GRANT %s ON DATABASE %I TO %s', a.privilege_type, '" + beside + "',"
+                " CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(a.grantee::regrole::text) END), '; ')"
+                " FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = '" + self.name + "'",
+                "postgres",
+            )
+            if rights:
+                self.sql(f'REVOKE ALL ON DATABASE "{beside}" FROM PUBLIC; {rights}', "postgres")
+        except BaseException:
+            self.drop(beside)
+            raise
+        # Pools connect again at once: nobody but a superuser is let in until the new one has the name.
+        try:
+            self.sql(f'ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS false', "postgres")
+            self.sql(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{self.name}'", "postgres")
+            self.sql(f'ALTER DATABASE "{self.name}" RENAME TO "{aside}"; ALTER DATABASE "{beside}" RENAME TO "{self.name}"', "postgres")
+        except BaseException:
+            self.sql(f'ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS true', "postgres")
+            self.drop(beside)
+            with suppress(DumpError, EngineError):
+                # The server may have given the new names before who asked for them was told.
+                self.replaced = aside in self.names()
+                if self.replaced:
+                    self.drop(aside)
+            raise
+        self.replaced = True
+        with suppress(DumpError, EngineError):  # the new one serves; what stays of the old one, the next restore drops
+            self.drop(aside)
+        return there

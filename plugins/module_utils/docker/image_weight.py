@@ -1,0 +1,48 @@
+"""What an image's bytes are: what is known to be heavy and seldom needed, and which packages weigh most."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .image_archive import Entry
+
+# What can be taken out by a setting. PRUNE works on patterns below site-packages; each loses what stands behind it.
+PRUNABLE = {
+    "googleapiclient/discovery_cache/documents": "the descriptions of Google's services are fetched when they are used",
+    "botocore/data": "every service of AWS: name the ones to keep with a pattern of your own",
+    "babel/locale-data": "formatting in any language but the one that is kept by a pattern of your own",
+    "plotly/package_data": "plots as pages of their own",
+    "matplotlib/mpl-data/sample_data": "matplotlib's examples",
+    "sklearn/datasets/data": "scikit-learn's examples",
+    "nltk/test": "NLTK's own tests",
+    "pandas/tests": "pandas' own tests",
+}
+PARTS = {
+    "languages": re.compile(r"(^|/)(libicudata\.so[.\d]*|icudt\d+l\.dat)$"),
+    "shell": re.compile(r"(^|/)busybox$"),
+    "source_maps": re.compile(r"\.(js|css|mjs|cjs)\.map$"),
+    "image_library": re.compile(r"/node_modules/(?:\.pnpm/[^/]*/node_modules/)?(@img/|sharp/)"),
+    "declarations": re.compile(r"/node_modules/.*\.d\.[mc]?ts$"),
+}
+PYTHON = re.compile(r"^opt/venv/lib/python3[.\d]*/site-packages/([^/]+)")
+NODE = re.compile(r"(?:^|/)node_modules/((?:@[^/]+/)?[^/]+)(?!.*/node_modules/)")
+
+
+def weigh(seen: dict[str, Entry]) -> dict[str, Any]:
+    """Of what a container sees: {parts: {name: bytes}, packages: [{name, bytes}] (heaviest first), prunable: {pattern: bytes}}."""
+    parts, packages, prunable = dict.fromkeys(PARTS, 0), dict[str, int](), dict[str, int]()
+    for path, entry in seen.items():
+        if not entry.size:
+            continue
+        for name, pattern in PARTS.items():
+            if pattern.search(f"/{path}"):
+                parts[name] += entry.size
+        package = PYTHON.match(path) or NODE.search(path)
+        if package:
+            packages[package[1]] = packages.get(package[1], 0) + entry.size
+        for pattern in PRUNABLE:
+            if f"/site-packages/{pattern}/" in path:
+                prunable[pattern] = prunable.get(pattern, 0) + entry.size
+    heaviest = sorted(packages.items(), key=lambda item: (-item[1], item[0]))[:10]
+    return {"parts": parts, "packages": [{"name": name, "bytes": size} for name, size in heaviest], "prunable": prunable}

@@ -1,0 +1,363 @@
+"""Bring networks, volumes and containers of a stack to the wanted state: compare, then act, and remember what was done."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+from .client import Engine, EngineError
+from .ownership import CREATED
+from .spec import (
+    UPDATABLE,
+    SpecError,
+    container_body,
+    differences,
+    network_changes,
+)
+
+
+class Unhealthy(Exception):
+    """A container that did not become healthy; the message holds its last lines and its check."""
+
+
+class Stack:
+    """The flow: compare, then act (unless in check mode), and remember what was done."""
+
+    def __init__(self, engine: Engine, labels: dict[str, str], check: bool) -> None:
+        self.engine, self.labels, self.check = engine, labels, check
+        self.actions: list[str] = []
+        self.diff: list[dict[str, str]] = []
+        self.created: set[str] = set()
+        # Those of them that took the place of one that was there before.
+        self.replaced: set[str] = set()
+        self.seconds: dict[str, float] = {}
+        # Those that could answer no check for a while: unhealthy is not their last word.
+        self.waking: set[str] = set()
+
+    @contextlib.contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count how long something takes."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0) + time.monotonic() - began, 2)
+
+    def did(self, action: str, header: str = "", before: str = "", after: str = "") -> bool:
+        """Record an action; True when it is to be carried out."""
+        self.actions.append(action)
+        self.diff.append({"before_header": header or action, "after_header": header or action, "before": before, "after": after})
+        return not self.check
+
+    # networks and volumes -------------------------------------------------------------------------------------------
+
+    def network(self, spec: dict[str, Any]) -> None:
+        name = spec["name"]
+        options = spec.get("options") or {}
+        if not spec.get("way_out", True):
+            options = options | {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+        wanted = {
+            "Driver": spec.get("driver", "bridge"),
+            "Internal": bool(spec.get("internal", False)),
+            "Attachable": bool(spec.get("attachable", False)),
+            "Options": {k: str(v) for k, v in options.items()},
+            "Labels": self.labels | (spec.get("labels") or {}),
+        }
+        actual = self.engine.find(f"/networks/{name}")
+        if actual:
+            if not self.labels.items() <= (actual.get("Labels") or {}).items():
+                raise SpecError(
+                    f"A network named {name} is on this host, and Berth did not create it. Nothing of it was changed.\n"
+                    f"Remove it (docker network rm {name}), then run this again, or give the stack another name (STACK_NAME)."
+                )
+            # What the engine writes among an overlay's options itself.
+            (actual.get("Options") or {}).pop("com.docker.network.driver.overlay.vxlanid_list", None)
+            changed = {k: (actual.get(k), v) for k, v in wanted.items() if (actual.get(k) or None) != (v or None)}
+            if not changed:
+                return
+            if self.did(f"replace network {name} ({', '.join(changed)} differ)", name, *_pretty(changed)):
+                self._replace_network(name, wanted, list(actual.get("Containers") or {}))
+        elif self.did(f"create network {name}", name, "", "present\n"):
+            self.engine.call("POST", "/networks/create", body={"Name": name, **wanted})
+
+    def _replace_network(self, name: str, wanted: dict[str, Any], containers: list[str]) -> None:
+        """A network of the same name and another kind, its containers on it again within the second."""
+        inspected = {container: self.engine.call("GET", f"/containers/{container}/json") for container in containers}
+        for container in containers:
+            self.engine.call("POST", f"/networks/{name}/disconnect", body={"Container": container, "Force": True})
+        self.engine.call("DELETE", f"/networks/{name}")
+        self.engine.call("POST", "/networks/create", body={"Name": name, **wanted})
+        for container, actual in inspected.items():
+            aliases = actual["NetworkSettings"]["Networks"][name].get("Aliases") or []
+            try:
+                self._join(name, container, {"Aliases": [alias for alias in aliases if alias != container[:12]]})
+            except EngineError:
+                # Half joined is not joined: when its turn comes, the container is made anew (see _networks).
+                with contextlib.suppress(EngineError):
+                    self.engine.call("POST", f"/networks/{name}/disconnect", body={"Container": container, "Force": True})
+
+    def volume(self, spec: dict[str, Any]) -> None:
+        name = spec["name"]
+        if self.engine.find(f"/volumes/{name}") is None and self.did(f"create volume {name}", name, "", "present\n"):
+            self.engine.call("POST", "/volumes/create", body={"Name": name, "Labels": self.labels | (spec.get("labels") or {})})
+
+    # containers -----------------------------------------------------------------------------------------------------
+
+    def container(self, spec: dict[str, Any]) -> None:
+        self.containers([spec])
+
+    def containers(self, specs: list[dict[str, Any]]) -> None:
+        """Those that are to be made are made at once: a quarter of a second each, of which the engine waits for most."""
+        making = [make for spec in specs if (make := self._compared(spec))]
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            list(pool.map(lambda make: make(), making))
+
+    def _compared(self, spec: dict[str, Any]) -> Callable[[], None] | None:
+        """Change in place what can be changed there; what makes the container anew, where that is to be done."""
+        name = spec["name"]
+        image = self.engine.find(f"/images/{spec['image']}/json")
+        if image is None and not self.check:
+            raise SpecError(f"service {name}: image {spec['image']} is not on this host; build or load it first (make build)")
+        body = container_body(spec | {"labels": self.labels | (spec.get("labels") or {})}, image or {})
+        actual = self.engine.find(f"/containers/{name}/json")
+        if actual is None:
+            return partial(self._create, name, body) if self.did(f"create container {name}", name, "", "running\n") else None
+        refuse_foreign(name, actual, self.labels)
+        changed = differences(body, actual)
+        if set(changed) - set(UPDATABLE):
+            anew = self.did(f"replace container {name} ({', '.join(changed)} differ)", name, *_pretty(changed))
+            return partial(self._replace, name, body, actual) if anew else None
+        if changed and self.did(f"update container {name} ({', '.join(changed)})", name, *_pretty(changed)):
+            self.engine.call("POST", f"/containers/{name}/update", body={k: body["HostConfig"][k] for k in UPDATABLE})
+        self._networks(name, body, actual)
+        self.wake(name, actual)
+        return None
+
+    def _replace(self, name: str, body: dict[str, Any], actual: dict[str, Any]) -> None:
+        self._remove(name, actual)
+        self.replaced.add(name)
+        self._create(name, body)
+
+    def _create(self, name: str, body: dict[str, Any]) -> None:
+        # One network may be given at creation before API 1.44; joining the others before the start works everywhere.
+        endpoints = body["NetworkingConfig"]["EndpointsConfig"]
+        first = dict(list(endpoints.items())[:1])
+        create(self.engine, name, body | {"NetworkingConfig": {"EndpointsConfig": first}})
+        self.created.add(name)
+        for network, settings in list(endpoints.items())[1:]:
+            self._join(network, name, settings)
+        start(self.engine, name)
+
+    def _join(self, network: str, name: str, settings: dict[str, Any]) -> None:
+        self.engine.call("POST", f"/networks/{network}/connect", body={"Container": name, "EndpointConfig": settings})
+
+    def _networks(self, name: str, body: dict[str, Any], actual: dict[str, Any]) -> None:
+        join, leave = network_changes(body, actual)
+        if not join and not leave:
+            return
+        if self.did(
+            f"connect container {name} to {', '.join(join) or 'its networks only'}", name, f"leave {leave}\n", f"join {sorted(join)}\n"
+        ):
+            try:
+                for network in leave:
+                    self.engine.call("POST", f"/networks/{network}/disconnect", body={"Container": name, "Force": True})
+                for network, settings in join.items():
+                    self._join(network, name, settings)
+            except EngineError as error:
+                # An engine that was restarted under a container has forgotten its interfaces, and leaves half of a change behind.
+                self.did(f"replace container {name} (the engine cannot change its networks: {error})")
+                self._replace(name, body, actual)
+
+    def wake(self, name: str, actual: dict[str, Any]) -> None:
+        """Have a container that is there running, and begin it again where it is not well."""
+        state = actual["State"]
+        if state["Paused"]:
+            if self.did(f"unpause container {name}", name, "paused\n", "running\n"):
+                self.engine.call("POST", f"/containers/{name}/unpause")
+                self.waking.add(name)
+        elif not state["Running"]:
+            if self.did(f"start container {name}", name, f"{state['Status']}\n", "running\n"):
+                self.engine.call("POST", f"/containers/{name}/start")
+        elif (state.get("Health") or {}).get("Status") == "unhealthy" and self.did(
+            f"restart container {name} (unhealthy)", name, "unhealthy\n", "healthy\n"
+        ):
+            self.engine.call("POST", f"/containers/{name}/restart", timeout=120)
+
+    def _remove(self, name: str, actual: dict[str, Any]) -> None:
+        if actual["State"]["Running"]:
+            self.engine.call("POST", f"/containers/{name}/stop", timeout=120)
+        self.engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
+
+    # absence --------------------------------------------------------------------------------------------------------
+
+    def absent(self, kind: str, names: list[str]) -> None:
+        for name in names:
+            actual = self.engine.find(f"/{kind}/{name}" + ("/json" if kind == "containers" else ""))
+            labels = ((actual or {}).get("Config") or actual or {}).get("Labels") or {}
+            # One of somebody else that has the name is none of Berth's.
+            ours = actual is not None and self.labels.items() <= labels.items()
+            if not ours or not self.did(f"remove {kind[:-1]} {name}", name, "present\n", ""):
+                continue
+            if kind == "containers":
+                self._remove(name, actual)
+            else:
+                self.engine.call("DELETE", f"/{kind}/{name}")
+
+    # health ---------------------------------------------------------------------------------------------------------
+
+    def wait(self, names: list[str], seconds: int) -> dict[str, dict[str, Any]]:
+        """Poll until every container is healthy; Unhealthy as soon as one cannot become it."""
+        deadline = time.monotonic() + seconds
+        pending, result = list(names), {}
+        while pending:
+            for name in list(pending):
+                actual = self.engine.call("GET", f"/containers/{name}/json")
+                health = (actual["State"].get("Health") or {}).get("Status", "none")
+                if not seconds or (actual["State"]["Running"] and health in ("healthy", "none") and not actual["State"]["Restarting"]):
+                    pending.remove(name)
+                    result[name] = {
+                        "id": actual["Id"],
+                        "image": actual["Image"],
+                        "health": health,
+                        "started_at": actual["State"]["StartedAt"],
+                        "created": name in self.created,
+                    }
+                elif (health == "unhealthy" and name not in self.waking) or _crashed(actual) or time.monotonic() > deadline:
+                    raise Unhealthy(self._why(name, actual, seconds))
+            if pending:
+                time.sleep(0.1)
+        return result
+
+    def _why(self, name: str, actual: dict[str, Any], seconds: int) -> str:
+        state = actual["State"]
+        lines = [f"{name} did not become healthy (limit {seconds} s): it is {state['Status']}"]
+        if not state["Running"] or actual["RestartCount"]:
+            killed = ", killed for using more memory than its limit" if state["OOMKilled"] else ""
+            lines.append(f"exit code {state['ExitCode']}{killed}, restarted {actual['RestartCount']} times. {state['Error']}".strip())
+        health = state.get("Health")
+        if health:
+            lines.append(f"health: {health['Status']}, {health['FailingStreak']} failures in a row")
+            lines += [f"  check said: {entry['Output'].strip()[:500]}" for entry in (health["Log"] or [])[-1:]]
+            lines.append(f"  check is: {actual['Config']['Healthcheck']}")
+        lines += ["last lines of its log:", self.engine.logs(name)]
+        return "\n".join(lines)
+
+    def discard(self) -> str:
+        """Remove the containers that this run created; what a person is told of those that stay, empty for none.
+
+        One that took the place of another stays: what it serves has no other any more.
+        """
+        kept = sorted(self.created & self.replaced)
+        told = [f"Still there, in the place of the one before: {', '.join(kept)}"] if kept else []
+        return "\n".join(filter(None, [self.remove(self.created - self.replaced), *told]))
+
+    def remove(self, names: Iterable[str]) -> str:
+        """Remove containers, running or not; what a person is told of those that cannot be, empty for none."""
+        left = []
+        for name in sorted(names):
+            try:
+                self.engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
+                self.created.discard(name)
+            except EngineError as error:
+                if error.status != 404:
+                    left.append(name)
+        return f"Still there: {', '.join(left)}. To remove: docker rm --force {' '.join(left)}" if left else ""
+
+
+def _crashed(actual: dict[str, Any]) -> bool:
+    """Whether a container ended by itself: it exited, or the restart policy is starting it over and over."""
+    return actual["RestartCount"] > 1 or actual["State"]["Status"] in ("exited", "dead")
+
+
+def _pretty(changed: dict[str, tuple[Any, Any]]) -> tuple[str, str]:
+    """Before and after, as text for --diff. Secrets are files, so no value here is one."""
+    before = "".join(f"{key}: {was}\n" for key, (was, _) in changed.items())
+    return before, "".join(f"{key}: {wanted}\n" for key, (_, wanted) in changed.items())
+
+
+def refuse_foreign(name: str, actual: dict[str, Any], labels: dict[str, str]) -> None:
+    """Raise SpecError where a container of a wanted name is somebody else's: without the labels that every container of the stack has."""
+    given = actual["Config"].get("Labels") or {}
+    if not labels.items() <= given.items():
+        raise SpecError(
+            f"A container named {name} is on this host, and Berth did not create it. Nothing of it was changed.\n"
+            f"Rename it (docker rename {name} ANOTHER-NAME) or remove it (docker rm -f {name}), then run this again."
+        )
+
+
+def create(engine: Engine, name: str, body: dict[str, Any]) -> None:
+    """Create a container that is known as Berth's own from then on (module_utils/docker/ownership.py)."""
+    engine.call("POST", "/containers/create", {"name": name}, body | {"Labels": (body.get("Labels") or {}) | {CREATED: name}})
+
+
+def start(engine: Engine, name: str, patience: float = 10) -> None:
+    """Start a container. The overlay networks of a Swarm reach a node a moment after they were made: that is waited for."""
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            engine.call("POST", f"/containers/{name}/start")
+            return
+        except EngineError as error:
+            if "could not find a network" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.3)
+
+
+class Ended(Exception):
+    """A container that was to run to its end and did not, or not well; the message holds its last lines."""
+
+
+def addresses(actual: dict[str, Any] | None) -> list[str]:
+    """The addresses by which a container talks to others."""
+    joined = ((actual or {}).get("NetworkSettings") or {}).get("Networks") or {}
+    return [address for end in joined.values() for key in ("IPAddress", "GlobalIPv6Address") if (address := end.get(key))]
+
+
+def run_to_end(
+    engine: Engine,
+    spec: dict[str, Any],
+    labels: dict[str, str],
+    timeout: float,
+    gone: Callable[[list[str], float], Any] = lambda where, when: None,
+) -> str:
+    """Run the container `spec` once, remove it, and return what it wrote. Raises Ended when its exit status is not 0.
+
+    `gone` is told the addresses of a container that did not end well, and when it was removed (Unix seconds): what it talked to may
+    still work for it.
+    """
+    name, spec = spec["name"], spec | {"labels": labels | (spec.get("labels") or {})}
+
+    def remove(where: list[str], well: bool) -> None:
+        now = time.time()
+        engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
+        if not well:
+            gone(where, now)
+
+    left = engine.find(f"/containers/{name}/json")
+    if left:  # by a run that was killed
+        refuse_foreign(name, left, labels)
+        remove(addresses(left), False)
+    image = engine.find(f"/images/{spec['image']}/json")
+    if image is None:
+        raise Ended(f"image {spec['image']} is not on this host")
+    create(engine, name, container_body(spec, image))
+    where: list[str] = []
+    well = False
+    try:
+        start(engine, name)
+        where = addresses(engine.find(f"/containers/{name}/json"))
+        status = engine.call("POST", f"/containers/{name}/wait", timeout=timeout)["StatusCode"]
+        output = engine.logs(name, 200)
+        well = status == 0
+    except (EngineError, OSError) as error:
+        late = "time" in str(error).lower()
+        raise Ended(f"{name} did not end within {timeout} s; last lines:\n{engine.logs(name)}" if late else f"{name} {error}") from error
+    finally:
+        remove(where, well)
+    if status:
+        raise Ended(f"{name} ended with exit status {status}; last lines:\n" + "\n".join(output.splitlines()[-25:]))
+    return output

@@ -1,0 +1,135 @@
+"""Let go what does not serve any more: old containers, when they have finished what they do; releases that are not kept."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import signal
+import time
+
+from ..docker.client import Engine, EngineError
+from ..docker.ownership import DRAINING, own_names, stack_containers
+from ..state.store import Lock, Store, write
+
+
+class Drain:
+    """Let containers finish what they do and go: in a process of its own, so that nobody waits for a client's open stream."""
+
+    def __init__(self, engine: Engine, store: Store, lock: Lock) -> None:
+        self.engine, self.store, self.lock = engine, store, lock
+        self.note = store.root / ".draining"
+        # Who drains what by now: {container: token}. One that was told before, and waits, leaves it to the one that was told since.
+        self.told = store.root / ".drains.json"
+
+    def leftovers(self, labels: dict[str, str], services: list[str], keep: str) -> list[str]:
+        """Containers of other releases, that nobody drains; frontends first, for they ask the backends."""
+        found = [
+            (c["Labels"].get("berth.service") != "frontend", c["Names"][0].lstrip("/"))
+            for c in stack_containers(self.engine, labels, self.store.containers)
+            if c["Labels"].get("berth.service") in services and (c["Labels"].get("berth.version") != keep or DRAINING in c["Names"][0])
+        ]
+        return [name for _, name in sorted(found)]
+
+    def busy(self) -> bool:
+        """Whether a drain is under way."""
+        if not self.note.is_file():
+            return False
+        with self.note.open() as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
+    def _mine(self, name: str, token: str) -> bool:
+        return self.told.is_file() and json.loads(self.told.read_text()).get(name) == token
+
+    def _tell(self, names: list[str]) -> str:
+        """Take these containers over from whoever was to drain them; the token by which that is known."""
+        told, token = json.loads(self.told.read_text()) if self.told.is_file() else {}, secrets.token_hex(8)
+        known = {name: other for name, other in told.items() if self.engine.find(f"/containers/{name}/json")}
+        write(self.told, json.dumps(known | dict.fromkeys(names, token)), 0o600)
+        return token
+
+    def start(self, names: list[str], after: float, wait: float) -> bool:
+        """Drain `names` `after` seconds from now; wait up to `wait` seconds for it. True when they are gone already."""
+        found = [self.engine.find(f"/containers/{name}/json") for name in names]
+        identities = [actual["Id"] for actual in found if actual]
+        token = self._tell(names)
+        child = os.fork()
+        if child == 0:
+            try:
+                os.setsid()
+                if os.fork():
+                    os._exit(0)
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
+                null = os.open(os.devnull, os.O_RDWR)
+                for stream in (0, 1, 2):
+                    os.dup2(null, stream)
+                os.closerange(3, 4096)
+                with self.note.open("a") as file:
+                    fcntl.flock(file, fcntl.LOCK_SH)
+                    self._drain(names, after, token)
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        deadline = time.monotonic() + wait
+        while wait and any(self.engine.find(f"/containers/{identity}/json") for identity in identities):
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return bool(wait)
+
+    def _drain(self, names: list[str], after: float, token: str) -> None:
+        time.sleep(after)
+        for name in names:
+            if not self.store.root.is_dir():
+                return  # the stack was destroyed meanwhile
+            try:
+                # While nobody switches: a release that goes back to this container meanwhile keeps it.
+                with self.lock.working():
+                    actual = self.engine.find(f"/containers/{name}/json")
+                    if (
+                        actual is None
+                        or not self._mine(name, token)
+                        or (DRAINING not in name and actual["Config"]["Labels"].get("berth.version") == self.store.current)
+                    ):
+                        continue
+                    if DRAINING not in name:
+                        # Its name is free for a release that goes back to it from now on.
+                        self.engine.call("POST", f"/containers/{name}/rename", {"name": f"{name}{DRAINING}{actual['Id'][:6]}"})
+                self.engine.call("POST", f"/containers/{actual['Id']}/stop", timeout=600)
+                self.engine.call("DELETE", f"/containers/{actual['Id']}", {"force": "true", "v": "true"})
+            except EngineError:
+                continue  # somebody else removed it
+
+
+def retire(engine: Engine, store: Store, keep: int, protected: set[str]) -> list[str]:
+    """Forget all but the newest `keep` releases: manifests and images that no other release has. Says what went.
+
+    Of an image only the names go that Berth gave it; one that has another name, or that a container has, stays.
+    """
+    releases = store.releases()
+    stay = {m["version"] for m in releases[:keep]} | protected
+    kept_images = {image for m in releases if m["version"] in stay for image in m["images"].values()}
+    gone = []
+    for manifest in releases:
+        if manifest["version"] in stay:
+            continue
+        given = set((manifest.get("references") or {}).values())
+        for image in manifest["images"].values():
+            if image in kept_images:
+                continue
+            try:
+                found = engine.find(f"/images/{image}/json") or {}
+                named = found.get("RepoTags") or found.get("RepoDigests")
+                # One whose name another image took since has none, and goes by its id.
+                for name in own_names(found, kept_images, given) if named or not found else [image]:
+                    engine.call("DELETE", f"/images/{name}")
+            except EngineError:
+                continue  # a container outside the releases still has it
+        store.forget(manifest["version"])
+        gone.append(manifest["version"])
+    return gone

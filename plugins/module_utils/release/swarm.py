@@ -1,0 +1,227 @@
+"""Let another release serve on a Swarm: its services are updated, a new task beside each old one, and put back where they fail.
+
+What Switch (module_utils/release/rollout.py) does with containers of one host, this does with services; the edges are not touched, for they find
+the tasks of a service by its name.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from ..docker.client import Engine, EngineError
+from ..docker.reconcile import Stack
+from ..docker.spec import SpecError
+from ..state.store import Failed, Store
+from .swarm_spec import secret_name, secrets_directory, service_body, service_name, unlike
+
+# A new service has no old one to go back to: after so many failed tasks it is given up.
+ATTEMPTS = 3
+# Tasks of a service that is new, where nothing says how many: one may go.
+REPLICAS = 2
+
+
+class SwarmSwitch:
+    """One act on a Swarm, by one of its managers. `wanted` holds the module's options, with `swarm`, the settings of its services."""
+
+    def __init__(self, engine: Engine, store: Store, wanted: dict[str, Any], check: bool) -> None:
+        self.engine, self.store, self.wanted, self.check = engine, store, wanted, check
+        self.stack = Stack(engine, wanted["labels"], check)
+        # Whether this run has put back what it could, and the services that it created.
+        self.gave_up = False
+        self.created: list[str] = []
+
+    def did(self, action: str, **diff: str) -> bool:
+        return self.stack.did(action, **diff)
+
+    @property
+    def _known(self) -> bool:
+        """Whether the release has served before: it is replayed at once, and not watched as long."""
+        return not self.wanted["manifest"]
+
+    # the whole act ----------------------------------------------------------------------------------------------------
+
+    def to(
+        self, target: dict[str, Any], migrate: Callable[[], None] | None = None, before_switch: Callable[[], None] | None = None
+    ) -> bool:
+        """Let `target` serve. True when something had to be done. Raises Failed, with what served before serving on."""
+        before = self.store.manifest(self.store.current)
+        other = before if before.get("version") != target["version"] else {}
+        if not self.check and (other or self.store.pending):
+            self.store.begin(self.wanted["verb"], before.get("version", ""), target["version"])
+        if migrate:
+            migrate()
+        if before_switch:
+            before_switch()
+        try:
+            self._serve(target, together=self._known)
+        except (Failed, SpecError, EngineError) as error:
+            raise Failed(self.give_up(target, other, str(error))) from error
+        self._forget_secrets()
+        return bool(self.stack.actions) or bool(other)
+
+    def _serve(self, release: dict[str, Any], together: bool) -> None:
+        """Update the services of a release, those that others ask first; or all of them at once, where each pair of releases fits."""
+        begun: list[tuple[dict[str, Any], bool]] = []
+        for spec in release["containers"]:
+            body = self._body(spec, release["version"])
+            changed = self._update(body)
+            if self.check:
+                continue
+            begun.append((body, changed))
+            if not together:
+                self._wait(body, changed)
+        if together:
+            for body, changed in begun:
+                self._wait(body, changed)
+
+    def give_up(self, target: dict[str, Any], other: dict[str, Any], why: str) -> str:
+        """Put back what was updated before the one that failed; the message for a person."""
+        self.gave_up = True
+        if other and not self.check:
+            try:
+                # Before: they may ask for what only the new release has.
+                self._remove_services(name for name in self.created if name not in self._services(other))
+                self._serve(other, together=True)
+                why += f"\n{other['version']} serves on"
+                self.store.end()
+            except (Failed, SpecError, EngineError) as error:
+                why += f"\n{other['version']} could not be put back everywhere: {error}"
+                why += "\nWhat was under way is noted. To go back: make rollback"
+        elif not self.check and not self.store.current:
+            self._remove_services(self._services(target))
+            self.store.end()
+        self._forget_secrets()
+        return f"release {target['version']} does not serve:\n{why}"
+
+    def _services(self, release: dict[str, Any]) -> list[str]:
+        return [service_name(spec, release["version"]) for spec in release["containers"]]
+
+    def _remove_services(self, names: Iterable[str]) -> None:
+        for name in names:
+            if self.engine.find(f"/services/{name}"):
+                self.engine.call("DELETE", f"/services/{name}")
+
+    # one service ------------------------------------------------------------------------------------------------------
+
+    def _body(self, spec: dict[str, Any], release: str) -> dict[str, Any]:
+        service = spec["labels"]["berth.service"]
+        networks = {}
+        for network in spec["networks"]:
+            found = self.engine.find(f"/networks/{network['name']}")
+            if found is None and not self.check:
+                raise Failed(f"the network {network['name']} is not there; make deploy makes it")
+            networks[network["name"]] = found["Id"] if found else network["name"]
+        settings = self.wanted["swarm"]
+        there = self.engine.find(f"/services/{service_name(spec, release)}")
+        # What nobody has set stays as it is.
+        running = there["Spec"]["Mode"]["Replicated"]["Replicas"] if there else REPLICAS
+        return service_body(
+            spec | {"labels": self.wanted["labels"] | spec["labels"]},
+            release,
+            networks,
+            self._secrets(service, secrets_directory(spec)),
+            {
+                "replicas": int(settings["replicas"].get(service) or running),
+                "constraints": settings["constraints"].get(service, []),
+                "endpoint_mode": settings["endpoint_mode"],
+                "monitor": 1 if self._known else max(1.0, float(self.wanted["observe"])),
+                "parallelism": 0 if self._known else 1,
+            },
+        )
+
+    def _secrets(self, service: str, directory: str) -> dict[str, dict[str, str]]:
+        """{file: id and name} of the Swarm secrets with the contents of a directory; made where they are not there."""
+        found: dict[str, dict[str, str]] = {}
+        for path in sorted(Path(directory).iterdir()) if directory and Path(directory).is_dir() else []:
+            content = path.read_bytes()
+            name = secret_name(f"{self.wanted['labels']['berth.stack']}-{service}", path.name, content)
+            there = self.engine.call("GET", "/secrets", {"filters": {"name": [name]}}) or []
+            identity = next((one["ID"] for one in there if one["Spec"]["Name"] == name), "")
+            if not identity and self.did(f"create secret {name}"):
+                labels = self.wanted["labels"] | {"berth.service": service}
+                body = {"Name": name, "Labels": labels, "Data": base64.b64encode(content).decode()}
+                identity = self.engine.call("POST", "/secrets/create", body=body)["ID"]
+            found[path.name] = {"id": identity, "name": name}
+        return found
+
+    def _update(self, body: dict[str, Any]) -> bool:
+        """Bring a service to what is wanted of it; True when its tasks are replaced."""
+        name = body["Name"]
+        actual = self.engine.find(f"/services/{name}")
+        if actual is None:
+            if self.did(f"create service {name}", header=name, before="", after=f"{body['Mode']}\n"):
+                self.engine.call("POST", "/services/create", body=body)
+                self.created.append(name)
+            return True
+        # How it is updated differs between deploy and rollback and is no difference of the service.
+        lasting = {key: value for key, value in body.items() if key not in ("UpdateConfig", "RollbackConfig")}
+        differ = unlike(lasting, actual["Spec"])
+        if not differ:
+            return False
+        was, now = (spec["Mode"]["Replicated"]["Replicas"] for spec in (actual["Spec"], body))
+        scaled = differ == ["Mode.Replicated.Replicas"]
+        action = f"scale {name} from {was} to {now}" if scaled else f"update service {name} ({', '.join(sorted(set(differ)))})"
+        if self.did(action, header=name, before=f"{was} replicas\n", after=f"{now} replicas\n"):
+            task = body["TaskTemplate"] | {"ForceUpdate": actual["Spec"]["TaskTemplate"].get("ForceUpdate", 0)}
+            self.engine.call(
+                "POST", f"/services/{actual['ID']}/update", {"version": actual["Version"]["Index"]}, body | {"TaskTemplate": task}
+            )
+        return not scaled
+
+    # until it serves --------------------------------------------------------------------------------------------------
+
+    def _wait(self, body: dict[str, Any], changed: bool) -> None:
+        """Until all tasks of a service are as wanted and healthy; Failed when the engine puts the old ones back, or the time is over."""
+        name, replicas = body["Name"], body["Mode"]["Replicated"]["Replicas"]
+        deadline = time.monotonic() + self.wanted["wait"] * max(1, replicas if changed else 1) + float(self.wanted["observe"])
+        while True:
+            service = self.engine.call("GET", f"/services/{name}")
+            update = (service.get("UpdateStatus") or {}).get("State", "")
+            tasks = self.engine.call("GET", "/tasks", {"filters": {"service": [name]}}) or []
+            mine = [task for task in tasks if not unlike(body["TaskTemplate"], task["Spec"])]
+            up = [task for task in mine if task["DesiredState"] == "running" and task["Status"]["State"] == "running"]
+            others = [task for task in tasks if task not in mine and task["DesiredState"] == "running"]
+            if len(up) >= replicas and not others and (not changed or update in ("", "completed")):
+                return
+            failed = [task for task in mine if task["Status"]["State"] in ("failed", "rejected")]
+            back = (
+                update.startswith("rollback") or update == "paused" or bool(unlike(body["TaskTemplate"], service["Spec"]["TaskTemplate"]))
+            )
+            if back or (not service.get("PreviousSpec") and len(failed) >= ATTEMPTS) or time.monotonic() > deadline:
+                raise Failed(self._why(name, replicas, up, failed or mine, back))
+            time.sleep(0.2)
+
+    def _why(self, name: str, replicas: int, up: list[Any], tasks: list[Any], back: bool) -> str:
+        told = f"{name}: {len(up)} of {replicas} tasks became healthy" + ("; the engine went back to the old ones" if back else "")
+        newest = max(tasks, key=lambda task: task["Status"]["Timestamp"], default=None)
+        if newest is None:
+            return told
+        reason = newest["Status"].get("Err") or newest["Status"].get("Message") or newest["Status"]["State"]
+        lines = [told, f"the last one: {newest['Status']['State']}: {reason}"]
+        try:
+            lines += ["last lines of its log:", self.engine.logs(newest["ID"], 20, kind="tasks")]
+        except EngineError as error:
+            lines.append(f"its log cannot be read: {error}")
+        return "\n".join(lines)
+
+    # afterwards -------------------------------------------------------------------------------------------------------
+
+    def _forget_secrets(self) -> None:
+        """Remove the secrets of this stack that no service uses: a rollback makes them again from the host's generations."""
+        if self.check:
+            return
+        used = {
+            one["SecretID"]
+            for service in self.engine.call(
+                "GET", "/services", {"filters": {"label": [f"berth.stack={self.wanted['labels']['berth.stack']}"]}}
+            )
+            for spec in (service["Spec"], service.get("PreviousSpec") or {"TaskTemplate": {"ContainerSpec": {}}})
+            for one in spec["TaskTemplate"]["ContainerSpec"].get("Secrets") or []
+        }
+        for one in self.engine.call("GET", "/secrets", {"filters": {"label": [f"berth.stack={self.wanted['labels']['berth.stack']}"]}}):
+            if one["ID"] not in used and self.did(f"remove secret {one['Spec']['Name']}"):
+                self.engine.call("DELETE", f"/secrets/{one['ID']}")

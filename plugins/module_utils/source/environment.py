@@ -1,0 +1,49 @@
+"""The environment variables that a source reads and that its example files document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from .checks import PLACEHOLDER, Tree, line_of
+from .findings import finding
+
+
+class Reads(dict[str, str]):
+    """By variable: the place in the source that reads it. Looked up only for the names that are asked for.
+
+    `form` is the regular expression of a reading, with {name} where the variable's name stands.
+    """
+
+    def __init__(self, tree: Tree, paths: list[str], form: str) -> None:
+        super().__init__()
+        self.tree, self.paths, self.form = tree, paths, form
+
+    def __contains__(self, name: object) -> bool:
+        if not super().__contains__(name):
+            words = re.compile(self.form.format(name=re.escape(str(name))), re.M)
+            for path in self.paths:
+                text = self.tree.text(path) or ""
+                if match := words.search(text):
+                    self[str(name)] = f"{path}:{line_of(text, match.start() + match[0].startswith(chr(10)))}"
+                    break
+        return super().__contains__(name)
+
+
+def documented(tree: Tree, given: set[str], read: dict[str, str], variable: str) -> Iterator[dict[str, Any]]:
+    """Variables that an example file documents without a usable value, that the source reads and that nothing gives."""
+    for path in tree.written:
+        if not re.search(r"(^|/)\.?env[^/]*(example|sample|template)$|(^|/)[^/]*\.env\.(example|sample)$", path, re.I):
+            continue
+        for number, line in enumerate((tree.text(path) or "").splitlines(), 1):
+            match = re.match(r"\s*(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*?)\s*(?:\s#.*)?$", line)
+            if not match:
+                continue
+            name, value = match[1], match[2].strip("\"'")
+            if name not in read or name in given or f"{name}_FILE" in given or (value and not PLACEHOLDER.search(value)):
+                continue
+            secret = re.search(r"(SECRET|PASSWORD|TOKEN|API_KEY|PRIVATE_KEY)$", name)
+            how = "a secret file (secrets_services, container_environment_secrets)" if secret else f"{variable}.{name}"
+            yield finding("documented", "warning", f"{name} is documented here, read in {read[name]}, and given nowhere",
+                          f"{path}:{number}", f"set {how}, if the application needs it")  # fmt: skip

@@ -1,0 +1,140 @@
+"""What package.json and its lock file say, and whether the image's Node.js can satisfy it."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from .checks import line_of, merge_marks, node_allows, release
+from .findings import finding
+from .javascript_modules import Frontend
+
+# The first Node.js that a major release of Next.js runs on.
+NEXT_NEEDS = {13: ">=16.14.0", 14: ">=18.17.0", 15: ">=18.18.0", 16: ">=20.9.0"}
+
+
+def manifest(frontend: Frontend) -> Iterator[dict[str, Any]]:
+    tree, options, path = frontend.tree, frontend.options, frontend.at("package.json")
+    if path not in tree.known:
+        others = [
+            posixpath.dirname(p)
+            for p in tree.files
+            if posixpath.basename(p) == "package.json" and "next" in {**(frontend.read_json(p).get("dependencies") or {})}
+        ]
+        yield finding(
+            "entry",
+            "error",
+            f"there is no package.json in {options.subpath}",
+            options.subpath,
+            f"set {options.role}_source_subpath: {others[0]}" if others else "point FRONTEND_SOURCE at the Next.js application",
+        )
+        return
+    try:
+        json.loads(tree.text(path) or "")
+    except json.JSONDecodeError as error:
+        yield merge_marks(tree, path) or finding("parse", "error", f"not JSON: {error.msg}", f"{path}:{error.lineno}", "correct it")
+        return
+    if "next" not in frontend.declared:
+        yield finding(
+            "entry",
+            "error",
+            "names no dependency on next: this is not a Next.js application",
+            path,
+            f"set {options.role}_source_subpath to the directory of the application",
+        )
+    if not frontend.locks:
+        yield finding(
+            "lock",
+            "warning",
+            "no lock file: the newest versions that package.json allows are installed, others tomorrow",
+            path,
+            "npm install --package-lock-only, and commit package-lock.json",
+        )
+    elif frontend.locks[0].endswith("package-lock.json"):
+        yield from _stale_lock(frontend)
+    build = (frontend.manifest.get("scripts") or {}).get("build")
+    if not build and not options.extra_commands:
+        yield finding("entry", "error", "has no script named build", path, 'add "build": "next build" to scripts')
+
+
+def _stale_lock(frontend: Frontend) -> Iterator[dict[str, Any]]:
+    """npm ci refuses a lock file that is not that of package.json."""
+    path, manifest_path = frontend.locks[0], frontend.at("package.json")
+    try:
+        lock = json.loads(frontend.lock_text)
+    except ValueError:
+        merge = re.search(r"^<{7} ", frontend.lock_text, re.M)
+        yield finding(
+            "lock", "error", "an unresolved merge conflict" if merge else "not JSON", path, "make it anew: npm install --package-lock-only"
+        )
+        return
+    inside = posixpath.relpath(frontend.base or ".", posixpath.dirname(path) or ".")
+    own = (lock.get("packages") or {}).get("" if inside == "." else inside)
+    if own is None:
+        return
+    for kind in ("dependencies", "devDependencies"):
+        for name, wanted in (frontend.manifest.get(kind) or {}).items():
+            if (
+                name not in (own.get("dependencies") or {})
+                and name not in (own.get("devDependencies") or {})
+                and name not in (own.get("optionalDependencies") or {})
+            ):
+                line = line_of(frontend.tree.text(manifest_path) or "", max(0, (frontend.tree.text(manifest_path) or "").find(f'"{name}"')))
+                yield finding(
+                    "lock",
+                    "error",
+                    f"{name} {wanted} is not in {path}: npm ci refuses that",
+                    f"{manifest_path}:{line}",
+                    "npm install --package-lock-only, and commit package-lock.json",
+                )
+
+
+def _next_version(frontend: Frontend) -> tuple[str, str]:
+    """(version, where it stands): what the lock file says, else the lowest that package.json allows."""
+    if frontend.locks and frontend.locks[0].endswith("package-lock.json"):
+        match = re.search(r'"node_modules/next":\s*\{\s*"version":\s*"([^"]+)"', frontend.lock_text)
+        if match:
+            return match[1], f"{frontend.locks[0]}:{line_of(frontend.lock_text, match.start())}"
+    path = frontend.at("package.json")
+    kinds = ("dependencies", "devDependencies")
+    wanted = next((m[k]["next"] for m in (frontend.manifest, frontend.root_manifest) for k in kinds if "next" in (m.get(k) or {})), "")
+    match = re.search(r"\d+(\.\d+)*", wanted)
+    text = frontend.tree.text(path) or ""
+    return (match[0] if match else ""), f"{path}:{line_of(text, max(0, text.find(chr(34) + 'next' + chr(34))))}"
+
+
+def _node_advice(frontend: Frontend, wanted: str) -> str:
+    role = frontend.options.role
+    if node_allows(wanted, "20.19.2") and not frontend.options.node.startswith("20."):
+        return f"set {role}_debian_release: trixie for Node.js 20"
+    if node_allows(wanted, "18.20.4") and not frontend.options.node.startswith("18."):
+        return f"set {role}_debian_release: bookworm for Node.js 18"
+    return f"set {role}_args.NODE_IMAGE to an image of that Node.js"
+
+
+def versions(frontend: Frontend) -> Iterator[dict[str, Any]]:
+    options, path = frontend.options, frontend.at("package.json")
+    wanted = (frontend.manifest.get("engines") or {}).get("node")
+    if isinstance(wanted, str) and node_allows(wanted, options.node) is False:
+        text = frontend.tree.text(path) or ""
+        at = re.search(r'"engines"\s*:\s*\{[^}]*?"node"', text)
+        yield finding(
+            "version",
+            "error",
+            f"the source asks for Node.js {wanted}, the image has {options.node}",
+            f"{path}:{line_of(text, at.end()) if at else 1}",
+            _node_advice(frontend, wanted),
+        )
+    version, where = _next_version(frontend)
+    needs = NEXT_NEEDS.get(release(version)[0], "") if version else ""
+    if needs and node_allows(needs, options.node) is False:
+        yield finding(
+            "version",
+            "error",
+            f"Next.js {version} needs Node.js {needs}, the image has {options.node}",
+            where,
+            _node_advice(frontend, needs),
+        )

@@ -1,0 +1,97 @@
+"""Follow the imports of a Next.js source, as its build does, and tell of what is not there.
+
+What may be generated, or is loaded later, is a warning where it is missing; what else the build would refuse is an error.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from typing import Any
+
+from .checks import merge_marks
+from .findings import finding
+from .javascript_modules import LOCKS, Frontend, specifiers
+
+_NODE_MODULES = """
+assert assert/strict async_hooks buffer child_process cluster console constants crypto dgram diagnostics_channel dns dns/promises
+domain events fs fs/promises http http2 https inspector module net os path path/posix path/win32 perf_hooks process punycode
+querystring readline readline/promises repl stream stream/promises stream/web string_decoder sys timers timers/promises tls
+trace_events tty url util util/types v8 vm wasi worker_threads zlib
+"""
+NODE_MODULES = frozenset(_NODE_MODULES.split())
+# Next.js brings these, or answers for them itself.
+FROM_NEXT = {"server-only", "client-only", "styled-jsx", "@next/env", "@swc/helpers", "postcss", "caniuse-lite", "@vercel/og"}
+
+
+def follow(frontend: Frontend, starts: list[str]) -> tuple[set[str], list[dict[str, Any]]]:
+    """Follow the imports from the files `starts`: the files that are reached, and what was found on the way."""
+    tree, queue, found = frontend.tree, [*starts], []
+    seen: set[str] = set()
+    told: set[str] = set()
+    scripts = " ".join(str(s) for s in (frontend.manifest.get("scripts") or {}).values()) + frontend.options.extra_commands
+    while queue:
+        path = queue.pop()
+        if not path or path in seen:
+            continue
+        seen.add(path)
+        text = tree.text(path)
+        if text is None:
+            continue
+        if merge := merge_marks(tree, path):
+            found.append(merge)
+            continue
+        for specifier, line, types, later in specifiers(text):
+            if "!" in specifier or re.match(r"(https?:|data:|node:|virtual:|bun:|#)", specifier) or "${" in specifier:
+                continue
+            kind, value = frontend.resolve(specifier, path)
+            if kind == "file":
+                queue.append(value)
+            elif kind == "missing" and specifier not in told:
+                told.add(specifier)
+                found.append(_missing(frontend, path, line, specifier, value, scripts))
+            elif kind == "package" and value not in told and not types and not _provided(frontend, value, specifier):
+                told.add(value)
+                severity = (
+                    "warning" if later or (frontend.locks and LOCKS[posixpath.basename(frontend.locks[0])] in ("pnpm", "bun")) else "error"
+                )
+                found.append(
+                    finding(
+                        "import",
+                        severity,
+                        f"imports {specifier}, and package.json does not name {value}",
+                        f"{path}:{line}",
+                        f"npm install {value}",
+                    )
+                )
+    return seen, found
+
+
+def _provided(frontend: Frontend, package: str, specifier: str) -> bool:
+    if specifier in NODE_MODULES or package in NODE_MODULES or package in FROM_NEXT or package in frontend.declared:
+        return True
+    if package in ("react", "react-dom") and "next" in frontend.declared:
+        return package in frontend.declared or frontend.locked(package)
+    pnp = f"@types/{package.lstrip('@').replace('/', '__')}" in frontend.declared
+    return frontend.locked(package) or pnp or package in ("@", "~") or "*" in {p for p, _ in frontend.aliases[0]}
+
+
+def _missing(frontend: Frontend, path: str, line: int, specifier: str, spot: str, scripts: str) -> dict[str, Any]:
+    tree = frontend.tree
+    generated = re.search(r"generated|\.velite|contentlayer|\.source|(^|/)\.|__generated__|paraglide|\.d$", spot) or (
+        re.search(r"codegen|generate|velite|contentlayer|prisma", scripts) and re.search(r"prisma|graphql|gql|generated|content", specifier)
+    )
+    stem = posixpath.basename(spot).lower()
+    near = [
+        p
+        for p in tree.files
+        if posixpath.dirname(p).lower() == posixpath.dirname(spot).lower() and posixpath.basename(p).lower().partition(".")[0] == stem
+    ]
+    advice = "commit it, or correct the import"
+    if near:
+        advice = f"there is {near[0]}: the image's file system tells upper from lower case"
+    elif hidden := tree.hidden(spot):
+        advice = hidden
+    return finding(
+        "import", "warning" if generated else "error", f"imports {specifier}, which is not in the source ({spot})", f"{path}:{line}", advice
+    )

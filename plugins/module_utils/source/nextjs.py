@@ -1,0 +1,181 @@
+"""Look at the source of a Next.js application as its build will see it, without installing or running anything.
+
+Imports are followed from the files that Next.js starts from (pages, routes, middleware, configuration). What the build would
+refuse is an error; what may be generated, or is not reached, is a warning.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from .checks import EXAMPLE_FILE, LOCALHOST, TESTS, Tree, credentials, line_of
+from .environment import Reads, documented
+from .findings import finding
+from .javascript_dependencies import manifest, versions
+from .javascript_imports import follow
+from .javascript_modules import CODE, Frontend, Options, without_comments
+from .tree import select
+
+ENTRIES = re.compile(
+    r"^(src/)?((app/(.*/)?(page|layout|route|template|loading|error|not-found|global-error|global-not-found|default|sitemap|robots|manifest|icon|apple-icon"
+    r"|opengraph-image|twitter-image|forbidden|unauthorized)|pages/.+|middleware|proxy|instrumentation(-client)?)\.([cm]?[jt]sx?))$|^next\.config\.[cm]?[jt]s$"
+)
+# How a variable is read.
+READ = r"\benv\.{name}\b|\benv\[[\"']{name}[\"']\]"
+
+
+def check(root: str, options: Options, tree: Tree | None = None) -> list[dict[str, Any]]:
+    """All findings about the source at `root`; `tree`, where its files have been listed already."""
+    tree = tree or Tree(root, select(root, "nextjs", role=options.role), options.role)
+    frontend = Frontend(tree, options)
+    out = list(manifest(frontend))
+    if frontend.manifest:
+        starts = _entries(frontend)
+        reached, found = follow(frontend, starts)
+        out += found if starts else [_no_page(frontend)]
+        out += versions(frontend)
+        out += _health(frontend)
+        out += _localhost(frontend, reached)
+        out += _secret_names(frontend, reached)
+    out += credentials(tree)
+    code = [path for path in tree.files if path.endswith(CODE) and not TESTS.search(path)]
+    out += documented(tree, options.environment, Reads(tree, code, READ), f"{options.role}_extra_environment")
+    return out
+
+
+def _entries(frontend: Frontend) -> list[str]:
+    """The files that Next.js starts from; those of any extension where no page has a usual one."""
+    base = frontend.base
+    inside = [p for p in frontend.tree.files if not base or p.startswith(base + "/")]
+    found = [p for p in inside if ENTRIES.match(p[len(base) + 1 :] if base else p) and not TESTS.search(p)]
+    if not any(not posixpath.basename(p).startswith("next.config") for p in found):
+        extensions = r"\.(page|route)\.[jt]sx?$|^(src/)?(app|pages)/.*\.[jt]sx?$"  # pageExtensions may say anything
+        found += [p for p in inside if re.search(extensions, p[len(base) + 1 :] if base else p)]
+    return found
+
+
+def _no_page(frontend: Frontend) -> dict[str, Any]:
+    return finding(
+        "entry",
+        "error",
+        "there is no page: neither app/ nor pages/ (nor below src/) has one",
+        frontend.base or ".",
+        f"set {frontend.options.role}_source_subpath to the directory of the application",
+    )
+
+
+def _health(frontend: Frontend) -> Iterator[dict[str, Any]]:
+    options, base = frontend.options, frontend.base
+    wanted = [part for part in options.health_path.split("?")[0].split("/") if part]
+    routes: dict[str, str] = {}
+    prefix = f"{base}/" if base else ""
+    for path in frontend.tree.files:
+        match = re.match(rf"{re.escape(prefix)}(?:src/)?(?:app/(?:(.*)/)?(?:page|route)|pages/(.*))\.[cm]?[jt]sx?$", path)
+        if not match:
+            continue
+        inside = match[2] if match[2] is not None else match[1] or ""
+        parts = [p for p in inside.split("/") if p and not re.fullmatch(r"\(.*\)|@.*|index", p)]
+        if parts and parts[0] in ("_app", "_document", "_error"):
+            continue
+        routes["/" + "/".join(parts)] = path
+        if re.search(r"/(page|route)\.", path) and re.search(r"\[\[?(\.\.\.)?locale\]?\]|\[lang\]", inside):
+            routes["/" + "/".join(p for p in parts if not re.match(r"\[", p))] = path
+        if len(parts) <= len(wanted) + 1:
+            for have, want in zip(parts, wanted, strict=False):
+                if have.startswith(("[[...", "[...")):
+                    return
+                if have != want and not have.startswith("["):
+                    break
+            else:
+                if len(parts) == len(wanted) or (parts and parts[-1].startswith("[[...")):
+                    return
+    config = " ".join(
+        frontend.tree.text(p) or "" for p in frontend.tree.files if re.search(r"(^|/)(next\.config|middleware|proxy)\.[cm]?[jt]s$", p)
+    )
+    last = wanted[-1] if wanted else ""
+    if (last and last in config) or (re.search(r"rewrites|basePath|pageExtensions", config) and not routes):
+        return
+    if "basePath" in config or re.search(r"source:\s*[\"'`]/(api/)?:path", config):
+        return
+    # next-intl and the like answer / by their middleware
+    if not wanted and any("[" in r for r in routes) and re.search(r"locale|lang", " ".join(routes)):
+        return
+    healthy = [r for r in routes if re.search(r"health|ping|status|livez|ready", r)]
+    plain = healthy or [r for r in ("/", *sorted(routes, key=lambda r: (r.count("/"), r))) if r in routes and "[" not in r]
+    if not routes:
+        return
+    yield finding(
+        "health",
+        "error",
+        f"the health path {options.health_path} is nowhere in the source (no {prefix}app{options.health_path}/route.ts)",
+        prefix.rstrip("/") or ".",
+        f"set {options.role}_health_path: {plain[0]} ({routes[plain[0]]})" if plain else f"add a route, or set {options.role}_health_path",
+    )
+
+
+def _localhost(frontend: Frontend, reached: set[str]) -> Iterator[dict[str, Any]]:
+    options = frontend.options
+    told: set[str] = set()
+    for path in sorted(reached):
+        text = frontend.tree.text(path)
+        if not text or not LOCALHOST.search(text) or TESTS.search(path) or EXAMPLE_FILE.search(path):
+            continue
+        code = without_comments(text)
+        lines = code.splitlines()
+        for match in LOCALHOST.finditer(code):
+            if match[1] == str(options.port):
+                continue
+            number = line_of(code, match.start())
+            line, before = lines[number - 1], code[max(0, match.start() - 160) : match.start()]
+            if re.search(
+                r"placeholder=|console\.|origin|remotePatterns|allowed|NODE_ENV|isDev|development|trusted|connect-src|throw ",
+                line + before[-60:],
+                re.I,
+            ):
+                continue
+            variable = re.findall(
+                r"env(?:\.|\[[\"'])([A-Z][A-Z0-9_]*)[\"'\]]*\s*(?:\?\?|\|\||\?[^:]*:)[^;{}]*$",
+                before + code[match.start() : match.start() + 1],
+            )
+            if variable:
+                name = variable[-1]
+                if name in options.environment or f"{name}_FILE" in options.environment or name in told:
+                    continue
+                told.add(name)
+                public = name.startswith("NEXT_PUBLIC_")
+                setting = f"{options.role}_{'build' if public else 'extra'}_environment.{name}"
+                yield finding(
+                    "localhost",
+                    "warning",
+                    f"{name} is not given and defaults to {match[0]}, which is "
+                    + ("each user's own machine" if public else "the container itself"),
+                    f"{path}:{number}",
+                    f"set {setting}",
+                )
+            else:
+                yield finding(
+                    "localhost",
+                    "warning",
+                    f"{match[0]} is hard-coded: in a container that is the container itself, in a browser the user's machine",
+                    f"{path}:{number}",
+                    f"read it from the environment, and set it in {options.role}_extra_environment",
+                )
+
+
+def _secret_names(frontend: Frontend, reached: set[str]) -> Iterator[dict[str, Any]]:
+    """What is called NEXT_PUBLIC_ is written into the pages that everybody gets."""
+    told: set[str] = set()
+    for path in sorted(reached):
+        for match in re.finditer(r"env\.(NEXT_PUBLIC_\w*(?:SECRET|PASSWORD|PRIVATE_KEY|SERVICE_ROLE)\w*)", frontend.tree.text(path) or ""):
+            if match[1] not in told:
+                told.add(match[1])
+                yield finding(
+                    "credential",
+                    "warning",
+                    f"{match[1]} looks like a secret, and is written into the pages that everybody gets",
+                    f"{path}:{line_of(frontend.tree.text(path) or '', match.start())}",
+                    "read it on the server, without NEXT_PUBLIC_",
+                )

@@ -1,0 +1,351 @@
+"""What a Python source declares its dependencies in, and whether the image's Python can satisfy it."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from . import python_markers as markers
+from . import python_packages as packages
+from .checks import Tree, line_of, python_allows, release
+from .findings import finding
+from .python_packages import normal
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10 and older: TOML files are not judged
+    tomllib = None
+
+
+@dataclass
+class Options:
+    """How the image will be built and run; paths are relative to the source, as the role's variables are."""
+
+    app: str = "app.main:app"
+    app_root: str = "."
+    pythonpath: str = ""
+    dependencies: str = "auto"
+    python: str = "3.11"
+    health_path: str = "/health"
+    port: int = 8000
+    environment: set[str] = field(default_factory=set)
+    extra_commands: str = ""
+    role: str = "backend_image"
+    machine: str = field(default_factory=markers.builders_machine)
+
+    def environments(self) -> list[dict[str, str]]:
+        return markers.environments(self.python, self.machine)
+
+
+@dataclass
+class Declared:
+    """What the dependencies are declared in."""
+
+    file: str = ""
+    names: dict[str, tuple[str, int, str]] = field(default_factory=dict)  # normalised name -> file, line, specifier
+    extras: set[str] = field(default_factory=set)  # name[extra]
+    complete: bool = False  # all that gets installed is named, not only what is asked for
+    opaque: bool = False  # something is installed whose name cannot be read
+    development: set[str] = field(default_factory=set)
+    elsewhere: dict[str, str] = field(default_factory=dict)  # normalised name -> marker: installed on other systems only
+
+    def available(self) -> set[str]:
+        found = set(self.names)
+        for name in list(self.names) + sorted(self.extras):
+            found |= set(packages.BRINGS.get(name, "").split())
+        return found
+
+
+def clean(path: str) -> str:
+    cleaned = str(PurePosixPath(path))
+    return "" if cleaned == "." else cleaned
+
+
+def _toml(tree: Tree, path: str) -> dict[str, Any]:
+    if tomllib is None:
+        return {}
+    try:
+        return tomllib.loads(tree.text(path) or "")
+    except tomllib.TOMLDecodeError:
+        return {}
+
+
+REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?\s*(.*)$")
+
+
+def _add(found: Declared, text: str, file: str, line: int, where: list[dict[str, str]]) -> None:
+    """Note a requirement, where its marker holds in the environments `where`."""
+    text, marker = markers.split(text)
+    installed = markers.holds(marker, where)
+    match = REQUIREMENT.match(text)
+    if not match or re.match(r"\s*(git\+|https?:|file:|\.|/)", text):
+        found.opaque |= installed
+        return
+    name, specifier = normal(match[1]), match[3].strip().strip("()")
+    if not installed:
+        found.elsewhere[name] = marker
+        return
+    if specifier.startswith("@"):
+        specifier = ""
+    found.names.setdefault(name, (file, line, re.split(r"\s+--", specifier)[0]))
+    found.extras |= {f"{name}[{extra.strip()}]" for extra in (match[2] or "").split(",") if extra.strip()}
+
+
+def _requirements(tree: Tree, path: str, found: Declared, seen: set[str], where: list[dict[str, str]]) -> None:
+    if path in seen:
+        return
+    seen.add(path)
+    text = re.sub(r"\\\n", " ", tree.text(path) or "")
+    for number, line in enumerate(text.splitlines(), 1):
+        line = line.strip()
+        include = re.match(r"(?:-r|--requirement)[\s=]*([^\s#]+)", line)
+        if include:
+            _requirements(tree, str(PurePosixPath(path).parent / include[1]).removeprefix("./"), found, seen, where)
+        elif re.match(r"(-e|--editable)\s*\.|\.\s*$", line):
+            pyproject = str(PurePosixPath(path).parent / "pyproject.toml").removeprefix("./")
+            _project(tree, pyproject, found, where)
+        elif re.match(r"(-e|--editable|git\+|https?:)", line):
+            address, marker = markers.split(line)
+            if markers.holds(marker, where):
+                egg = re.search(r"#egg=([\w.-]+)|/([\w.-]+?)(?:\.git)?(?:@[^/]*)?$", address)
+                _add(found, next(filter(None, egg.groups())) if egg else "https:", path, number, where)
+                found.opaque = True
+        elif line and not line.startswith(("#", "-")):
+            _add(found, line, path, number, where)
+
+
+def _line_with(tree: Tree, path: str, needle: str) -> int:
+    text = tree.text(path) or ""
+    position = text.find(needle)
+    return line_of(text, position) if position >= 0 else 1
+
+
+def _poetry_marker(spec: Any) -> str:
+    """The marker of a dependency in [tool.poetry.dependencies]; one of several forms of it needs to hold."""
+    if isinstance(spec, list):
+        each = [_poetry_marker(one) for one in spec]
+        return " or ".join(f"({one})" for one in each) if all(each) else ""
+    told = [f"({spec['markers']})"] if isinstance(spec, dict) and spec.get("markers") else []
+    if isinstance(spec, dict) and spec.get("platform"):
+        told.append(f"sys_platform == '{spec['platform']}'")
+    return " and ".join(told)
+
+
+def _poetry_python(spec: Any, options_python: str) -> bool:
+    """Whether a dependency in [tool.poetry.dependencies] is one for this Python."""
+    wanted = [one.get("python") if isinstance(one, dict) else None for one in (spec if isinstance(spec, list) else [spec])]
+    return any(not isinstance(one, str) or python_allows(one, options_python) is not False for one in wanted)
+
+
+def _project(tree: Tree, path: str, found: Declared, where: list[dict[str, str]]) -> None:
+    data = _toml(tree, path)
+    for text in data.get("project", {}).get("dependencies", []):
+        _add(found, text, path, _line_with(tree, path, text), where)
+    for name, spec in data.get("tool", {}).get("poetry", {}).get("dependencies", {}).items():
+        if name != "python" and _poetry_python(spec, where[0]["python_version"]):
+            marker = _poetry_marker(spec)
+            _add(found, f"{name} ; {marker}" if marker else name, path, _line_with(tree, path, name), where)
+            if not markers.holds(marker, where):
+                continue
+            found.extras |= {f"{normal(name)}[{e}]" for e in (spec.get("extras", []) if isinstance(spec, dict) else [])}
+    groups = [*data.get("dependency-groups", {}).values(), *data.get("project", {}).get("optional-dependencies", {}).values()]
+    for group in groups:
+        for text in group:
+            if isinstance(text, str) and (match := REQUIREMENT.match(text)):
+                found.development.add(normal(match[1]))
+
+
+def _uv(tree: Tree, path: str, found: Declared, where: list[dict[str, str]]) -> dict[str, list[dict[str, Any]]]:
+    """What the projects of a uv.lock need here, and all that follows from it; returned: the packages that are installed, by name.
+
+    A lock is for all systems and Pythons: a package is installed where a chain of dependencies leads to it whose markers hold.
+    """
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for package in _toml(tree, path).get("package", []):
+        by_name.setdefault(normal(package["name"]), []).append(package)
+    own = [p for several in by_name.values() for p in several if {"virtual", "editable"} & set(p.get("source", {}))]
+    queue = [dependency for p in own for dependency in p.get("dependencies", [])]
+    done: set[tuple[str, str, str]] = set()
+    installed: dict[str, list[dict[str, Any]]] = {}
+    while queue:
+        dependency = queue.pop()
+        name = normal(dependency["name"])
+        if not markers.holds(dependency.get("marker"), where):
+            found.elsewhere.setdefault(name, dependency["marker"])
+            continue
+        for extra in ["", *dependency.get("extra", [])]:
+            if (name, extra, dependency.get("version", "")) in done:
+                continue
+            done.add((name, extra, dependency.get("version", "")))
+            for package in by_name.get(name, []):
+                forks = package.get("resolution-markers", [])
+                if dependency.get("version", package.get("version")) != package.get("version"):
+                    continue  # another one of several versions
+                if forks and not any(markers.holds(fork, where) for fork in forks):
+                    continue
+                if package not in installed.setdefault(name, []):
+                    installed[name].append(package)
+                found.names.setdefault(
+                    name, (path, _line_with(tree, path, f'name = "{package["name"]}"'), "==" + package.get("version", "0"))
+                )
+                queue += package.get("optional-dependencies", {}).get(extra, []) if extra else package.get("dependencies", [])
+    found.elsewhere = {name: marker for name, marker in found.elsewhere.items() if name not in found.names}
+    found.development = {name for name in by_name if name not in found.names} - {normal(p["name"]) for p in own} - set(found.elsewhere)
+    found.complete = bool(by_name)
+    return installed
+
+
+def declared(tree: Tree, options: Options) -> tuple[Declared, dict[str, list[dict[str, Any]]]]:
+    """The dependencies that the image will be given, chosen as the Dockerfile chooses them."""
+    roots = list(dict.fromkeys([clean(options.app_root), ""]))
+    found, locked = Declared(), {}
+    where = options.environments()
+
+    def first(name: str) -> str:
+        return next((p for p in (f"{root}/{name}".lstrip("/") for root in roots) if p in tree.known), "")
+
+    files = {"uv": first("uv.lock"), "requirements": first("requirements.txt"), "pyproject": first("pyproject.toml")}
+    choice = options.dependencies
+    if choice == "auto":
+        usable = {
+            kind: path
+            for kind, path in files.items()
+            if path and (kind != "pyproject" or tomllib is None or "project" in _toml(tree, path))
+        }
+        choice = next(iter(usable), "")
+    found.file = files.get(choice, clean(choice))
+    if choice == "uv" and found.file:
+        locked = _uv(tree, found.file, found, where)
+    elif choice == "pyproject" and found.file:
+        _project(tree, found.file, found, where)
+    elif found.file:
+        _requirements(tree, found.file, found, set(), where)
+        pinned = bool(found.names) and all(spec.startswith("==") for _, _, spec in found.names.values())
+        typical = {
+            "fastapi": "starlette",
+            "sqlalchemy": "typing-extensions",
+            "pydantic": "pydantic-core",
+            "httpx": "httpcore",
+            "uvicorn": "h11",
+        }
+        closed = [needed in found.names for name, needed in typical.items() if name in found.names]
+        found.complete = pinned and bool(closed) and all(closed)
+    found.elsewhere = {name: marker for name, marker in found.elsewhere.items() if name not in found.names}
+    return found, locked
+
+
+def judge(tree: Tree, options: Options, dependencies: Declared, locked: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    role = options.role
+    if not dependencies.file or posixpath.normpath(dependencies.file) not in tree.known:
+        wanted = (
+            "no uv.lock, requirements.txt or pyproject.toml with [project]"
+            if options.dependencies == "auto"
+            else f"no {dependencies.file or options.dependencies}"
+        )
+        looked_for = [dependencies.file] if dependencies.file else ["uv.lock", "requirements.txt", "pyproject.toml"]
+        others = [f for f in tree.files if re.search(r"(^|/)[^/]*requirements[^/]*\.(txt|in)$|(^|/)(Pipfile|poetry\.lock|setup\.py)$", f)]
+        yield finding(
+            "lock",
+            "error",
+            f"{wanted} in the source or in {options.app_root}" + (f"; there is {', '.join(others[:4])}" if others else ""),
+            options.app_root,
+            next(filter(None, map(tree.hidden, looked_for)), "") or f"set {role}_dependencies to the path of a requirements file",
+        )
+        return
+    unpinned = [name for name, (_, _, spec) in dependencies.names.items() if not spec.startswith("==")]
+    if unpinned and not dependencies.complete:
+        yield finding(
+            "lock",
+            "warning",
+            f"no lock file: {len(unpinned)} of {len(dependencies.names)} requirements are not pinned, and what they bring "
+            "is not either; tomorrow's build may differ",
+            dependencies.file,
+            "make a lock: uv lock, or pip-compile",
+        )
+    # The interpreter that the source asks for.
+    for path in dict.fromkeys(
+        f"{base}/{name}".lstrip("/") for base in (clean(options.app_root), "") for name in ("pyproject.toml", "uv.lock")
+    ):
+        if path not in tree.known:
+            continue
+        data = _toml(tree, path)
+        wanted = (
+            data.get("project", {}).get("requires-python")
+            or data.get("requires-python")
+            or data.get("tool", {}).get("poetry", {}).get("dependencies", {}).get("python")
+        )
+        if isinstance(wanted, str) and python_allows(wanted, options.python) is False:
+            yield finding(
+                "version",
+                "error",
+                f"the source asks for Python {wanted}, the image has {options.python}",
+                f"{path}:{_line_with(tree, path, 'requires-python')}",
+                _python_advice(wanted, options),
+            )
+            break
+    for name, versions in locked.items():
+        if name in dependencies.names and not any(_installable(p, options.python, options.machine) for p in versions):
+            yield finding(
+                "version",
+                "error",
+                f"{name} {versions[0].get('version')} has no wheel for Python {options.python} (Linux {options.machine}) and no source",
+                f"{dependencies.file}:{dependencies.names[name][1]}",
+                f"lock another version, or set {role}_debian_release",
+            )
+    have = release(options.python)[:2]
+    for name, first, python in packages.PYTHON_FROM:
+        file, line, spec = dependencies.names.get(name, ("", 0, ""))
+        if spec.startswith("==") and re.match(r"\d", spec[2:]) and release(spec[2:]) >= release(first) and have < release(python):
+            yield finding(
+                "version",
+                "error",
+                f"{name} {spec[2:]} needs Python {python} or newer, the image has {options.python}",
+                f"{file}:{line}",
+                _python_advice(f">={python}", options),
+            )
+    for name, first, python in packages.WHEELS_FROM:
+        file, line, spec = dependencies.names.get(name, ("", 0, ""))
+        if (
+            not locked
+            and spec.startswith("==")
+            and re.match(r"\d", spec[2:])
+            and release(spec[2:]) < release(first)
+            and have >= release(python)
+        ):
+            yield finding(
+                "version",
+                "warning",
+                f"{name} {spec[2:]} has no wheel for Python {options.python}: it is compiled, or does not install",
+                f"{file}:{line}",
+                f"pin {name}>={first}, or set {role}_extra_build_packages: [gcc, python3-dev]",
+            )
+
+
+def _python_advice(wanted: str, options: Options) -> str:
+    if python_allows(wanted, "3.13") and options.python != "3.13":
+        return f"set {options.role}_debian_release: trixie for Python 3.13"
+    if python_allows(wanted, "3.11") and options.python != "3.11":
+        return f"set {options.role}_debian_release: bookworm for Python 3.11"
+    return f"set {options.role}_args.PYTHON_IMAGE to an image of that Python"
+
+
+def _installable(package: dict[str, Any], python: str, machine: str) -> bool:
+    if package.get("sdist") or not package.get("wheels"):
+        return True
+    minor = release(python)[1]
+    for wheel in package["wheels"]:
+        parts = (wheel.get("filename") or wheel.get("url") or "").rpartition("/")[2].removesuffix(".whl").split("-")
+        if len(parts) < 5:
+            return True
+        tags, abi, platform = parts[-3], parts[-2], parts[-1]
+        # Debian has the GNU C library.
+        if platform != "any" and not any(tag.startswith(("linux", "manylinux")) and tag.endswith(machine) for tag in platform.split(".")):
+            continue
+        for tag in tags.split("."):
+            if tag in ("py3", f"cp3{minor}", f"py3{minor}") or ("abi3" in abi and re.fullmatch(r"cp3\d+", tag) and int(tag[3:]) <= minor):
+                return True
+    return False

@@ -1,0 +1,116 @@
+"""Evaluate the acceptance criteria of a catalogue over gathered facts. Pure functions; what a check does stands in acceptance_checks."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from .checks import CHECKS, NEEDS, Facts, Fail, NotApplicable, Unknown, describe
+
+ORDER = ("fail", "unknown", "pass", "not applicable")
+
+
+def criteria(catalogue: list[dict[str, Any]], section: str = "", ids: str = "") -> list[dict[str, Any]]:
+    """The catalogue's criteria as one list, each with its section.
+
+    `section` is a part of a section's name, `ids` are ids or their beginnings with commas between.
+    """
+    wanted = [word.strip().upper() for word in ids.split(",") if word.strip()]
+    found = []
+    for group in catalogue:
+        for entry in group["criteria"]:
+            if section and section.lower() not in group["section"].lower():
+                continue
+            if wanted and not any(entry["id"] == word or entry["id"].startswith(f"{word.rstrip('-')}-") for word in wanted):
+                continue
+            found.append({**entry, "section": group["section"], "read": entry.get("read", group.get("read", ""))})
+    return found
+
+
+def parts(entry: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """(check, arguments) of a criterion."""
+    split = [text.split(" ", 1) for text in entry["checks"]]
+    return [(words[0], words[1:]) for words in split]
+
+
+def internal_error(name: str, error: Exception) -> str:
+    """What is said of a check that threw: it, the exception, and where."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"internal error in check {name}: {type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
+
+
+def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
+    """One criterion: {id, title, section, status, evidence, seconds, checks: [{check, status, evidence, probe}], measured, needs, read}.
+
+    It passes when all its checks pass; one that fails decides, then one that is unknown. A check that throws, or gives no evidence, fails:
+    it is broken, and what it would have said is not known.
+    """
+    started = time.perf_counter()
+    told: list[dict[str, Any]] = []
+    figures: list[dict[str, Any]] = []
+    absent = facts.absent.get(entry.get("part", ""))
+    for name, arguments in parts(entry):
+        status, evidence = "pass", ""
+        try:
+            if absent:
+                raise NotApplicable(absent)
+            answer = CHECKS[name](facts, *arguments)
+            evidence, figure = answer if isinstance(answer, tuple) else (answer, None)
+            if figure:
+                figures.append(figure)
+        except Fail as error:
+            status, evidence = "fail", str(error)
+        except Unknown as error:
+            status, evidence = "unknown", str(error)
+        except NotApplicable as error:
+            status, evidence = "not applicable", str(error)
+        except Exception as error:  # whatever it is, it is a defect, and no check's answer
+            status, evidence = "fail", internal_error(name, error)
+        if not evidence:
+            status, evidence = "fail", f"internal error in check {name}: it gave no evidence"
+        told.append(
+            {"check": " ".join([name, *arguments]), "status": status, "evidence": evidence, "probe": describe(name, *(arguments or [""]))}
+        )
+    status = next(state for state in ORDER if any(part["status"] == state for part in told))
+    shown = [part["evidence"] for part in told if part["status"] == status]
+    return {
+        "id": entry["id"],
+        "title": entry["title"],
+        "section": entry["section"],
+        "status": status,
+        "evidence": "; ".join(dict.fromkeys(shown)),
+        "seconds": round(time.perf_counter() - started, 4),
+        "checks": told,
+        "measured": figures,
+        "needs": sorted({NEEDS[name] for name, _ in parts(entry)}),
+        "read": entry["read"],
+    }
+
+
+def evaluate_all(catalogue: list[dict[str, Any]], gathered: dict[str, Any], section: str = "", ids: str = "") -> list[dict[str, Any]]:
+    """All chosen criteria, in the catalogue's order."""
+    facts = Facts(gathered)
+    return [evaluate(entry, facts) for entry in criteria(catalogue, section, ids)]
+
+
+def summary(results: list[dict[str, Any]]) -> dict[str, int]:
+    """How many have which status."""
+    return {
+        state.replace(" ", "_"): sum(result["status"] == state for result in results)
+        for state in ("pass", "fail", "unknown", "not applicable")
+    }
+
+
+def problems(catalogue: list[dict[str, Any]]) -> list[str]:
+    """What is wrong with a catalogue itself: unknown checks, ids twice, nothing to check."""
+    found, seen = [], set()
+    for entry in criteria(catalogue):
+        if entry["id"] in seen:
+            found.append(f"{entry['id']} is there twice")
+        seen.add(entry["id"])
+        if not entry["checks"]:
+            found.append(f"{entry['id']} has no check")
+        found += [f"{entry['id']}: there is no check {name}" for name, _ in parts(entry) if name not in CHECKS]
+    return found

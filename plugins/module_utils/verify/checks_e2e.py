@@ -1,0 +1,73 @@
+"""Checks of the story and the browser's page. What a check is: verify/facts.py."""
+
+from __future__ import annotations
+
+from .facts import Evidence, Facts, Unknown, below, check, require
+
+
+@check("story")
+def step(f: Facts, key: str) -> Evidence:
+    """The story's step `{}`, through the edge with certificates verified. Passes when it went as it should."""
+    found = f.step(key)
+    return f"{found['step']}: {found['evidence']}"
+
+
+@check("story")
+def ready(f: Facts, name: str) -> Evidence:
+    """What /health/ready says of its part `{}`. Passes when it says ok."""
+    checks = f.step("health")["figures"].get("checks") or {}
+    require(checks.get(name, {}).get("status") == "ok", f"/health/ready says of {name}: {checks.get(name, 'nothing')}")
+    return f"/health/ready: {name} ok, {checks[name].get('duration_ms')} ms"
+
+
+@check("story")
+def version_served(f: Facts) -> Evidence:
+    """The version that /health tells. Passes when it is the one that is recorded as current."""
+    told, current = f.step("health")["figures"].get("version"), f.part("releases")["current"]
+    require(told == current, f"/health tells {told}, {current} is recorded")
+    return f"{told}"
+
+
+@check("story")
+def latency(f: Facts, name: str) -> Evidence:
+    """Twenty requests one after another ({}). Passes when their 95th percentile is within the budget."""
+    found = f.step("latency")["figures"][name]
+    return below(
+        f"{name}: median {found['median']} ms, p95 {found['p95']} ms", found["p95"], f.budgets["p95_ms"][name], "ms", f"p95 {name}"
+    )
+
+
+@check("story")
+def burst(f: Facts) -> Evidence:
+    """Requests on many connections at once, right and wrong ones. Passes when each gets the answer that it should and p95 is within the
+    budget.
+    """
+    found = f.step("burst")
+    figures = found["figures"]
+    return below(found["evidence"], figures["p95"], f.budgets["burst_p95_ms"], "ms", "p95 of a burst")
+
+
+@check("story")
+def growth(f: Facts) -> Evidence:
+    """Memory of backend and frontend before and after equal bursts. Passes when a request leaves less than the budget behind."""
+    found = f.step("memory")
+    worst = max([0, *found["figures"]["bytes_per_request"].values()])
+    return below(found["evidence"], worst, f.budgets["bytes_per_request"], "bytes a request", "growth")
+
+
+@check("story")
+def tool_used(f: Facts) -> Evidence:
+    """The tools that the chat called. Passes when the one that adds was called and is one of those that the MCP server lists."""
+    called, listed = f.step("chat")["figures"]["tools"], f.step("mcp")["figures"]["tools"]
+    require(set(called) & set(listed), f"the chat called {called}, the MCP server lists {listed}")
+    return f"{', '.join(called)} of {len(listed)} tools"
+
+
+@check("browser")
+def console(f: Facts) -> Evidence:
+    """The page in a real browser without a window. Passes when it is drawn with its form and the console has no error."""
+    if not f.browser.get("there"):
+        raise Unknown(f.browser.get("why", "no browser looked at the page"))
+    require(not f.browser["errors"], f"the console says: {f.browser['errors'][0] if f.browser['errors'] else ''}")
+    require(f.browser["elements"] >= 5, f"the page has {f.browser['elements']} elements to use")
+    return f"{f.browser['name']}: {f.browser['elements']} fields and buttons, no error in the console"

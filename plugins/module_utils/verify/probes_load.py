@@ -1,0 +1,122 @@
+"""Looks at an application under many requests: how soon it answers, whether it answers right, what memory it takes."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import statistics
+import threading
+import time
+from collections import Counter
+from typing import Any
+from urllib.parse import urlsplit
+
+from ..docker.client import memory_used
+from ..docker.ownership import stack_containers
+from .app_client import Broken
+from .load_figures import percentile
+from .probes import Evidence, Probe, Probes
+
+
+class Load(Probes):
+    """One request after another, and many at once."""
+
+    def steps(self) -> list[Probe]:
+        return [
+            ("latency", "Answers come within their time", self.latency),
+            ("burst", "Many at once get the right answers", self.burst),
+            ("memory", "Memory does not grow with the number of requests", self.memory),
+        ]
+
+    def latency(self) -> Evidence:
+        figures: dict[str, Any] = {}
+        for name, path, token in (("page", "/", ""), ("health", "/health", ""), ("tasks", "/api/tasks", self.token)):
+            seconds = []
+            for _ in range(20):
+                started = time.monotonic()
+                self.web("GET", path, token=token)
+                seconds.append(time.monotonic() - started)
+            figures[name] = {"p95": round(percentile(seconds, 0.95) * 1000, 1), "median": round(statistics.median(seconds) * 1000, 1)}
+        return "; ".join(f"{name}: median {f['median']} ms, p95 {f['p95']} ms" for name, f in figures.items()), figures
+
+    def _many(self, requests: int, workers: int) -> tuple[Counter[str], list[float]]:
+        """`requests` by `workers` connections that stay open: reads, and among them wrong ones that must be refused as such."""
+        url = urlsplit(self.wanted["url"])
+        kinds = [
+            ("GET", "/api/tasks", self.token, 200),
+            ("GET", "/health", "", 200),
+            ("GET", "/api/health", "", 200),
+            ("GET", "/api/tasks", "", 401),
+            ("GET", "/api/tasks/nonsense", self.token, 422),
+        ]
+        outcomes: Counter[str] = Counter()
+        seconds: list[float] = []
+        lock = threading.Lock()
+
+        def work(number: int) -> None:
+            connection = self.web.connection(url.hostname or "", url.port or 443)
+            for index in range(requests // workers):
+                method, path, token, expected = kinds[(index + number) % len(kinds)]
+                started = time.monotonic()
+                try:
+                    connection.request(method, path, headers={"Authorization": f"Bearer {token}"} if token else {})
+                    answer = connection.getresponse()
+                    answer.read()
+                    outcome = (
+                        "right"
+                        if answer.status == expected or (expected == 422 and answer.status in (400, 404))
+                        else f"{path} {answer.status}"
+                    )
+                except (OSError, http.client.HTTPException) as error:
+                    outcome = type(error).__name__
+                    connection.close()
+                with lock:
+                    outcomes[outcome] += 1
+                    seconds.append(time.monotonic() - started)
+            connection.close()
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(workers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return outcomes, seconds
+
+    def burst(self) -> Evidence:
+        workers = self.wanted["burst_connections"]
+        started = time.monotonic()
+        outcomes, seconds = self._many(self.wanted["burst_requests"], workers)
+        rate = len(seconds) / (time.monotonic() - started)
+        figures = {
+            "connections": workers,
+            "requests": len(seconds),
+            "rate": round(rate),
+            "p95": round(percentile(seconds, 0.95) * 1000, 1),
+            "outcomes": dict(outcomes),
+        }
+        wrong = len(seconds) - outcomes["right"]
+        if wrong:
+            raise Broken(f"{wrong} of {len(seconds)} answers were wrong: {dict(outcomes)}")
+        return f"{len(seconds)} requests on {workers} connections: all answers right, p95 {figures['p95']} ms, {rate:.0f}/s", figures
+
+    def memory(self) -> Evidence:
+        """Equal bursts, memory read between them. A heap that warms up grows by less each time, a leak by the same: the least counts."""
+        per_burst = self.wanted["burst_requests"]
+        readings = [self._used()]
+        for _ in range(4):
+            self._many(per_burst, min(16, self.wanted["burst_connections"]))
+            readings.append(self._used())
+        pairs = list(itertools.pairwise(readings[1:]))
+        growth = {name: min((after.get(name, 0) - before.get(name, 0)) / per_burst for before, after in pairs) for name in readings[0]}
+        worst = max(growth, key=lambda name: growth[name], default="")
+        figures = {"bytes_per_request": {name: round(value) for name, value in growth.items()}, "readings": readings}
+        return f"in {len(pairs)} bursts of {per_burst} requests one adds {growth.get(worst, 0):.0f} bytes at least ({worst})", figures
+
+    def _used(self) -> dict[str, int]:
+        """Bytes in use by backend and frontend."""
+        told = {}
+        for container in stack_containers(self.engine, self.wanted["labels"], self.wanted["known"]):
+            service = container["Labels"].get("berth.service", "")
+            if service in ("backend", "frontend") and container["State"] == "running":
+                told[service] = told.get(service, 0) + memory_used(self.engine.statistics(container["Id"]))
+        return told

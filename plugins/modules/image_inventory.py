@@ -1,0 +1,68 @@
+#!/usr/bin/python
+"""Tell which of a list of images a host holds, and which layers."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.docker.image_layers import chains, content
+
+DOCUMENTATION = r"""
+module: image_inventory
+short_description: Tell which of a list of images a host holds, and which layers
+options:
+  names: {description: "Wanted images, repository:tag.", type: list, elements: str, required: true}
+"""
+
+EXAMPLES = r"""
+- name: Look for the images of the release
+  berth.stack.image_inventory: {names: ["berth-backend:v1"]}
+  register: __held
+"""
+
+RETURN = r"""
+ids: {description: Id of each image that is there, by its name., type: dict, returned: always}
+contents:
+  description: "Hash over layers and configuration of each image that is there, by its name; the same on every engine."
+  type: dict
+  returned: always
+missing: {description: Names of those that are not., type: list, elements: str, returned: always}
+chains:
+  description: Chains of all layers that the engine holds and need not be sent; none with the containerd image store (it wants all).
+  type: list
+  elements: str
+  returned: always
+"""
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec={"names": {"type": "list", "elements": "str", "required": True}}, supports_check_mode=True)
+    engine = Engine()
+    held: set[str] = set()
+    ids: dict[str, str] = {}
+    contents: dict[str, str] = {}
+    names = module.params["names"]
+    try:
+        for listed in engine.listing("images"):
+            image = engine.find(f"/images/{listed['Id']}/json")
+            if image is None:
+                continue
+            held.update(chains(image["RootFS"].get("Layers") or []))
+            for name in set(image["RepoTags"] or []) & set(names):
+                ids[name], contents[name] = image["Id"], content(image)
+        if ["driver-type", "io.containerd.snapshotter.v1"] in (engine.call("GET", "/info").get("DriverStatus") or []):
+            held.clear()
+    except EngineError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(
+        changed=False,
+        ids=ids,
+        contents=contents,
+        missing=[name for name in names if name not in ids],
+        chains=sorted(held),
+    )
+
+
+if __name__ == "__main__":
+    main()
