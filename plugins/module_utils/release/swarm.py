@@ -1,7 +1,7 @@
 """Let another release serve on a Swarm: its services are updated, a new task beside each old one, and put back where they fail.
 
-What Switch (module_utils/release/rollout.py) does with containers of one host, this does with services; the edges are not touched, for they find
-the tasks of a service by its name.
+What Switch (module_utils/release/rollout.py) does with containers of one host, this does with services; the edges are not touched, for
+they find the tasks of a service by its name.
 """
 
 from __future__ import annotations
