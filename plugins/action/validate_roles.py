@@ -23,6 +23,8 @@ from ..module_utils.settings.environment import ValueRefused, texts
 
 # libyaml's loader, where there is one: 20 specifications take half a second without it.
 SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# {old name: new name}; no role has a default of an old name, so that whatever has one was set by the user.
+RENAMED = Path(__file__).resolve().parents[2] / "roles" / "stack" / "vars" / "renamed.yml"
 
 
 def problems(specs: Mapping[str, Any], values: Mapping[str, Any], raw: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
@@ -97,7 +99,8 @@ class ActionModule(ActionBase):
         for path in sorted(Path(self._task.args["roles_dir"]).glob("*/meta/argument_specs.yml")):
             specs |= yaml.load(path.read_text(), Loader=SafeLoader)["argument_specs"]["main"].get("options") or {}
         values = self._values({**specs, **calls.RULES}, raw)
-        found = problems(specs, values, raw, os.environ)
+        found = calls.renamed_lines(yaml.load(RENAMED.read_text(), Loader=SafeLoader), raw)
+        found += problems(specs, values, raw, os.environ)
         booleans = self._task.args.get("booleans") or []
         # Roles' options are made from these: where one of them is wrong, it is the cause.
         found += false_texts(self._values(dict.fromkeys(booleans), raw), booleans) or false_texts(

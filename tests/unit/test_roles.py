@@ -8,7 +8,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-ROLES = sorted(path.name for path in (ROOT / "roles").iterdir() if path.is_dir())
+ROLES = sorted(path.parents[1].name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
 
 
 def load(role: str, part: str) -> dict:
@@ -53,3 +53,12 @@ def test_backend_and_frontend_have_the_same_shape():
     assert backend - frontend == {"X_app", "X_app_root", "X_pythonpath", "X_dependencies", "X_sidecars", "X_ready_path", "X_version_table"}
     own = {"X_source_subpath", "X_build_environment", "X_build_placeholders", "X_build_seed", "X_languages", "X_page_path"}
     assert frontend - backend == own
+
+
+def test_a_renamed_variable_is_gone_and_its_new_name_is_known():
+    renamed = load("stack", "vars/renamed.yml")
+    files = [*ROOT.glob("roles/*/defaults/**/*.yml"), *ROOT.glob("group_vars/all/*.yml")]
+    defaults = {name for path in files for name in yaml.safe_load(path.read_text()) or {}}
+    specified = {name for role in ROLES for name in load(role, "meta/argument_specs.yml")["argument_specs"]["main"].get("options") or {}}
+    assert not set(renamed) & (defaults | specified), "an old name that still has a value: every run would be refused"
+    assert set(renamed.values()) <= defaults | specified, "a new name that nothing reads"

@@ -6,7 +6,9 @@ import json
 import subprocess
 
 import pytest
-from ansible_collections.berth.stack.plugins.action.validate_roles import false_texts
+import yaml
+from ansible_collections.berth.stack.plugins.action.validate_roles import RENAMED, false_texts
+from ansible_collections.berth.stack.plugins.module_utils.settings.commands import renamed_lines
 from conftest import ROOT
 
 REFUSED = {
@@ -51,6 +53,24 @@ def test_a_setting_that_cannot_be_is_refused(case: str) -> None:
 def test_settings_that_can_be_are_not_refused() -> None:
     done = run({"database_external": False, "backend_image_extra_environment": {"DEBUG": False, "ORIGINS": ["a"], "EMPTY": ""}})
     assert done.returncode == 0, done.stdout
+
+
+def test_old_names_of_variables_are_refused_with_the_new_ones_all_at_once() -> None:
+    table = {"release_old": "release_new", "edge_old": "edge_new", "other_old": "other_new"}
+    assert renamed_lines(table, ["stack_name", "release_old", "edge_old", "release_new"]) == [
+        "edge_old is called edge_new now: rename it where it is set",
+        "release_old is called release_new now: rename it where it is set",
+    ]
+    assert renamed_lines({}, ["release_old"]) == []
+
+
+def test_the_preflight_refuses_old_names_of_the_table() -> None:
+    table = yaml.safe_load(RENAMED.read_text())
+    done = run(dict.fromkeys(table, "x"))
+    said = done.stdout + done.stderr
+    assert said.count("FAILED") == (1 if table else 0)
+    for old in table:
+        assert f"{old} is called {table[old]} now" in said
 
 
 def test_a_text_that_means_false_is_told_from_what_is_true_or_false() -> None:

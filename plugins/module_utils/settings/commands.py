@@ -169,6 +169,11 @@ def option_line(name: str, setting: str, value: str) -> str:
     return f"{public(name)} is {value!r}; it must be {wrong_value(setting, value)}"
 
 
+def renamed_lines(table: Mapping[str, str], given: Iterable[str]) -> list[str]:
+    """One line for each variable in `given` that `table` ({old name: new name}) says has another name now."""
+    return [f"{name} is called {table[name]} now: rename it where it is set" for name in sorted(set(given) & set(table))]
+
+
 def same_ports(https_port: Any, http_port: Any) -> list[str]:
     """Both ports of the edge are published on one address."""
     return [f"HTTPS_PORT and HTTP_PORT are both {https_port}; they must differ"] if str(https_port) == str(http_port) else []
