@@ -88,15 +88,15 @@ $(VENV)/.installed: requirements.txt
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-$(VENV)/.installed-test: $(VENV)/.installed requirements-test.txt
+$(VENV)/.installed-test: $(VENV)/.installed requirements/test.txt
 	@echo "setup: installing the test tools into $(VENV)"
-	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-test.txt
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements/test.txt
 	@touch $@
 
-$(VENV)-tls/.installed: requirements-tls.txt
+$(VENV)-tls/.installed: requirements/tls.txt
 	@test -x $(VENV)-tls/bin/python || $(PYTHON) -m venv $(VENV)-tls
 	@echo "setup: installing sslyze into $(VENV)-tls"
-	@$(VENV)-tls/bin/pip install --quiet --disable-pip-version-check -r requirements-tls.txt
+	@$(VENV)-tls/bin/pip install --quiet --disable-pip-version-check -r requirements/tls.txt
 	@touch $@
 
 # The reference application's own environment; its packages and Ansible's must not meet.

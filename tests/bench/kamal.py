@@ -118,7 +118,7 @@ def _install() -> None:
         run(["bin/install-test-programs", *lacking], {"PATH": PATH})
     if not PROGRAM.is_file():
         run(["python3", "-m", "venv", PROGRAM.parents[1]])
-        run([PROGRAM.with_name("pip"), "install", "--quiet", "--requirement", "requirements-kamal.txt"])
+        run([PROGRAM.with_name("pip"), "install", "--quiet", "--requirement", "requirements/kamal.txt"])
     run([PROGRAM, "version"])
 
 

