@@ -44,7 +44,7 @@ def release(facts: Tree, which: str = "current") -> Tree:
 
 
 def step(facts: Tree, key: str) -> Tree:
-    return next(s for s in facts["story"] if s["key"] == key)
+    return next(s for s in facts["e2e"] if s["key"] == key)
 
 
 def set_in(path: str, value: Any) -> Callable[[Tree], None]:

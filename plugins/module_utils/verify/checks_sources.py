@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from .facts import APPLICATION, Evidence, Facts, Unknown, below, check, require
+from .facts import APPLICATION, Evidence, Facts, NotVerified, below, check, require
 
 
 @check("source")
@@ -68,10 +68,10 @@ def site_secrets(f: Facts) -> Evidence:
 def committed_secrets(f: Facts) -> Evidence:
     """The files that git keeps. Passes when no .env, key or vault is among them and no text has a credential's form."""
     if not f.source:
-        raise Unknown("the sources were not looked at")
+        raise NotVerified("the sources were not looked at")
     found = f.source["committed"]
     if not found["known"]:
-        raise Unknown("the project is no git repository here")
+        raise NotVerified("the project is no git repository here")
     require(not found["bad_names"] and not found["secrets"], f"kept by git: {', '.join(found['bad_names'] + found['secrets'])}")
     require(any(line.strip("/") == ".env" for line in f.source["gitignore"]), ".gitignore does not name .env")
     return "no .env, key or credential is kept; .env is ignored"
@@ -92,7 +92,7 @@ def system_packages(f: Facts) -> Evidence:
 def requirements(f: Facts) -> Evidence:
     """What the backend's dependencies are declared in. Passes when there is such a file and it pins what it names."""
     if not f.source:
-        raise Unknown("the sources were not looked at")
+        raise NotVerified("the sources were not looked at")
     found = f.source["applications"]["backend"]
     require(found["declared"], "there is no requirements.txt, uv.lock or pyproject.toml")
     require(not found["unpinned"], f"{found['declared']} leaves open: {', '.join(found['unpinned'][:5])}")
@@ -103,7 +103,7 @@ def requirements(f: Facts) -> Evidence:
 def package_lock(f: Facts) -> Evidence:
     """The frontend's package.json and its lock file. Passes when both are there and agree."""
     if not f.source:
-        raise Unknown("the sources were not looked at")
+        raise NotVerified("the sources were not looked at")
     found = f.source["applications"]["frontend"]
     require(found["dependencies"], "package.json declares no dependency")
     require(found["locks"], "there is no lock file")
@@ -115,7 +115,7 @@ def package_lock(f: Facts) -> Evidence:
 def source_ready(f: Facts) -> Evidence:
     """Both sources. Passes when the backend is a FastAPI application with Python files and the frontend has a build script."""
     if not f.source:
-        raise Unknown("the sources were not looked at")
+        raise NotVerified("the sources were not looked at")
     back, front = f.source["applications"]["backend"], f.source["applications"]["frontend"]
     require(back["there"] and back["python_files"], "the backend's source has no Python files")
     require(back["fastapi"], "the backend does not declare FastAPI")
@@ -127,7 +127,7 @@ def source_ready(f: Facts) -> Evidence:
 def ignored(f: Facts, service: str) -> Evidence:
     """The ignore file that the {}'s build obeys. Passes when it leaves out repositories, .env files, keys and what builds leave behind."""
     if not f.source:
-        raise Unknown("the sources were not looked at")
+        raise NotVerified("the sources were not looked at")
     names = [line.removeprefix("**/") for line in f.source["ignored"][service]]
     wanted = [".git", ".env", "*.key", "node_modules" if service == "frontend" else "__pycache__"]
     missing = [name for name in wanted if name not in names]
@@ -140,7 +140,7 @@ def ignored(f: Facts, service: str) -> Evidence:
 def env_example(f: Facts) -> Evidence:
     """.env.example. Passes when it names settings and carries no secret's value."""
     if not f.source:
-        raise Unknown("the sources were not looked at")
+        raise NotVerified("the sources were not looked at")
     found = f.source["environment"]
     require(found["example"], "there is no .env.example that names a setting")
     require(not found["example_secrets"], f"it has values for {', '.join(found['example_secrets'])}")
@@ -172,7 +172,7 @@ def compose(f: Facts) -> Evidence:
     """compose.yaml. Passes when it has backend, frontend and database, each read-only with a user, a health check and a memory limit, and
     the database is not published."""
     if not f.source:
-        raise Unknown("the sources were not looked at")
+        raise NotVerified("the sources were not looked at")
     found = f.source["compose"]
     require(found, "there is no compose.yaml")
     services = found.get("services") or {}
@@ -212,6 +212,6 @@ def document_tells(f: Facts, argument: str) -> Evidence:
 def verb(f: Facts, name: str) -> Evidence:
     """The playbooks. Passes when there is one for `{}`."""
     if not f.source:
-        raise Unknown("the sources were not looked at")
+        raise NotVerified("the sources were not looked at")
     require(name in f.source["playbooks"], f"there is no playbooks/{name}.yml")
     return f"playbooks/{name}.yml"

@@ -1,7 +1,7 @@
 """What the checks behind the acceptance criteria share: the gathered facts, the three ways not to pass, and the register of checks.
 
 A check is a pure function of `Facts`. Its docstring is what the report and the documents print: what is looked at, and when it passes;
-`{}` stands for the check's argument. It returns a line, or a line and what was measured against which budget; it raises Fail, Unknown
+`{}` stands for the check's argument. It returns a line, or a line and what was measured against which budget; it raises Fail, NotVerified
 (the facts that it needs are not there, and why) or NotApplicable.
 """
 
@@ -19,7 +19,7 @@ class Fail(Exception):
     """The criterion is not met; the message says what was found."""
 
 
-class Unknown(Exception):
+class NotVerified(Exception):
     """It cannot be told; the message says why and what would tell it."""
 
 
@@ -28,11 +28,11 @@ class NotApplicable(Exception):
 
 
 class Facts:
-    """What was gathered: `stack` (host), `story` (steps), `source` (controller), with budgets and absent parts."""
+    """What was gathered: `stack` (host), `e2e` (steps of the end-to-end check), `source` (controller), with budgets and absent parts."""
 
     def __init__(self, gathered: dict[str, Any]) -> None:
         self.stack = gathered.get("stack") or {}
-        self.steps = {step["key"]: step for step in gathered.get("story") or []}
+        self.steps = {step["key"]: step for step in gathered.get("e2e") or []}
         self.source = gathered.get("source") or {}
         self.browser = gathered.get("browser") or {}
         self.budgets = gathered.get("budgets") or {}
@@ -42,7 +42,7 @@ class Facts:
     def part(self, name: str) -> dict[str, Any]:
         """A part of the host's facts."""
         if not self.stack:
-            raise Unknown("the host's facts were not gathered: nothing of the stack could be asked")
+            raise NotVerified("the host's facts were not gathered: nothing of the stack could be asked")
         return self.stack[name]
 
     def containers(self, *services: str) -> list[dict[str, Any]]:
@@ -73,10 +73,10 @@ class Facts:
         return {**release, "image_version": release.get("image_version") or release["version"]}
 
     def step(self, key: str) -> dict[str, Any]:
-        """A step of the story that went well."""
+        """A step of the end-to-end check that passed."""
         step = self.steps.get(key)
         if step is None:
-            raise Unknown("this step is not part of the story as it was told" if self.steps else "the story was not told")
+            raise NotVerified("this step was not part of the end-to-end check" if self.steps else "the end-to-end check did not run")
         if step["outcome"] == "skipped":
             raise Fail(f"{step['step']}: {step['evidence']}")
         if step["outcome"] != "ok":
@@ -86,7 +86,7 @@ class Facts:
     def asked(self, service: str) -> dict[str, Any]:
         asked = self.container(service).get("asked") or {}
         if "error" in asked or not asked:
-            raise Unknown(f"{service} could not be asked: {asked.get('error', 'it does not run, or has no interpreter to ask with')}")
+            raise NotVerified(f"{service} could not be asked: {asked.get('error', 'it does not run, or has no interpreter to ask with')}")
         return asked
 
     def record(self, name: str) -> dict[str, Any]:
@@ -96,14 +96,14 @@ class Facts:
         if "error" in record:
             raise Fail(f"the record of the {name} run cannot be read: {record['error']}")
         if not record:
-            raise Unknown(f"no {name} run was recorded for this stack: make stress measures it")
+            raise NotVerified(f"no {name} run was recorded for this stack: make stress measures it")
         if record.get("version") != version:
-            raise Unknown(f"the {name} run was of {record.get('version')}, and {version} runs: make stress measures it again")
+            raise NotVerified(f"the {name} run was of {record.get('version')}, and {version} runs: make stress measures it again")
         return record
 
     def document(self, name: str) -> dict[str, Any]:
         if not self.source:
-            raise Unknown("the sources were not looked at")
+            raise NotVerified("the sources were not looked at")
         found = self.source["documents"].get(name) or {}
         if not found.get("there"):
             raise Fail(f"{name} is not there")
@@ -113,7 +113,7 @@ class Facts:
 
     def dockerfile(self, service: str) -> dict[str, Any]:
         if not self.source:
-            raise Unknown("the sources were not looked at")
+            raise NotVerified("the sources were not looked at")
         found = self.source["dockerfiles"][service]
         if not found["there"]:
             raise Fail(f"there is no Dockerfile of the {service}")
@@ -126,7 +126,7 @@ NEEDS: dict[str, str] = {}
 
 
 def check(needs: str) -> Callable[[Callable[..., Evidence]], Callable[..., Evidence]]:
-    """Register a check by its function's name; `needs` is stack, story, source, browser or record."""
+    """Register a check by its function's name; `needs` is stack, e2e, source, browser or record."""
 
     def register(function: Callable[..., Evidence]) -> Callable[..., Evidence]:
         name = function.__name__
