@@ -1,7 +1,7 @@
 """Version ranges and environment markers, as PyPI and npm define them: what the image's Python and Node.js satisfy.
 
-`packaging` and `semantic-version` evaluate them. The controller has both (requirements.txt); a builder elsewhere may lack them: then nothing
-is compared, MISSING names them, and the build itself reports what does not fit.
+`packaging` and `semantic-version` evaluate them. The controller has both (requirements.txt); a builder elsewhere may lack them: then
+nothing is compared, MISSING names them, and the build itself reports what does not fit.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ def internal_error(name: str, error: Exception) -> str:
 def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
     """One criterion: {id, title, section, status, evidence, seconds, checks: [{check, status, evidence, probe}], measured, needs, read}.
 
-    It passes when all its checks pass; one that fails decides, then one that could not be verified. A check that throws, or gives no evidence, fails:
-    it is broken, and says nothing of the stack.
+    It passes when all its checks pass; one that fails decides, then one that could not be verified. A check that throws, or gives no
+    evidence, fails: it is broken, and says nothing of the stack.
     """
     started = time.perf_counter()
     told: list[dict[str, Any]] = []
