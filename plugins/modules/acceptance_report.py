@@ -26,7 +26,10 @@ description:
 options:
   catalogue: {description: File with the criteria., type: path, required: true}
   template: {description: Template of the page; its style sheet is beside it., type: path, required: true}
-  gathered: {description: "C(stack), C(e2e), C(source), C(browser), C(budgets), C(absent), C(settings).", type: dict, required: true}
+  gathered:
+    description: "C(stack), C(e2e), C(source), C(repository), C(browser), C(budgets), C(absent), C(settings)."
+    type: dict
+    required: true
   about: {description: "C(stack), C(host), C(url), C(started) (seconds since 1970) of this run.", type: dict, required: true}
   directory: {description: Directory of reports., type: path, required: true}
   records: {description: Directory of what runs of this stack leave for later ones., type: path, required: true}

@@ -28,12 +28,15 @@ class NotApplicable(Exception):
 
 
 class Facts:
-    """What was gathered: `stack` (host), `e2e` (steps of the end-to-end check), `source` (controller), with budgets and absent parts."""
+    """What was gathered: `stack` (host), `e2e` (steps of the end-to-end check), `source` and `repository` (controller), `browser`; with
+    budgets, settings and absent parts.
+    """
 
     def __init__(self, gathered: dict[str, Any]) -> None:
         self.stack = gathered.get("stack") or {}
         self.steps = {step["key"]: step for step in gathered.get("e2e") or []}
         self.source = gathered.get("source") or {}
+        self._repository = gathered.get("repository") or {}
         self.browser = gathered.get("browser") or {}
         self.budgets = gathered.get("budgets") or {}
         self.absent = gathered.get("absent") or {}
@@ -101,20 +104,31 @@ class Facts:
             raise NotVerified(f"the {name} run was of {record.get('version')}, and {version} runs: make stress measures it again")
         return record
 
+    @property
+    def repository(self) -> dict[str, Any]:
+        """Berth's own repository, where the run is from a checkout of it."""
+        if not self._repository:
+            raise NotVerified("the repository was not inspected")
+        if not self._repository["found"]:
+            raise NotApplicable("this installation is not Berth's repository: there is nothing of it to audit")
+        return self._repository
+
     def document(self, name: str) -> dict[str, Any]:
-        if not self.source:
-            raise NotVerified("the sources were not looked at")
-        found = self.source["documents"].get(name) or {}
+        found: dict[str, Any] = self.repository["documents"].get(name) or {}
         if not found.get("there"):
-            raise Fail(f"{name} is not there")
+            raise Fail(f"{name} does not exist")
         if found["broken"]:
             raise Fail(f"{name} links to what is not there: {', '.join(found['broken'])}")
         return found
 
-    def dockerfile(self, service: str) -> dict[str, Any]:
+    def sources(self) -> dict[str, Any]:
+        """What was gathered of the application's sources."""
         if not self.source:
-            raise NotVerified("the sources were not looked at")
-        found = self.source["dockerfiles"][service]
+            raise NotVerified("the sources were not inspected")
+        return self.source
+
+    def dockerfile(self, service: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.sources()["dockerfiles"][service]
         if not found["there"]:
             raise Fail(f"there is no Dockerfile of the {service}")
         return found
@@ -126,7 +140,7 @@ NEEDS: dict[str, str] = {}
 
 
 def check(needs: str) -> Callable[[Callable[..., Evidence]], Callable[..., Evidence]]:
-    """Register a check by its function's name; `needs` is stack, e2e, source, browser or record."""
+    """Register a check by its function's name; `needs` is stack, e2e, source, repository, browser or record."""
 
     def register(function: Callable[..., Evidence]) -> Callable[..., Evidence]:
         name = function.__name__
