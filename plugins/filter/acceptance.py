@@ -9,7 +9,7 @@ from ..module_utils.verify.checks import NEEDS
 
 
 def acceptance_needs(catalogue: list[dict[str, Any]], section: str = "", ids: str = "") -> list[str]:
-    """Kinds of facts (stack, story, source, browser, record) that the chosen criteria need."""
+    """Kinds of facts (stack, e2e, source, repository, browser, record) that the chosen criteria need."""
     return sorted({NEEDS[name] for entry in criteria(catalogue, section, ids) for name, _ in parts(entry)})
 
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ..module_utils.release.table import service_row, table
+
 STATUS = ("host", "service", "version", "health", "restarts", "memory", "started", "container")
 RELEASES = ("host", "release", "state", "released", "by", "image_version", "secrets_generation", "schema")
 AUDIT = ("when", "host", "who", "verb", "from", "to", "outcome", "seconds")
-
-
-def _table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> list[str]:
-    cells = [columns, *(tuple(str(row.get(column, "")) for column in columns) for row in rows)]
-    widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def _said(hosts: list[str], variables: dict[str, Any], name: str) -> dict[str, dict[str, Any]]:
@@ -52,16 +48,7 @@ def fleet_status(hosts: list[str], variables: dict[str, Any], name: str, form: s
     differ = drift(statuses, swarm)
     if form == "json":
         return json.dumps({"hosts": statuses, "unreachable": gone, "drift": differ}, indent=2)
-    rows = [
-        service
-        | {
-            "host": host,
-            "memory": f"{service['memory_bytes'] / 1024**2:.0f} MiB",
-            "started": service["started_at"][:19].replace("T", " "),
-        }
-        for host, status in statuses.items()
-        for service in status["services"]
-    ]
+    rows = [service_row(service) | {"host": host} for host, status in statuses.items() for service in status["services"]]
     shown = {host: status for host, status in statuses.items() if status["version"] or not swarm}
     head = [f"{host}: {status['stack']} {status['version'] or '(no release)'} at {status['url']}" for host, status in shown.items()]
     head += [
@@ -70,7 +57,7 @@ def fleet_status(hosts: list[str], variables: dict[str, Any], name: str, form: s
         for run in status.get("interrupted") or []
     ]
     tail = [f"Drift: {line}" for line in differ] + [f"{host} does not answer: {why}" for host, why in gone.items()]
-    return "\n".join([*head, *(_table(STATUS, rows) if rows else ["nothing runs; make up starts it"]), *tail])
+    return "\n".join([*head, *(table(STATUS, rows) if rows else ["nothing runs; make up starts it"]), *tail])
 
 
 def fleet_releases(hosts: list[str], variables: dict[str, Any], name: str, form: str = "") -> str:
@@ -83,7 +70,7 @@ def fleet_releases(hosts: list[str], variables: dict[str, Any], name: str, form:
     rows = [row | {"host": host} for host, said in known.items() for row in said["told"]]
     everywhere = set.intersection(*({row["release"] for row in said["told"]} for said in known.values())) if known else set()
     tail = [f"On all of them: {', '.join(sorted(everywhere)) or 'none'}", *(f"{host} does not answer: {why}" for host, why in gone.items())]
-    return "\n".join([*_table(RELEASES, rows), *tail])
+    return "\n".join([*table(RELEASES, rows), *tail])
 
 
 def fleet_audit(hosts: list[str], variables: dict[str, Any], name: str, form: str = "") -> str:
@@ -95,7 +82,7 @@ def fleet_audit(hosts: list[str], variables: dict[str, Any], name: str, form: st
     )
     if form == "json":
         return "\n".join(json.dumps(line) for line in lines)
-    return "\n".join([*_table(AUDIT, lines), *(f"{host} does not answer: {why}" for host, why in gone.items())])
+    return "\n".join([*table(AUDIT, lines), *(f"{host} does not answer: {why}" for host, why in gone.items())])
 
 
 class FilterModule:

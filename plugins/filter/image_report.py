@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-ORDER = ("fail", "unknown", "warning", "pass")
+ORDER = ("fail", "not verified", "warning", "pass")
 
 
 def image_report_lines(reports: list[dict[str, Any]]) -> list[str]:
@@ -15,13 +15,13 @@ def image_report_lines(reports: list[dict[str, Any]]) -> list[str]:
         told = ", ".join(f"{number} {status}" for status, number in count.items() if number)
         lines.append(f"{report['image']}  {report['size'] / 1e6:.1f} MB, {len(report['layers'])} layers: {told}")
         for status in ORDER[:-1]:
-            lines += [f"  {status:<8} {c['id']:<11} {c['evidence']}" for c in report["criteria"] if c["status"] == status]
+            lines += [f"  {status:<12} {c['id']:<11} {c['evidence']}" for c in report["criteria"] if c["status"] == status]
     return lines
 
 
 def image_report_failures(reports: list[dict[str, Any]], strict: bool = False) -> list[str]:
-    """What lets the run fail: checks with an open error, and where `strict` is set, warnings and what is unknown."""
-    bad = ("fail", "warning", "unknown") if strict else ("fail",)
+    """What lets the run fail: checks with an open error, and where `strict` is set, warnings and what is not verified."""
+    bad = ("fail", "warning", "not verified") if strict else ("fail",)
     out = []
     for report in reports:
         for criterion in report["criteria"]:

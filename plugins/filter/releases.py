@@ -5,14 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ..module_utils.release.table import table
+
 RELEASES = ("release", "state", "released", "by", "image_version", "secrets_generation", "schema")
 AUDIT = ("when", "who", "verb", "from", "to", "outcome", "seconds")
-
-
-def _table(columns: tuple[str, ...], rows: list[dict[str, Any]]) -> list[str]:
-    cells = [columns, *(tuple(str(row.get(column, "")) for column in columns) for row in rows)]
-    widths = [max(len(row[index]) for row in cells) for index in range(len(columns))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
 
 
 def releases_text(known: dict[str, Any], stack: str, form: str = "") -> str:
@@ -21,7 +17,7 @@ def releases_text(known: dict[str, Any], stack: str, form: str = "") -> str:
         return json.dumps({"stack": stack, "current": known["current"], "pending": known["pending"], "releases": known["told"]}, indent=2)
     if not known["told"]:
         return f"{stack}: no release was made on this host yet; make up makes one"
-    lines = _table(RELEASES, known["told"])
+    lines = table(RELEASES, known["told"])
     if known["pending"]:
         pending = known["pending"]
         what = f"{pending['verb']} from {pending['from']} to {pending['to']}"
@@ -37,7 +33,7 @@ def audit_text(lines: list[dict[str, Any]], form: str = "") -> str:
         return "\n".join(json.dumps(line) for line in lines)
     if not lines:
         return "nothing was done on this host yet"
-    head, *rows = _table(AUDIT, lines)
+    head, *rows = table(AUDIT, lines)
     told = [f"{row}\n    {line['what']}" if line.get("what") else row for row, line in zip(rows, lines, strict=True)]
     return "\n".join([head, *told])
 
@@ -69,7 +65,7 @@ def backups_text(backups: list[dict[str, Any]], stack: str, form: str = "") -> s
         for one in backups
     ]
     return "\n".join(
-        [*_table(BACKUPS, rows), "Put one back: make restore BACKUP=<name>, or beside: make restore BACKUP=<name> INTO=<new database>"]
+        [*table(BACKUPS, rows), "Put one back: make restore BACKUP=<name>, or beside: make restore BACKUP=<name> INTO=<new database>"]
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ..module_utils.release.table import service_row, table
+
 COLUMNS = ("service", "version", "health", "restarts", "memory", "started", "container")
 
 
@@ -29,21 +31,9 @@ def status_text(status: dict[str, Any], form: str = "") -> str:
     head += "".join(f"\n{line}" for line in interrupted(status))
     if status.get("locked") and not status.get("interrupted"):
         head += f"\nlocked by {status['locked']} (make audit, make unlock)"
-    rows = [COLUMNS] + [
-        (
-            service["service"],
-            service["version"],
-            service["health"],
-            str(service["restarts"]),
-            f"{service['memory_bytes'] / 1024**2:.0f} MiB",
-            service["started_at"][:19].replace("T", " "),
-            service["container"],
-        )
-        for service in status["services"]
-    ]
     if not status["services"]:
         return f"{head}\nnothing runs; make up starts it"
-    return "\n".join([head, *_table(rows)])
+    return "\n".join([head, *table(COLUMNS, map(service_row, status["services"]))])
 
 
 def secrets_text(listed: dict[str, Any], form: str = "") -> str:
@@ -53,24 +43,19 @@ def secrets_text(listed: dict[str, Any], form: str = "") -> str:
         return json.dumps(told, indent=2)
     if not listed["secrets"]:
         return "there are no secrets yet; make deploy makes them"
-    rows = [("secret", "since", "age", "value", "used by", "source")] + [
-        (
-            secret["name"],
-            f"generation {secret['generation']}",
-            f"{secret['age_days']} days",
-            f"{secret['version']}.",
-            ", ".join(secret["services"]) or "nobody",
-            secret["source"],
-        )
+    rows = [
+        {
+            "secret": secret["name"],
+            "since": f"generation {secret['generation']}",
+            "age": f"{secret['age_days']} days",
+            "value": f"{secret['version']}.",
+            "used by": ", ".join(secret["services"]) or "nobody",
+            "source": secret["source"],
+        }
         for secret in listed["secrets"]
     ]
-    kept = ", ".join(str(number) for number in listed["generations"])
-    return "\n".join([f"generation {listed['generation']} (kept: {kept})", *_table(rows)])
-
-
-def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    kept = ", ".join(map(str, listed["generations"]))
+    return "\n".join([f"generation {listed['generation']} (kept: {kept})", *table(tuple(rows[0]), rows)])
 
 
 class FilterModule:

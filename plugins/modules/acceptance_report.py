@@ -15,7 +15,7 @@ import yaml
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.verify.acceptance import criteria, evaluate_all, problems, summary
-from ..module_utils.verify.report_html import page
+from ..module_utils.verify.report_page import by_reason, page, verdict
 
 DOCUMENTATION = r"""
 module: acceptance_report
@@ -25,7 +25,11 @@ description:
     reports in C(directory)/history. A report of a selection goes to C(directory)/selection and replaces nothing.
 options:
   catalogue: {description: File with the criteria., type: path, required: true}
-  gathered: {description: "C(stack), C(story), C(source), C(browser), C(budgets), C(absent), C(settings).", type: dict, required: true}
+  template: {description: Template of the page; its style sheet is beside it., type: path, required: true}
+  gathered:
+    description: "C(stack), C(e2e), C(source), C(repository), C(browser), C(budgets), C(absent), C(settings)."
+    type: dict
+    required: true
   about: {description: "C(stack), C(host), C(url), C(started) (seconds since 1970) of this run.", type: dict, required: true}
   directory: {description: Directory of reports., type: path, required: true}
   records: {description: Directory of what runs of this stack leave for later ones., type: path, required: true}
@@ -39,6 +43,7 @@ EXAMPLES = r"""
 - name: Report
   berth.stack.acceptance_report:
     catalogue: criteria.yml
+    template: acceptance.html.j2
     gathered: "{{ facts }}"
     about: {stack: berth, host: localhost, url: "https://localhost:8443", started: 1795507967.5}
     directory: reports
@@ -55,7 +60,7 @@ running_failed: {description: Those of them that are about what runs., type: lis
 
 
 def junit(report: dict[str, Any]) -> bytes:
-    """The report as JUnit XML: a suite per section; what is unknown or not applicable is skipped with its reason."""
+    """The report as JUnit XML: a suite per section; what is not verified or not applicable is skipped with its reason."""
     root = ElementTree.Element("testsuites", name="acceptance", time=str(report["seconds"]))
     for section in dict.fromkeys(result["section"] for result in report["criteria"]):
         own = [result for result in report["criteria"] if result["section"] == section]
@@ -81,44 +86,37 @@ def junit(report: dict[str, Any]) -> bytes:
 
 
 def terminal(report: dict[str, Any], place: Path) -> list[str]:
-    """A line for each section, then what fails and what is unknown; it fits a screen."""
+    """The score of each section, then what fails and what is not verified, and the verdict; it fits a screen."""
     results = report["criteria"]
     sections = dict.fromkeys(result["section"] for result in results)
-    told = []
-    columns = [f"{name} {_score([r for r in results if r['section'] == name])}" for name in sections]
-    if len(columns) > 3:
-        width = max(map(len, columns)) + 3
-        told += ["  ".join(column.ljust(width) for column in columns[i : i + 3]).rstrip() for i in range(0, len(columns), 3)]
-    else:
-        told += columns
-    for state in ("fail", "unknown"):
-        bad = [result for result in results if result["status"] == state]
-        reasons: dict[str, list[str]] = {}
-        for result in bad:
-            reasons.setdefault(result["evidence"], []).append(result["id"])
-        for reason, ids in list(reasons.items())[:12]:
-            told.append(f"{state.upper():<8}{', '.join(ids)}: {reason[:230]}")
+    lines = [f"{name} {_score([r for r in results if r['section'] == name])}" for name in sections]
+    if len(lines) > 3:
+        width = max(map(len, lines)) + 3
+        lines = ["  ".join(column.ljust(width) for column in lines[i : i + 3]).rstrip() for i in range(0, len(lines), 3)]
+    for status in ("fail", "not verified"):
+        reasons = by_reason(results, status)
+        for reason, failing in list(reasons.items())[:12]:
+            lines.append(f"{status.upper():<13}{', '.join(result['id'] for result in failing)}: {reason[:230]}")
         if len(reasons) > 12:
-            told.append(f"{state.upper():<8}... and {len(reasons) - 12} more")
+            lines.append(f"{status.upper():<13}... and {len(reasons) - 12} more")
     count = report["summary"]
-    absent = f", {count['not_applicable']} not applicable" if count["not_applicable"] else ""
-    told.append(
-        f"Acceptance of {report['stack']} {report['version']}: {count['pass']} of {len(results)} pass, "
-        f"{count['fail']} fail, {count['unknown']} unknown{absent}"
-        f" ({report['seconds']:.0f} s): {place}"
+    lines.append(
+        f"Acceptance of {report['stack']} {report['version']}: {count['pass']} of {len(results)} pass"
+        + (f", {count['not_applicable']} not applicable" if count["not_applicable"] else "")
+        + f" ({report['seconds']:.0f} s): {place}"
     )
-    return told
+    return [*lines, verdict(count)]
 
 
 def _score(results: list[dict[str, Any]]) -> str:
     good = sum(r["status"] in ("pass", "not applicable") for r in results)
-    bad = [f"{number} {state}" for state in ("fail", "unknown") if (number := sum(r["status"] == state for r in results))]
+    bad = [f"{number} {status}" for status in ("fail", "not verified") if (number := sum(r["status"] == status for r in results))]
     return f"{good}/{len(results)}" + (f" ({', '.join(bad)})" if bad else "")
 
 
 def remember(report: dict[str, Any], gathered: dict[str, Any], directory: Path) -> None:
     """Keep a restart that was part of the story: later runs of this version need not do it again."""
-    steps = {step["key"]: step for step in gathered.get("story") or []}
+    steps = {step["key"]: step for step in gathered.get("e2e") or []}
     if "restart" not in steps:
         return
     told = [steps[key] for key in ("restart", "session_kept", "task_kept") if key in steps]
@@ -144,14 +142,14 @@ def write(report: dict[str, Any], gathered: dict[str, Any], wanted: dict[str, An
             previous = json.loads(kept.read_text())
         history = root / "history"
         history.mkdir(exist_ok=True)
-        shutil.copyfile(kept, history / f"{previous.get('started', 'unknown').replace(':', '')}-{wanted['name']}.json")
+        shutil.copyfile(kept, history / f"{previous.get('started', 'undated').replace(':', '')}-{wanted['name']}.json")
         for old in sorted(history.glob(f"*-{wanted['name']}.json"))[: -wanted["keep"]]:
             old.unlink()
     if previous.get("stack") != report["stack"]:
         previous = {}
     kept.write_text(json.dumps(report, indent=1))
     (latest / f"{wanted['name']}.xml").write_bytes(junit(report))
-    (latest / f"{wanted['name']}.html").write_text(page(report, gathered, previous))
+    (latest / f"{wanted['name']}.html").write_text(page(Path(wanted["template"]), report, gathered, previous))
     (latest / ("facts.json" if wanted["name"] == "acceptance" else f"facts-{wanted['name']}.json")).write_text(
         json.dumps(gathered, indent=1)
     )
@@ -162,6 +160,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "catalogue": {"type": "path", "required": True},
+            "template": {"type": "path", "required": True},
             "gathered": {"type": "dict", "required": True},
             "about": {"type": "dict", "required": True},
             "directory": {"type": "path", "required": True},
@@ -209,7 +208,7 @@ def main() -> None:
         report=str(place),
         lines=terminal(report, place),
         failed_ids=[result["id"] for result in failed],
-        running_failed=[result["id"] for result in failed if {"stack", "story"} & set(result["needs"])],
+        running_failed=[result["id"] for result in failed if {"stack", "e2e"} & set(result["needs"])],
     )
 
 

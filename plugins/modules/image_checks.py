@@ -18,20 +18,20 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.docker.image_archive import ImageArchive
 from ..module_utils.docker.image_weight import weigh
 from ..module_utils.source.findings import accept, open_findings, unusable
-from ..module_utils.verify import image_evaluation as judge
+from ..module_utils.verify import image_evaluation as rate
 
 DOCUMENTATION = r"""
 module: image_checks
 short_description: Check an image after it was built
 description:
   - Saves the image once and judges its configuration, its layers and its files; runs hadolint, container-structure-test, gitleaks,
-    syft, retire and apt over it. A scanner or its data that is not there makes its check unknown, which is not a pass.
+    syft, retire and apt over it. A scanner or its data that is not there leaves its check not verified, which is not a pass.
 options:
   image: {description: "What is checked and expected: service, reference, role, dockerfile, entrypoint, ports, user, uid, budget (MB),
     budget_variable, variant.", type: dict, required: true}
   scanners: {description: Directory of the scanners' programs., type: path, required: true}
   javascript: {description: Directory that retire and its list are installed in., type: path, default: ""}
-  apt_image: {description: Image with apt and the Debian release's sources; empty leaves its check unknown., type: str, default: ""}
+  apt_image: {description: Image with apt and the Debian release's sources; empty leaves its check not verified., type: str, default: ""}
   sbom: {description: File that the bill of materials is written to; empty for none., type: path, default: ""}
   wasted: {description: Bytes that layers may waste., type: int, default: 1000000}
   checks: {description: Only these checks; all where it is empty., type: list, elements: str, default: []}
@@ -93,7 +93,7 @@ class Checker:
         try:
             self.findings += work()
         except (OSError, RuntimeError, ValueError, subprocess.TimeoutExpired) as error:
-            self.findings += judge.unknown(check, f"it could not be checked: {error}")
+            self.findings += rate.not_verified(check, f"it could not be checked: {error}")
         self.seconds[check] = time.monotonic() - started
 
     def scan(self, check: str, program: str, work: Callable[[str], list[dict[str, Any]]]) -> None:
@@ -103,7 +103,7 @@ class Checker:
         else:
             self.do(
                 check,
-                lambda: judge.unknown(check, f"{program} is not installed", "make check-images installs it, where PyPI can be reached"),
+                lambda: rate.not_verified(check, f"{program} is not installed", "make check-images installs it, where PyPI can be reached"),
             )
 
     # --- the scanners ---
@@ -111,11 +111,11 @@ class Checker:
     def hadolint(self, program: str) -> list[dict[str, Any]]:
         file = self.wanted.get("dockerfile")
         if not file:
-            return judge.unknown("hadolint", "no Dockerfile is known for this image")
+            return rate.not_verified("hadolint", "no Dockerfile is known for this image")
         done = self.run([program, "--format", "json", file])
         if done.returncode and not done.stdout.strip():
             raise RuntimeError(done.stderr.strip()[-300:])
-        return judge.hadolint(done.stdout, os.path.relpath(file, self.wanted.get("root") or "/"))
+        return rate.hadolint(done.stdout, os.path.relpath(file, self.wanted.get("root") or "/"))
 
     def structure(self, program: str) -> list[dict[str, Any]]:
         config = self.scratch / "structure.json"
@@ -124,13 +124,13 @@ class Checker:
         done = self.run([program, "test", "--image", self.wanted["reference"], "--config", str(config), "--output", "json"])
         if not done.stdout.strip():
             raise RuntimeError(done.stderr.strip()[-300:])
-        return judge.structure(done.stdout)
+        return rate.structure(done.stdout)
 
     def gitleaks(self, program: str) -> list[dict[str, Any]]:
         report = self.scratch / "gitleaks.json"
         options = ["--no-banner", "--redact", "--exit-code", "0", "--report-format", "json", "--report-path", str(report)]
         self.run([program, "dir", str(self.root), *options], check=True)
-        return judge.gitleaks(report.read_text(), str(self.root))
+        return rate.gitleaks(report.read_text(), str(self.root))
 
     def syft(self, program: str) -> list[dict[str, Any]]:
         done = self.run([program, "--quiet", f"docker-archive:{self.tar}", "--output", "cyclonedx-json"], check=True)
@@ -144,14 +144,14 @@ class Checker:
         records = [
             p for p, e in visible.items() if p.startswith("var/lib/dpkg/status.d/") and e.kind == "file" and not p.endswith(".md5sums")
         ]
-        return judge.sbom(done.stdout, len(records))
+        return rate.sbom(done.stdout, len(records))
 
     def debian(self) -> list[dict[str, Any]]:
-        status = judge.dpkg_status(self.archive.texts("var/lib/dpkg/status"))
+        status = rate.dpkg_status(self.archive.texts("var/lib/dpkg/status"))
         if not status:
-            return judge.unknown("debian", "the image keeps no record of its packages", "keep /var/lib/dpkg/status.d")
+            return rate.not_verified("debian", "the image keeps no record of its packages", "keep /var/lib/dpkg/status.d")
         if not self.given["apt_image"]:
-            return judge.unknown("debian", "there is no base image with apt to ask", "make build")
+            return rate.not_verified("debian", "there is no base image with apt to ask", "make build")
         script = (
             "cat > /tmp/status; timeout 60 apt-get -qq -o Acquire::Retries=0 update >&2; "
             "apt-cache -o Dir::State::status=/tmp/status policy $(sed -n 's/^Package: //p' /tmp/status)"
@@ -159,7 +159,7 @@ class Checker:
         command = ["docker", "run", "--rm", "--interactive", "--user", "0:0", "--entrypoint", "sh", self.given["apt_image"], "-c", script]
         done = self.run(command, check=True, stdin=status)
         self.evidence["debian"] = f"{status.count('Package: ')} packages are the newest of their release"
-        return judge.debian(done.stdout)
+        return rate.debian(done.stdout)
 
     def retire(self) -> list[dict[str, Any]]:
         folder = Path(self.given["javascript"] or "/nowhere")
@@ -170,7 +170,7 @@ class Checker:
             self.evidence["javascript"] = "it holds no JavaScript"
             return []
         if not program.is_file() or not data.is_file():
-            return judge.unknown("javascript", "retire and its list are not installed", "install npm, then make check-images")
+            return rate.not_verified("javascript", "retire and its list are not installed", "install npm, then make check-images")
         report = self.scratch / "retire.json"
         self.run(
             [
@@ -189,18 +189,18 @@ class Checker:
         if not report.is_file():
             raise RuntimeError("retire wrote no report")
         self.evidence["javascript"] = f"{len(scripts)} scripts, against the list of {data.parents[1].name}"
-        return judge.retire(report.read_text(), str(self.root))
+        return rate.retire(report.read_text(), str(self.root))
 
     # --- all of it ---
 
     def check(self) -> None:
         config = self.archive.config.get("config") or {}
-        for name, function in judge.CONFIGURATION.items():
+        for name, function in rate.CONFIGURATION.items():
             self.do(name, lambda function=function: function(config, self.wanted))
         total, wasted = sum(layer.size for layer in self.archive.layers), self.archive.wasted()
-        self.do("size", lambda: judge.size(total, self.wanted))
-        self.do("efficiency", lambda: judge.efficiency(total, wasted, self.given["wasted"]))
-        self.do("contents", lambda: judge.contents(self.archive.visible(), self.wanted))
+        self.do("size", lambda: rate.size(total, self.wanted))
+        self.do("efficiency", lambda: rate.efficiency(total, wasted, self.given["wasted"]))
+        self.do("contents", lambda: rate.contents(self.archive.visible(), self.wanted))
         self.scan("hadolint", "hadolint", self.hadolint)
         self.scan("structure", "container-structure-test", self.structure)
         self.scan("secrets", "gitleaks", self.gitleaks)
@@ -218,7 +218,7 @@ class Checker:
 
     def report(self) -> dict[str, Any]:
         findings = accept(self.findings, self.given["accepted"])
-        order = [name for name in judge.TITLES if name in self.seconds]
+        order = [name for name in rate.TITLES if name in self.seconds]
         return {
             "service": self.wanted["service"],
             "image": self.wanted["reference"],
@@ -226,7 +226,7 @@ class Checker:
             "wasted": sum(self.archive.wasted().values()),
             "weight": weigh(self.archive.visible()),
             "layers": [{"name": layer.name, "size": layer.size} for layer in self.archive.layers],
-            "criteria": [judge.verdict(name, findings, self.evidence.get(name, ""), self.seconds[name]) for name in order],
+            "criteria": [rate.verdict(name, findings, self.evidence.get(name, ""), self.seconds[name]) for name in order],
             "findings": findings,
         }
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,17 @@ from ..module_utils.source import fastapi as source_fastapi
 from ..module_utils.source import nextjs as source_nextjs
 from ..module_utils.source.findings import accept, line, open_findings, unusable
 from ..module_utils.source.tree import file_findings, select
+from ..module_utils.source.versions import MISSING
 
 DOCUMENTATION = r"""
 module: source_check
 short_description: Look at a source before an image is built from it, and refuse what cannot work
+requirements: [packaging, semantic-version]
 description:
   - Reads the source and runs nothing of it. Finds imports that lead nowhere, files that do not parse, a missing or stale lock file,
     versions that the image's Python or Node.js cannot satisfy, credentials that would be copied, files that cannot be,
     addresses of this machine, a health path that is nowhere, and documented variables that nothing gives.
+  - Without the required libraries, on a builder that is not the controller, versions are not compared, and RV(notes) says so.
   - What certainly fails is an error and stops the run; what may fail is a warning, and stops it where O(strict) is set.
 options:
   source: {description: Directory of the source., type: path, required: true}
@@ -134,7 +138,10 @@ def main() -> None:
         options = source_nextjs.Options(subpath=given["directory"], node=given["runtime"], **common)
         found = source_nextjs.check(given["source"], options, tree)
     findings = accept([*selection.findings, *file_findings(given["source"], selection), *found], given["accepted"])
-    result = {"findings": findings, "notes": selection.notes, "seconds": round(time.monotonic() - started, 2)}
+    notes = selection.notes
+    if MISSING and kind != "own":
+        notes = [*notes, f"Versions are not compared: {sys.executable} has no {' and no '.join(MISSING)} (see requirements.txt)"]
+    result = {"findings": findings, "notes": notes, "seconds": round(time.monotonic() - started, 2)}
     errors, warnings = open_findings(findings, "error"), open_findings(findings, "warning")
     refusing = errors + (warnings if given["strict"] else [])
     if refusing:

@@ -1,25 +1,24 @@
 #!/usr/bin/python
-"""Gather, on the controller, what the acceptance checks want to know of the project, the application's source and earlier runs."""
+"""Gather, on the controller, facts of the application's sources, of how they are built, and of earlier runs."""
 
 from __future__ import annotations
 
 import json
 import re
-import subprocess
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.docker.image_scan import SECRET_FORMS, setting_hits
+from ..module_utils.docker.image_scan import setting_hits
 from ..module_utils.source.tree import left_out_patterns
+from ..module_utils.verify.repository import lines
 
 DOCUMENTATION = r"""
 module: source_facts
-short_description: Gather what the acceptance checks want to know of sources, documents and earlier runs
+short_description: Gather facts of the application's sources, of how they are built, and of earlier runs
 options:
-  root: {description: Directory of the project., type: path, required: true}
+  root: {description: Directory of the collection; the roles' Dockerfiles are read., type: path, required: true}
   backend: {description: Directory of the backend's source., type: path, required: true}
   frontend: {description: Directory of the frontend's source., type: path, required: true}
   reports: {description: "Directory of reports; C(latest/advice.json) and C(images.json) are read.", type: path, required: true}
@@ -40,12 +39,11 @@ EXAMPLES = r"""
 
 RETURN = r"""
 source:
-  description: "C(dockerfiles), C(ignored), C(environment), C(documents), C(compose), C(applications), C(builds), C(records)."
+  description: "C(dockerfiles), C(ignored), C(applications), C(builds), C(records), C(advice), C(image_checks)."
   type: dict
   returned: always
 """
 
-ENVIRONMENT = re.compile(r"lookup\('ansible\.builtin\.env', '([A-Z0-9_]+)'\)")
 WARNING = re.compile(r"(?i)^(?:#\d+ [\d.]+ )?\s*(?:\d+ warnings? found|- \w+:.*\(line \d+\)|warning[: ]|npm warn|deprecat|⚠)")
 NPM_CODE = re.compile(r"(?i)npm warn E[A-Z]+")
 FAILED = re.compile(r"(?i)^(?:#\d+ [\d.]+ )?(?:error[: ]|npm err|failed to compile|ERROR: )")
@@ -79,25 +77,6 @@ def dockerfile(path: Path) -> dict[str, Any]:
             stages.append({"from": words[0], "as": words[2] if len(words) > 2 else ""})
     secrets = [hit for name, rest in instructions if name in ("ENV", "ARG", "RUN", "COPY") for hit in setting_hits(rest)]
     return {"there": True, "stages": stages, "instructions": [[name, rest[:4000]] for name, rest in instructions], "secrets": secrets}
-
-
-def lines(path: Path) -> list[str]:
-    return [line.strip() for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")] if path.is_file() else []
-
-
-def document(path: Path, root: Path) -> dict[str, Any]:
-    """Headings, words, and links to files that are not there."""
-    if not path.is_file():
-        return {"there": False, "text": "", "headings": [], "broken": []}
-    text = path.read_text()
-    prose = re.sub(r"```.*?```", "", text, flags=re.S)
-    targets = [t.split("#")[0] for t in re.findall(r"\]\(([^)\s]+)\)", prose) if not re.match(r"[a-z]+:|#", t)]
-    return {
-        "there": True,
-        "text": text,
-        "headings": re.findall(r"^#+ (.+)$", prose, flags=re.M),
-        "broken": sorted({t for t in targets if t and not (path.parent / t).exists()}),
-    }
 
 
 def backend(source: Path) -> dict[str, Any]:
@@ -135,24 +114,6 @@ def frontend(source: Path) -> dict[str, Any]:
         "scripts": sorted(package.get("scripts", {})),
         "standalone": bool(configuration) and "standalone" in configuration.read_text(),
     }
-
-
-def committed(source: Path) -> dict[str, Any]:
-    """Files that git keeps and should not, and secrets by their form in what it keeps."""
-    listed = subprocess.run(["git", "-C", str(source), "ls-files", "-z"], capture_output=True, check=False)
-    if listed.returncode:
-        return {"known": False, "bad_names": [], "secrets": []}
-    names = [name for name in listed.stdout.decode().split("\0") if name]
-    bad = [name for name in names if re.search(r"(^|/)(\.env|id_rsa|id_ed25519|\.netrc|vault\.yml)$", name)]
-    secrets = []
-    for name in names:
-        path = source / name
-        # Tests carry false credentials on purpose, to see that they are not told.
-        if not path.is_file() or path.stat().st_size > 500_000 or re.search(r"(^|/)(tests?|e2e)/|lock", name):
-            continue
-        data = path.read_bytes()
-        secrets += [f"{name}: {key.decode()}" for key, form in SECRET_FORMS.items() if key in data and form.search(data)]
-    return {"known": True, "bad_names": bad, "secrets": secrets}
 
 
 def warned(output: list[str]) -> list[str]:
@@ -203,39 +164,11 @@ def main() -> None:
     names = ("root", "backend", "frontend", "reports", "records", "builds")
     module = AnsibleModule(argument_spec={name: {"type": "path", "required": True} for name in names}, supports_check_mode=True)
     places = {name: Path(module.params[name]) for name in names}
-    root = places["root"]
-    roles = {name: root / "roles" / f"{name}_image" / "files" for name in ("backend", "frontend")}
-    texts = [p.read_text() for directory in ("group_vars", "roles", "inventory") for p in sorted((root / directory).rglob("*.yml"))]
-    example = (
-        lines(root / ".env.example") + [line.strip() for line in (root / ".env.example").read_text().splitlines()]
-        if (root / ".env.example").is_file()
-        else []
-    )
-    documents = [
-        "README.md",
-        "docs/deployment.md",
-        "docs/rollback.md",
-        "docs/troubleshooting.md",
-        "docs/environment.md",
-        "docs/architecture.md",
-        "docs/security.md",
-        "docs/acceptance.md",
-    ]
-    compose = root / "compose.yaml"
+    roles = {name: places["root"] / "roles" / f"{name}_image" / "files" for name in ("backend", "frontend")}
     source = {
         "dockerfiles": {name: dockerfile(path / "Dockerfile") for name, path in roles.items()},
         "ignored": {"backend": left_out_patterns("fastapi"), "frontend": left_out_patterns("nextjs")},
-        "environment": {
-            "example": sorted({m[1] for line in example if (m := re.match(r"#?\s*([A-Z][A-Z0-9_]+)=", line))}),
-            "example_secrets": [hit for line in example for hit in setting_hits(line.split(" #")[0])],
-            "read": sorted({name.removeprefix("BERTH_") for text in texts for name in ENVIRONMENT.findall(text)}),
-        },
-        "documents": {name: document(root / name, root) for name in documents},
-        "compose": yaml.safe_load(compose.read_text()) if compose.is_file() else None,
         "applications": {"backend": backend(places["backend"]), "frontend": frontend(places["frontend"])},
-        "committed": committed(root),
-        "playbooks": sorted(path.stem for path in (root / "playbooks").glob("*.yml")),
-        "gitignore": lines(root / ".gitignore"),
         "builds": build_logs(places["builds"]),
         "records": {path.stem: report(path) for path in sorted(places["records"].glob("*.json"))} if places["records"].is_dir() else {},
         "advice": report(places["reports"] / "latest" / "advice.json"),

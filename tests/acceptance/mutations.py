@@ -44,7 +44,7 @@ def release(facts: Tree, which: str = "current") -> Tree:
 
 
 def step(facts: Tree, key: str) -> Tree:
-    return next(s for s in facts["story"] if s["key"] == key)
+    return next(s for s in facts["e2e"] if s["key"] == key)
 
 
 def set_in(path: str, value: Any) -> Callable[[Tree], None]:
@@ -101,7 +101,7 @@ def _mark_gone(service: str, *names: str) -> Callable[[Tree], None]:
 
 def _text(name: str, word: str) -> Callable[[Tree], None]:
     def apply(facts: Tree) -> None:
-        found = facts["source"]["documents"][name]
+        found = facts["repository"]["documents"][name]
         found["text"] = re.sub(re.escape(word), "", found["text"], flags=re.I)
 
     return apply
@@ -230,8 +230,8 @@ MUTATIONS: list[Mutation] = [
                lambda f, s=s: f["source"]["builds"][image(f, s)["labels"]["berth.content"]]["errors"].append("ERROR: no matching distribution"))
       for s in (BACKEND, FRONTEND)),
     Mutation("burst", "answers of a burst take 30 s", _slow_burst),
-    Mutation("committed_secrets", "a .env is committed", lambda f: f["source"]["committed"]["bad_names"].append(".env")),
-    Mutation("compose", "compose.yaml is deleted", set_in("source/compose", None)),
+    Mutation("committed_secrets", "a .env is committed", lambda f: f["repository"]["committed"]["bad_names"].append(".env")),
+    Mutation("compose", "compose.yaml is deleted", set_in("repository/compose", None)),
     Mutation("configuration_secrets", "the model's key is in its environment", _environment_secret),
     Mutation("console", "the page throws in the browser", lambda f: f["browser"]["errors"].append("Uncaught TypeError: x is undefined")),
     Mutation("container_env_documented", "docs/environment.md says nothing of containers", _text("docs/environment.md", "of the containers")),
@@ -242,7 +242,7 @@ MUTATIONS: list[Mutation] = [
     Mutation("database_role", "the backend is connected as a superuser", _nobody_connected, {"database_separation"}),
     Mutation("dockerfile_secrets", "ENV API_KEY=... in the backend's Dockerfile",
              lambda f: f["source"]["dockerfiles"][BACKEND]["secrets"].append("API_KEY")),
-    *(Mutation(f"document {name}", f"{name} links to a file that is not there", lambda f, n=name: f["source"]["documents"][n]["broken"].append("gone.md"), also)
+    *(Mutation(f"document {name}", f"{name} links to a file that is not there", lambda f, n=name: f["repository"]["documents"][n]["broken"].append("gone.md"), also)
       for name, also in (
           ("README.md", {"document_tells README.md:make_up,image,verify", "document_tells README.md:read-only,capabilities,secrets"}),
           ("docs/deployment.md", {"document_tells docs/deployment.md:by_hand,ansible-playbook"}),
@@ -255,8 +255,8 @@ MUTATIONS: list[Mutation] = [
     Mutation("document_tells docs/rollback.md:make_rollback,make_releases", "rolling back is not told", _text("docs/rollback.md", "make rollback")),
     Mutation("entrypoint backend:uvicorn", "the backend starts gunicorn", set_in("image:backend/entrypoint", ["gunicorn"])),
     Mutation("entrypoint frontend:server.js|next-server", "the frontend starts next dev", set_in("image:frontend/command", ["dev"])),
-    Mutation("env_documented", "a playbook reads an undocumented variable", lambda f: f["source"]["environment"]["read"].append("SECRET_SWITCH")),
-    Mutation("env_example", ".env.example has a key in it", lambda f: f["source"]["environment"]["example_secrets"].append("OPENAI_API_KEY")),
+    Mutation("env_documented", "a playbook reads an undocumented variable", lambda f: f["repository"]["environment"]["read"].append("SECRET_SWITCH")),
+    Mutation("env_example", ".env.example has a key in it", lambda f: f["repository"]["environment"]["example_secrets"].append("OPENAI_API_KEY")),
     *(Mutation(f"environment {s}", f"the {s}'s database password is in its environment", set_in(f"container:{s}/environment_secrets", ["DATABASE_PASSWORD"]),
                {"configuration_secrets"}) for s in (BACKEND, FRONTEND)),
     *(Mutation(f"exposed {s}:{port}", f"the {s}'s image exposes another port", set_in(f"image:{s}/exposed", ["9999/tcp"]))
@@ -338,7 +338,7 @@ MUTATIONS: list[Mutation] = [
     Mutation("tool_used", "the chat called a tool that the MCP server does not list", lambda f: step(f, "chat")["figures"].update(tools=["add_note"])),
     *(Mutation(f"user {s}", f"the {s}'s image names no user", set_in(f"image:{s}/user", "")) for s in (BACKEND, FRONTEND)),
     Mutation("users", "the edge has the capability NET_ADMIN", set_in("container:edge/cap_add", ["NET_ADMIN"])),
-    *(Mutation(f"verb {v}", f"playbooks/{v}.yml is deleted", lambda f, v=v: f["source"]["playbooks"].remove(v)) for v in ("backup", "releases", "restore", "rollback")),
+    *(Mutation(f"verb {v}", f"playbooks/{v}.yml is deleted", lambda f, v=v: f["repository"]["playbooks"].remove(v)) for v in ("backup", "releases", "restore", "rollback")),
     Mutation("version_served", "/health tells another version", lambda f: step(f, "health")["figures"].update(version="other")),
     Mutation("volumes", "the database's data is in no volume", set_in("container:database/mounts", [])),
     Mutation("vulnerabilities", "a Debian package of the backend has an update outstanding",
@@ -363,8 +363,8 @@ def completed(facts: Tree) -> Tree:
     full["settings"]["registry"] = "registry.example"
     full["browser"].update(there=True, name="Chromium", errors=[], elements=9)
     hard = {"user": "1:1", "healthcheck": {"interval": "10s"}, "read_only": True, "mem_limit": "256m"}
-    source["compose"] = {"services": dict.fromkeys(("backend", "frontend", "database"), hard)}
-    for found in source["documents"].values():
+    full["repository"]["compose"] = {"services": dict.fromkeys(("backend", "frontend", "database"), hard)}
+    for found in full["repository"]["documents"].values():
         found["broken"] = []
     source["advice"] = {"tasks": [{"task": t, "source": "docker-ai", "outcome": "kept"} for t in
                                   ("builds", "dockerfiles", "performance", "security", "size", "validation")]}  # fmt: skip

@@ -12,14 +12,16 @@ from conftest import ROOT
 
 sys.path.insert(0, str(ROOT / "tests" / "acceptance"))
 from ansible_collections.berth.stack.plugins.module_utils.verify.acceptance import criteria, evaluate, evaluate_all, problems, summary
-from ansible_collections.berth.stack.plugins.module_utils.verify.checks import CHECKS, Facts, Fail, Unknown, below, describe
+from ansible_collections.berth.stack.plugins.module_utils.verify.checks import CHECKS, Facts, Fail, NotVerified, below, describe
 from ansible_collections.berth.stack.plugins.module_utils.verify.checks_images import whole_source
+from ansible_collections.berth.stack.plugins.module_utils.verify.report_page import page, verdict
 from ansible_collections.berth.stack.plugins.modules.acceptance_report import write as write_report
 from ansible_collections.berth.stack.plugins.modules.source_facts import build_logs, warned
 from ansible_collections.berth.stack.plugins.modules.source_facts import report as read_record
 from mutations import MUTATIONS, completed
 
 CATALOGUE = yaml.safe_load((ROOT / "roles/verify/files/criteria.yml").read_text())
+TEMPLATE = ROOT / "roles/verify/templates/acceptance.html.j2"
 FACTS = completed(json.loads((ROOT / "tests/acceptance/facts.json").read_text()))
 
 
@@ -65,11 +67,11 @@ def test_without_facts_nothing_passes():
     assert summary(results)["pass"] == 0
 
 
-def test_missing_facts_are_unknown_and_say_why():
+def test_missing_facts_are_not_verified_and_say_why():
     bare = {**FACTS, "source": {**FACTS["source"], "records": {}, "advice": {}, "image_checks": {}, "builds": {}}}
     found = {result["id"]: result for result in evaluate_all(CATALOGUE, bare)}
     for name in ("AI-01", "VPOST-04", "VSTR-05", "VBLD-04", "VAL-04"):
-        assert found[name]["status"] == "unknown"
+        assert found[name]["status"] == "not verified"
         assert found[name]["evidence"]
 
 
@@ -147,7 +149,7 @@ def test_a_record_that_cannot_be_read_is_a_failure_and_named(tmp_path):
 def test_a_record_of_another_version_is_no_evidence():
     stale = {**FACTS, "source": {**FACTS["source"], "records": {"stress": {**FACTS["source"]["records"]["stress"], "version": "older"}}}}
     found = {result["id"]: result["status"] for result in evaluate_all(CATALOGUE, stale)}
-    assert found["VSTR-03"] == found["VSTR-05"] == "unknown"
+    assert found["VSTR-03"] == found["VSTR-05"] == "not verified"
 
 
 def test_parts_that_an_application_has_not_are_declared():
@@ -164,12 +166,34 @@ def test_the_report_is_where_it_is_said_to_be(tmp_path, whole, directory):
     report |= {"summary": summary(results), "criteria": results}
     (tmp_path / directory).mkdir()
     (tmp_path / directory / "acceptance.json").write_text('{"cut off')
-    place = write_report(report, FACTS, {"directory": str(tmp_path), "name": "acceptance", "keep": 2}, whole)
+    place = write_report(report, FACTS, {"directory": str(tmp_path), "name": "acceptance", "keep": 2, "template": TEMPLATE}, whole)
     assert place == tmp_path / directory / "acceptance.html"
     assert place.is_file()
     message = yaml.safe_load((ROOT / "roles/verify/tasks/report.yml").read_text())[-1]["ansible.builtin.assert"]["fail_msg"]
     assert "{{ verify_report.report }}" in message
     assert "latest" not in message
+
+
+def test_the_page_shows_what_is_open_and_runs_nothing_that_facts_say(tmp_path):
+    facts = json.loads(json.dumps(FACTS))
+    faults = [{"name": "<script>", "second": 3.0, "recovery": 1.5}, {"name": "edge reloaded", "second": 5.0, "recovery": None}]
+    series = {"p95 ms": [[0.0, 10.0], [5.0, 40.0]], "backend MB": [[0.0, 100.0], [5.0, 120.0]]}
+    facts["source"]["records"]["stress"] |= {"series": series, "faults": faults}
+    before, after = evaluate_all(CATALOGUE, facts), evaluate_all(CATALOGUE, facts | {"e2e": []})
+    report = {"stack": "s", "host": "h", "url": "u", "version": "v", "started": "2026-11-27T20:00:00Z", "seconds": 1.0}
+    report |= {"summary": summary(after), "criteria": after}
+    text = page(TEMPLATE, report, facts, report | {"criteria": before})
+    assert verdict(report["summary"]) in text
+    assert "<script" not in text and "&lt;script&gt;: recovered after 1.5 s" in text and "edge reloaded: not recovered" in text
+    assert text.count("<polyline") == 2
+    assert "the end-to-end check did not run" in text
+
+
+def test_the_verdict_counts_what_could_not_be_verified():
+    count = {"pass": 136, "fail": 0, "not_verified": 8, "not_applicable": 0}
+    assert verdict(count) == "No failures. 8 criteria could not be verified on this host."
+    assert verdict(count | {"not_verified": 0}) == "No failures."
+    assert verdict(count | {"fail": 1}) == "1 criterion failed."
 
 
 def test_selection_by_section_and_id():
@@ -212,7 +236,7 @@ def test_a_budget_is_a_limit():
     assert below("x", 5, 5, "s")[0] == "x"
     with pytest.raises(Fail, match="the budget is 5 s"):
         below("x", 5.01, 5, "s")
-    assert not issubclass(Unknown, Fail)
+    assert not issubclass(NotVerified, Fail)
 
 
 def test_the_whole_source_comes_in_by_a_copy_or_by_a_mount():

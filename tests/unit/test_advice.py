@@ -204,7 +204,7 @@ def test_without_the_agent_its_part_is_unknown_with_a_reason(tmp_path):
     report = make(wanted(tmp_path, answers=answers))
     assert {entry["task"] for entry in report["tasks"]} == set(TASKS)
     assert all(entry["source"] == "analysers" and entry["reason"] == reason for entry in report["tasks"])
-    assert text(report)[-1] == f"Docker's agent: unknown: {reason}"
+    assert text(report)[-1] == f"Docker's agent: not verified: {reason}"
 
 
 def test_what_the_agent_answered_is_kept_with_what_became_of_it(tmp_path):

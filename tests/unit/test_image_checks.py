@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.berth.stack.plugins.filter.image_report import image_report_failures, image_report_lines
 from ansible_collections.berth.stack.plugins.module_utils.docker.image_archive import Entry, ImageArchive, Layer, overlay
-from ansible_collections.berth.stack.plugins.module_utils.verify import image_evaluation as judge
+from ansible_collections.berth.stack.plugins.module_utils.verify import image_evaluation as rate
 from ansible_collections.berth.stack.plugins.modules.image_checks import structure_config
 
 WANTED = {"service": "frontend", "role": "frontend_image", "ports": [3000], "entrypoint": "dumb-init", "variant": "scratch", "budget": 90,
@@ -27,9 +27,9 @@ GOOD = {
 }
 
 
-@pytest.mark.parametrize("check", judge.CONFIGURATION)
+@pytest.mark.parametrize("check", rate.CONFIGURATION)
 def test_a_good_configuration_passes(check):
-    assert judge.CONFIGURATION[check](GOOD, WANTED) == []
+    assert rate.CONFIGURATION[check](GOOD, WANTED) == []
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_a_good_configuration_passes(check):
     ],
 )
 def test_configurations_that_fail(check, change, severity, words):
-    findings = judge.CONFIGURATION[check](GOOD | change, WANTED)
+    findings = rate.CONFIGURATION[check](GOOD | change, WANTED)
     assert [item["severity"] for item in findings] == [severity]
     assert words in findings[0]["message"]
 
 
 def test_size_against_the_budget():
-    assert judge.size(90_000_000, WANTED) == []
-    found = judge.size(91_500_000, WANTED)
+    assert rate.size(90_000_000, WANTED) == []
+    found = rate.size(91_500_000, WANTED)
     assert "91.5 MB, the budget is 90 MB" in found[0]["message"]
     assert found[0]["advice"].startswith("image_checks_frontend_budget")
 
@@ -76,8 +76,8 @@ def test_bytes_that_later_layers_replace_or_remove_are_wasted():
     seen, wasted = overlay(layers)
     assert wasted == {"a/big": 5_000_000, "b/one": 100, "b/two": 200, "a/kept": 7}
     assert set(seen) == {"a/big", "b/one"}
-    assert "5.0 MB lie in layers" in judge.efficiency(5_000_311, wasted, 1_000_000)[0]["message"]
-    assert judge.efficiency(5_000_311, wasted, 6_000_000) == []
+    assert "5.0 MB lie in layers" in rate.efficiency(5_000_311, wasted, 1_000_000)[0]["message"]
+    assert rate.efficiency(5_000_311, wasted, 6_000_000) == []
 
 
 @pytest.mark.parametrize(
@@ -91,30 +91,30 @@ def test_bytes_that_later_layers_replace_or_remove_are_wasted():
     ],
 )
 def test_contents_that_fail(files, words):
-    found = judge.contents({f.path: f for f in files}, WANTED)
+    found = rate.contents({f.path: f for f in files}, WANTED)
     assert [words in item["message"] for item in found] == [True]
 
 
 def test_contents_that_are_as_they_should_be():
     files = [entry("usr/bin/node", mode=0o755), entry("tmp", mode=0o1777, kind="directory"), entry("app/server.js")]
-    assert judge.contents({f.path: f for f in files}, WANTED) == []
+    assert rate.contents({f.path: f for f in files}, WANTED) == []
     shell = {"bin/sh": entry("bin/sh", kind="link")}
-    assert judge.contents(shell, WANTED | {"variant": "slim"}) == []
+    assert rate.contents(shell, WANTED | {"variant": "slim"}) == []
 
 
 def test_what_hadolint_says():
     said = '[{"code":"DL3007","column":1,"file":"Dockerfile","level":"warning","line":1,"message":"Using latest is prone to errors"}]'
-    found = judge.hadolint(said, "roles/x/files/Dockerfile")
+    found = rate.hadolint(said, "roles/x/files/Dockerfile")
     assert found[0]["where"] == "roles/x/files/Dockerfile:1"
     assert "DL3007" in found[0]["message"]
-    assert judge.hadolint("[]", "x") == []
+    assert rate.hadolint("[]", "x") == []
 
 
 def test_what_container_structure_test_says():
     said = {"Pass": 1, "Fail": 1, "Total": 2, "Results": [{"Name": "Metadata Test", "Pass": True},
             {"Name": "no /bin/sh", "Pass": False, "Errors": ["File /bin/sh should not exist but does"]}]}  # fmt: skip
-    assert [f["message"] for f in judge.structure(json.dumps(said))] == ["no /bin/sh: File /bin/sh should not exist but does"]
-    assert judge.structure('{"Total": 0, "Results": []}')[0]["severity"] == "unknown"
+    assert [f["message"] for f in rate.structure(json.dumps(said))] == ["no /bin/sh: File /bin/sh should not exist but does"]
+    assert rate.structure('{"Total": 0, "Results": []}')[0]["severity"] == "not verified"
 
 
 def test_container_structure_test_is_asked_for_the_shape():
@@ -127,19 +127,19 @@ def test_container_structure_test_is_asked_for_the_shape():
 def test_what_gitleaks_says():
     said = json.dumps([{"RuleID": "aws", "File": "/tmp/x/layer-1/app/a.env", "StartLine": 3, "Match": 'KEY="REDACTED"'},
                        {"RuleID": "generic", "File": "/tmp/x/config.json", "StartLine": 9, "Match": "REDACTED"}])  # fmt: skip
-    found = judge.gitleaks(said, "/tmp/x")
+    found = rate.gitleaks(said, "/tmp/x")
     assert [(f["where"], f["message"]) for f in found] == [
         ("/app/a.env:3", "aws (KEY) in layer-1"),
         ("config.json:9", "generic in config.json"),
     ]
-    assert judge.gitleaks("[]", "/tmp/x") == []
+    assert rate.gitleaks("[]", "/tmp/x") == []
 
 
 def test_a_bill_of_materials_names_what_the_image_records():
     bill = json.dumps({"components": [{"name": "libc6", "purl": "pkg:deb/debian/libc6@2.36"}]})
-    assert judge.sbom(bill, 1) == []
-    assert "names 1 of 2" in judge.sbom(bill, 2)[0]["message"]
-    assert "is empty" in judge.sbom("{}", 0)[0]["message"]
+    assert rate.sbom(bill, 1) == []
+    assert "names 1 of 2" in rate.sbom(bill, 2)[0]["message"]
+    assert "is empty" in rate.sbom("{}", 0)[0]["message"]
 
 
 POLICY = """libc6:
@@ -169,36 +169,36 @@ zlib1g:
 
 
 def test_outstanding_updates_are_told_and_security_ones_fail():
-    found = judge.debian(POLICY)
+    found = rate.debian(POLICY)
     assert [(f["severity"], f["message"].split()[0]) for f in found] == [("warning", "libc6"), ("error", "libssl3")]
     current = POLICY.replace("deb12u10", "deb12u14").replace("3.0.1", "3.0.2")
-    assert judge.debian(current) == []
+    assert rate.debian(current) == []
 
 
 def test_without_package_lists_nothing_is_known_of_updates():
     alone = "libc6:\n  Installed: 2.36\n  Candidate: 2.36\n  Version table:\n *** 2.36 100\n        100 /s\n"
-    assert [f["severity"] for f in judge.debian(alone)] == ["unknown"]
-    assert [f["severity"] for f in judge.debian("")] == ["unknown"]
+    assert [f["severity"] for f in rate.debian(alone)] == ["not verified"]
+    assert [f["severity"] for f in rate.debian("")] == ["not verified"]
 
 
 def test_the_records_of_an_image_become_one_status_file():
-    status = judge.dpkg_status({"var/lib/dpkg/status.d/b": "Package: b\nVersion: 1", "var/lib/dpkg/status.d/a": "Package: "
+    status = rate.dpkg_status({"var/lib/dpkg/status.d/b": "Package: b\nVersion: 1", "var/lib/dpkg/status.d/a": "Package: "
 "a\nStatus: install ok installed\n"
                                 "Version: 2\n", "var/lib/dpkg/status.d/a.md5sums": "Package: x"})  # fmt: skip
     assert status.count("Package: ") == 2
     assert status.count("Status: install ok installed") == 2
-    assert judge.dpkg_status({}) == ""
+    assert rate.dpkg_status({}) == ""
 
 
 def test_what_retire_says():
     said = {"data": [{"file": "/t/layer-1/app/jquery.js", "results": [{"component": "jquery", "version": "1.8.1", "vulnerabilities": [
         {"severity": "high", "below": "1.9.0", "identifiers": {"CVE": ["CVE-2012-1"]}},
         {"severity": "low", "below": "3.5.0", "identifiers": {"githubID": "GHSA-1"}}]}]}]}  # fmt: skip
-    found = judge.retire(json.dumps(said), "/t")
+    found = rate.retire(json.dumps(said), "/t")
     assert found[0]["severity"] == "error"
     assert found[0]["where"] == "/app/jquery.js"
     assert "CVE-2012-1, GHSA-1" in found[0]["message"]
-    assert judge.retire('{"data": []}', "/t") == []
+    assert rate.retire('{"data": []}', "/t") == []
 
 
 @pytest.fixture
@@ -241,22 +241,22 @@ def test_an_archive_is_read_layer_by_layer(archive, tmp_path):
 
 
 def test_every_check_has_a_title_and_unknown_is_not_a_pass():
-    for check in judge.TITLES:
-        assert judge.verdict(check, [])["status"] == "pass"
-        assert judge.verdict(check, judge.unknown(check, "no data"))["status"] == "unknown"
+    for check in rate.TITLES:
+        assert rate.verdict(check, [])["status"] == "pass"
+        assert rate.verdict(check, rate.not_verified(check, "no data"))["status"] == "not verified"
     failed = [{"check": "size", "severity": "error", "where": "", "message": "m", "advice": "set x"}]
-    assert judge.verdict("size", failed)["status"] == "fail"
-    accepted = judge.verdict("size", [failed[0] | {"accepted": "because"}], "90 MB")
+    assert rate.verdict("size", failed)["status"] == "fail"
+    accepted = rate.verdict("size", [failed[0] | {"accepted": "because"}], "90 MB")
     assert (accepted["status"], accepted["evidence"]) == ("pass", "90 MB (1 accepted)")
 
 
 def test_the_report_for_a_person_and_what_fails():
-    findings = [*judge.size(99_000_000, WANTED), *judge.unknown("debian", "no list")]
+    findings = [*rate.size(99_000_000, WANTED), *rate.not_verified("debian", "no list")]
     report = {"service": "frontend", "image": "x:1", "size": 99_000_000, "layers": [1, 2], "findings": findings,
-              "criteria": [judge.verdict(check, findings) for check in ("size", "debian", "user")]}  # fmt: skip
+              "criteria": [rate.verdict(check, findings) for check in ("size", "debian", "user")]}  # fmt: skip
     lines = image_report_lines([report])
-    assert lines[0] == "x:1  99.0 MB, 2 layers: 1 fail, 1 unknown, 1 pass"
-    assert lines[1].startswith("  fail     size")
+    assert lines[0] == "x:1  99.0 MB, 2 layers: 1 fail, 1 not verified, 1 pass"
+    assert lines[1].startswith("  fail         size")
     assert len(image_report_failures([report])) == 1
     assert image_report_failures([report])[0].endswith("-> image_checks_frontend_budget, or make it smaller: make advise")
     assert len(image_report_failures([report], strict=True)) == 2

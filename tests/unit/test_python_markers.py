@@ -8,7 +8,7 @@ from ansible_collections.berth.stack.plugins.module_utils.source import fastapi 
 from ansible_collections.berth.stack.plugins.module_utils.source.checks import Tree
 from ansible_collections.berth.stack.plugins.module_utils.source.findings import line
 from ansible_collections.berth.stack.plugins.module_utils.source.python_dependencies import declared
-from ansible_collections.berth.stack.plugins.module_utils.source.python_markers import Unreadable, environments, evaluate, holds, split
+from ansible_collections.berth.stack.plugins.module_utils.source.versions import Unreadable, environments, evaluate, holds, split
 from trees import BACKEND, write
 
 MARKERS = [

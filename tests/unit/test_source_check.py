@@ -13,8 +13,8 @@ from datetime import date
 import pytest
 from ansible_collections.berth.stack.plugins.module_utils.source import fastapi as source_fastapi
 from ansible_collections.berth.stack.plugins.module_utils.source import nextjs as source_nextjs
-from ansible_collections.berth.stack.plugins.module_utils.source.checks import node_allows, python_allows
 from ansible_collections.berth.stack.plugins.module_utils.source.findings import accept, line, open_findings, unusable
+from ansible_collections.berth.stack.plugins.module_utils.source.versions import node_allows, python_allows
 from conftest import ROOT
 from trees import BACKEND, FRONTEND, checkout, write
 

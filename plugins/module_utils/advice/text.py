@@ -51,7 +51,7 @@ def text(report: dict[str, Any]) -> list[str]:
         lines.append(
             f"Docker's agent answered {sum(e['source'] == 'docker-ai' for e in report['tasks'])} of {len(report['tasks'])} questions."
         )
-    lines += list(dict.fromkeys(f"Docker's agent: unknown: {e['reason']}" for e in report["tasks"] if e["source"] != "docker-ai"))
+    lines += list(dict.fromkeys(f"Docker's agent: not verified: {e['reason']}" for e in report["tasks"] if e["source"] != "docker-ai"))
     return lines
 
 
@@ -70,6 +70,6 @@ def markdown(report: dict[str, Any]) -> str:
         )
     for entry in report["tasks"]:
         out += ["", f"## {TASKS[entry['task']]}", ""]
-        out.append(entry["answer"] if entry["source"] == "docker-ai" else f"Docker's agent: unknown. {entry['reason']}")
+        out.append(entry["answer"] if entry["source"] == "docker-ai" else f"Docker's agent: not verified. {entry['reason']}")
         out += ["", f"What became of it: {entry['outcome']}"]
     return "\n".join(out) + "\n"

@@ -6,13 +6,13 @@ from datetime import date
 from fnmatch import fnmatchcase
 from typing import Any
 
-SEVERITIES = ("error", "warning", "unknown", "info")
+SEVERITIES = ("error", "warning", "not verified", "info")
 
 
 def finding(check: str, severity: str, message: str, where: str = "", advice: str = "", **more: Any) -> dict[str, Any]:
     """One finding. `where` is file:line, layer:file or empty; `advice` the variable or line to change.
 
-    unknown: the check had nothing to judge by (no data, no tool); it is told, and is not a pass.
+    not verified: the check lacked data or a tool; it is reported, and is not a pass.
     """
     if severity not in SEVERITIES:
         raise ValueError(severity)

@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from .checks import line_of, merge_marks, node_allows, release
+from .checks import line_of, merge_marks
 from .findings import finding
 from .javascript_modules import Frontend
+from .versions import node_allows, release
 
 # The first Node.js that a major release of Next.js runs on.
 NEXT_NEEDS = {13: ">=16.14.0", 14: ">=18.17.0", 15: ">=18.18.0", 16: ">=20.9.0"}

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from . import python_markers as markers
 from . import python_packages as packages
-from .checks import Tree, line_of, python_allows, release
+from . import versions as markers
+from .checks import Tree, line_of
 from .findings import finding
 from .python_packages import normal
+from .versions import python_allows, release
 
 try:
     import tomllib
@@ -266,6 +267,8 @@ def judge(tree: Tree, options: Options, dependencies: Declared, locked: dict[str
             dependencies.file,
             "make a lock: uv lock, or pip-compile",
         )
+    if markers.MISSING:
+        return  # which dependencies are installed is not known either
     # The interpreter that the source asks for.
     for path in dict.fromkeys(
         f"{base}/{name}".lstrip("/") for base in (clean(options.app_root), "") for name in ("pyproject.toml", "uv.lock")

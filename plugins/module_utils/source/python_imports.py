@@ -11,11 +11,11 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from . import python_packages as packages
-from .checks import release
 from .findings import finding
 from .python_dependencies import Declared
 from .python_modules import Application, Import, bound, imports
 from .python_packages import normal
+from .versions import release
 
 
 class Walk:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from .checks import TESTS, Tree, merge_marks, release
+from .checks import TESTS, Tree, merge_marks
 from .findings import finding
 from .python_dependencies import Options, clean
+from .versions import release
 
 # Syntax that Python 3.11 has not: where this is found, an older parser's complaint proves nothing.
 NEWER_SYNTAX = re.compile(

@@ -1,4 +1,4 @@
-"""Evaluate the acceptance criteria of a catalogue over gathered facts. Pure functions; what a check does stands in acceptance_checks."""
+"""Evaluate the acceptance criteria of a catalogue over gathered facts. Pure functions; checks.py imports all checks."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from .checks import CHECKS, NEEDS, Facts, Fail, NotApplicable, Unknown, describe
+from .checks import CHECKS, NEEDS, Facts, Fail, NotApplicable, NotVerified, describe
 
-ORDER = ("fail", "unknown", "pass", "not applicable")
+STATUSES = ("pass", "fail", "not verified", "not applicable")
+# Of a criterion's checks the first of these decides.
+ORDER = ("fail", "not verified", "pass", "not applicable")
 
 
 def criteria(catalogue: list[dict[str, Any]], section: str = "", ids: str = "") -> list[dict[str, Any]]:
@@ -44,8 +46,8 @@ def internal_error(name: str, error: Exception) -> str:
 def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
     """One criterion: {id, title, section, status, evidence, seconds, checks: [{check, status, evidence, probe}], measured, needs, read}.
 
-    It passes when all its checks pass; one that fails decides, then one that is unknown. A check that throws, or gives no evidence, fails:
-    it is broken, and what it would have said is not known.
+    It passes when all its checks pass; one that fails decides, then one that could not be verified. A check that throws, or gives no
+    evidence, fails: it is broken, and says nothing of the stack.
     """
     started = time.perf_counter()
     told: list[dict[str, Any]] = []
@@ -62,8 +64,8 @@ def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
                 figures.append(figure)
         except Fail as error:
             status, evidence = "fail", str(error)
-        except Unknown as error:
-            status, evidence = "unknown", str(error)
+        except NotVerified as error:
+            status, evidence = "not verified", str(error)
         except NotApplicable as error:
             status, evidence = "not applicable", str(error)
         except Exception as error:  # whatever it is, it is a defect, and no check's answer
@@ -97,10 +99,7 @@ def evaluate_all(catalogue: list[dict[str, Any]], gathered: dict[str, Any], sect
 
 def summary(results: list[dict[str, Any]]) -> dict[str, int]:
     """How many have which status."""
-    return {
-        state.replace(" ", "_"): sum(result["status"] == state for result in results)
-        for state in ("pass", "fail", "unknown", "not applicable")
-    }
+    return {state.replace(" ", "_"): sum(result["status"] == state for result in results) for state in STATUSES}
 
 
 def problems(catalogue: list[dict[str, Any]]) -> list[str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from .facts import Evidence, Facts, Unknown, below, check, require
+from .facts import Evidence, Facts, NotVerified, below, check, require
 
 
-@check("story")
+@check("e2e")
 def step(f: Facts, key: str) -> Evidence:
     """The story's step `{}`, through the edge with certificates verified. Passes when it went as it should."""
     found = f.step(key)
     return f"{found['step']}: {found['evidence']}"
 
 
-@check("story")
+@check("e2e")
 def ready(f: Facts, name: str) -> Evidence:
     """What /health/ready says of its part `{}`. Passes when it says ok."""
     checks = f.step("health")["figures"].get("checks") or {}
@@ -20,7 +20,7 @@ def ready(f: Facts, name: str) -> Evidence:
     return f"/health/ready: {name} ok, {checks[name].get('duration_ms')} ms"
 
 
-@check("story")
+@check("e2e")
 def version_served(f: Facts) -> Evidence:
     """The version that /health tells. Passes when it is the one that is recorded as current."""
     told, current = f.step("health")["figures"].get("version"), f.part("releases")["current"]
@@ -28,7 +28,7 @@ def version_served(f: Facts) -> Evidence:
     return f"{told}"
 
 
-@check("story")
+@check("e2e")
 def latency(f: Facts, name: str) -> Evidence:
     """Twenty requests one after another ({}). Passes when their 95th percentile is within the budget."""
     found = f.step("latency")["figures"][name]
@@ -37,7 +37,7 @@ def latency(f: Facts, name: str) -> Evidence:
     )
 
 
-@check("story")
+@check("e2e")
 def burst(f: Facts) -> Evidence:
     """Requests on many connections at once, right and wrong ones. Passes when each gets the answer that it should and p95 is within the
     budget.
@@ -47,7 +47,7 @@ def burst(f: Facts) -> Evidence:
     return below(found["evidence"], figures["p95"], f.budgets["burst_p95_ms"], "ms", "p95 of a burst")
 
 
-@check("story")
+@check("e2e")
 def growth(f: Facts) -> Evidence:
     """Memory of backend and frontend before and after equal bursts. Passes when a request leaves less than the budget behind."""
     found = f.step("memory")
@@ -55,7 +55,7 @@ def growth(f: Facts) -> Evidence:
     return below(found["evidence"], worst, f.budgets["bytes_per_request"], "bytes a request", "growth")
 
 
-@check("story")
+@check("e2e")
 def tool_used(f: Facts) -> Evidence:
     """The tools that the chat called. Passes when the one that adds was called and is one of those that the MCP server lists."""
     called, listed = f.step("chat")["figures"]["tools"], f.step("mcp")["figures"]["tools"]
@@ -67,7 +67,7 @@ def tool_used(f: Facts) -> Evidence:
 def console(f: Facts) -> Evidence:
     """The page in a real browser without a window. Passes when it is drawn with its form and the console has no error."""
     if not f.browser.get("there"):
-        raise Unknown(f.browser.get("why", "no browser looked at the page"))
+        raise NotVerified(f.browser.get("why", "no browser looked at the page"))
     require(not f.browser["errors"], f"the console says: {f.browser['errors'][0] if f.browser['errors'] else ''}")
     require(f.browser["elements"] >= 5, f"the page has {f.browser['elements']} elements to use")
     return f"{f.browser['name']}: {f.browser['elements']} fields and buttons, no error in the console"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .facts import APPLICATION, MB, Evidence, Facts, Unknown, below, check, require
+from .facts import APPLICATION, MB, Evidence, Facts, NotVerified, below, check, require
 
 
 @check("stack")
@@ -32,7 +32,7 @@ def build_warnings(f: Facts) -> Evidence:
         content = f.image(service)["labels"].get("berth.content", "")
         log = (f.source.get("builds") or {}).get(content)
         if log is None:
-            raise Unknown(f"no log of the {service}'s build is kept here: it was built elsewhere or before logs were kept")
+            raise NotVerified(f"no log of the {service}'s build is kept here: it was built elsewhere or before logs were kept")
         require("error" not in log, f"the log of the {service}'s build cannot be read: {log.get('error')}")
         warned = [line for line in log["warnings"] if not any(words in line for words in accepted)]
         require(not warned, f"{service}: {'; '.join(warned[:3])}")
@@ -196,7 +196,7 @@ def healthcheck(f: Facts, service: str) -> Evidence:
     require(container["health"] == "healthy", f"the container is {container['health']}")
     answer = container.get("health_when_down")
     if answer is None:
-        raise Unknown("the health check could not be run inside the container")
+        raise NotVerified("the health check could not be run inside the container")
     require(answer != 0, f"`{' '.join(test[1:])}` says healthy where nothing answers: it cannot fail")
     return f"{' '.join(test[1:])}: healthy; exit status {answer} where nothing answers"
 

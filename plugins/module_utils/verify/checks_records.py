@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .facts import APPLICATION, Evidence, Facts, NotApplicable, Unknown, below, check, measured, require
+from .facts import APPLICATION, Evidence, Facts, NotApplicable, NotVerified, below, check, measured, require
 
 
 @check("stack")
@@ -19,8 +19,8 @@ def restart_keeps(f: Facts) -> Evidence:
         )
     try:
         record = f.record("restart")
-    except Unknown as error:
-        raise Unknown(
+    except NotVerified as error:
+        raise NotVerified(
             "no restart was part of the story of this version: make verify ARGS='-e verify_restart=true' restarts everything"
         ) from error
     require(record["ok"], record["evidence"])
@@ -32,7 +32,7 @@ def previous_kept(f: Facts) -> Evidence:
     """The release before the current one. Passes when its images and secrets are still there, and its manifest says how to run it again."""
     found = f.part("releases")
     if len(found["known"]) < 2 or not found["previous"]:
-        raise Unknown("there was only one release so far: nothing older could be kept")
+        raise NotVerified("there was only one release so far: nothing older could be kept")
     release = next((r for r in found["known"] if r["version"] == found["previous"]), None)
     require(release, f"there is no manifest of {found['previous']}")
     require(release["images_there"], f"images of {release['version']} are gone")
@@ -85,7 +85,7 @@ def stress(f: Facts, figure: str) -> Evidence:
     record = f.record("stress")
     found = record["figures"].get(figure)
     if found is None:
-        raise Unknown(f"the stress run of {record['when']} did not measure {figure}")
+        raise NotVerified(f"the stress run of {record['when']} did not measure {figure}")
     return below(f"{record['when']}: {found['text']}", found["value"], found["budget"], found["unit"], f"stress {figure}")
 
 
@@ -95,20 +95,20 @@ def vulnerabilities(f: Facts) -> Evidence:
     JavaScript. Passes when each of these scans had its data and none fails."""
     found = (f.source or {}).get("image_checks") or {}
     if not found:
-        raise Unknown("no scan of the images was recorded: make check-images scans them")
+        raise NotVerified("no scan of the images was recorded: make check-images scans them")
     require("error" not in found, f"the record of the scan cannot be read: {found.get('error')}")
     version = f.release()["image_version"]
     if found.get("version") != version:
-        raise Unknown(f"the last scan was of {found.get('version')}, and images of {version} run: make check-images scans them")
+        raise NotVerified(f"the last scan was of {found.get('version')}, and images of {version} run: make check-images scans them")
     told = []
     for report in found["images"]:
         scans = {entry["id"]: entry for entry in report["criteria"] if entry["id"] in ("secrets", "debian", "javascript")}
         for name, entry in scans.items():
             require(entry["status"] != "fail", f"{report['service']}: {name}: {entry['evidence']}")
             if entry["status"] not in ("pass", "warning"):
-                raise Unknown(f"{report['service']}: {name}: {entry['evidence']}")
+                raise NotVerified(f"{report['service']}: {name}: {entry['evidence']}")
         if not scans:
-            raise Unknown(f"{report['service']} was not scanned")
+            raise NotVerified(f"{report['service']} was not scanned")
         warned = "; ".join(entry["evidence"] for entry in scans.values() if entry["status"] == "warning")
         told.append(f"{report['service']} {', '.join(scans)}" + (f" (warning: {warned})" if warned else ""))
     return "; ".join(told)
@@ -129,11 +129,13 @@ def advice(f: Facts, task: str) -> Evidence:
     """What `make advise` left for {}. Passes when Docker's AI agent answered, and its answer is kept with what became of it."""
     found = (f.source or {}).get("advice") or {}
     if not found:
-        raise Unknown("no advice was recorded (reports/latest/advice.json): make advise asks Docker's AI agent where Docker Desktop has it")
+        raise NotVerified(
+            "no advice was recorded (reports/latest/advice.json): make advise asks Docker's AI agent where Docker Desktop has it"
+        )
     require("error" not in found, f"the record of the advice cannot be read: {found.get('error')}")
     entry = next((e for e in found.get("tasks", []) if e.get("task") == task), None)
     require(entry, f"the advice of {found.get('when', 'the last run')} has no part {task}")
     if entry.get("source") != "docker-ai":
-        raise Unknown(entry.get("reason") or "Docker's AI agent is not installed here (docker ai); analysers answered in its place")
+        raise NotVerified(entry.get("reason") or "Docker's AI agent is not installed here (docker ai); analysers answered in its place")
     require(entry.get("outcome"), "the answer is kept, and what became of it is not")
     return f"{entry['outcome']}"

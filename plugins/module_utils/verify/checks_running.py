@@ -12,7 +12,7 @@ from .facts import (
     Facts,
     Fail,
     NotApplicable,
-    Unknown,
+    NotVerified,
     below,
     check,
     measured,
@@ -58,7 +58,7 @@ def start_seconds(f: Facts, *services: str) -> Evidence:
     for container in f.containers(*services):
         ready = container["logs"].get("ready_seconds")
         if ready is None:
-            raise Unknown(f"the log of {container['name']} does not say when it was ready (rotated, or in other words)")
+            raise NotVerified(f"the log of {container['name']} does not say when it was ready (rotated, or in other words)")
         seconds[container["service"]] = max(ready, seconds.get(container["service"], 0))
     line = ", ".join(f"{service} {value:.2f} s" for service, value in seconds.items())
     return below(line, max(seconds.values()), f.budgets["start_seconds"], "s", "start")
@@ -71,7 +71,7 @@ def logs_formatted(f: Facts) -> Evidence:
     for container in f.containers():
         log = container["logs"]
         if "error" in log:
-            raise Unknown(f"the log of {container['name']} cannot be read: {log['error']}")
+            raise NotVerified(f"the log of {container['name']} cannot be read: {log['error']}")
         require(not log["unformatted"], f"{container['name']} wrote: {log['unformatted'][0] if log['unformatted'] else ''}")
         told.append(f"{container['service']} {log['lines']}")
     return f"lines: {', '.join(told)}"
@@ -229,7 +229,7 @@ def reach_table(f: Facts) -> Evidence:
         if not c["running"]:
             continue
         if c.get("reaches") is None:
-            raise Unknown(f"the network of {c['name']} cannot be entered: verify as root, on the engine's host")
+            raise NotVerified(f"the network of {c['name']} cannot be entered: verify as root, on the engine's host")
         own = row(c["service"])
         documented = {*table[own]["needs"], *table[own]["neighbours"]} & present
         found = {row(service) for service in c["reaches"]} - {own}
@@ -353,7 +353,7 @@ def _database(f: Facts) -> dict[str, Any]:
         raise NotApplicable(f.absent["database"])
     found = f.part("database")
     if not found:
-        raise Unknown("the database was not asked: verify_database is empty")
+        raise NotVerified("the database was not asked: verify_database is empty")
     if "error" in found:
         raise Fail(f"the database does not answer: {found['error']}")
     return found

@@ -1,7 +1,7 @@
 """What the checks behind the acceptance criteria share: the gathered facts, the three ways not to pass, and the register of checks.
 
 A check is a pure function of `Facts`. Its docstring is what the report and the documents print: what is looked at, and when it passes;
-`{}` stands for the check's argument. It returns a line, or a line and what was measured against which budget; it raises Fail, Unknown
+`{}` stands for the check's argument. It returns a line, or a line and what was measured against which budget; it raises Fail, NotVerified
 (the facts that it needs are not there, and why) or NotApplicable.
 """
 
@@ -19,7 +19,7 @@ class Fail(Exception):
     """The criterion is not met; the message says what was found."""
 
 
-class Unknown(Exception):
+class NotVerified(Exception):
     """It cannot be told; the message says why and what would tell it."""
 
 
@@ -28,12 +28,15 @@ class NotApplicable(Exception):
 
 
 class Facts:
-    """What was gathered: `stack` (host), `story` (steps), `source` (controller), with budgets and absent parts."""
+    """What was gathered: `stack` (host), `e2e` (steps of the end-to-end check), `source` and `repository` (controller), `browser`; with
+    budgets, settings and absent parts.
+    """
 
     def __init__(self, gathered: dict[str, Any]) -> None:
         self.stack = gathered.get("stack") or {}
-        self.steps = {step["key"]: step for step in gathered.get("story") or []}
+        self.steps = {step["key"]: step for step in gathered.get("e2e") or []}
         self.source = gathered.get("source") or {}
+        self._repository = gathered.get("repository") or {}
         self.browser = gathered.get("browser") or {}
         self.budgets = gathered.get("budgets") or {}
         self.absent = gathered.get("absent") or {}
@@ -42,7 +45,7 @@ class Facts:
     def part(self, name: str) -> dict[str, Any]:
         """A part of the host's facts."""
         if not self.stack:
-            raise Unknown("the host's facts were not gathered: nothing of the stack could be asked")
+            raise NotVerified("the host's facts were not gathered: nothing of the stack could be asked")
         return self.stack[name]
 
     def containers(self, *services: str) -> list[dict[str, Any]]:
@@ -73,10 +76,10 @@ class Facts:
         return {**release, "image_version": release.get("image_version") or release["version"]}
 
     def step(self, key: str) -> dict[str, Any]:
-        """A step of the story that went well."""
+        """A step of the end-to-end check that passed."""
         step = self.steps.get(key)
         if step is None:
-            raise Unknown("this step is not part of the story as it was told" if self.steps else "the story was not told")
+            raise NotVerified("this step was not part of the end-to-end check" if self.steps else "the end-to-end check did not run")
         if step["outcome"] == "skipped":
             raise Fail(f"{step['step']}: {step['evidence']}")
         if step["outcome"] != "ok":
@@ -86,7 +89,7 @@ class Facts:
     def asked(self, service: str) -> dict[str, Any]:
         asked = self.container(service).get("asked") or {}
         if "error" in asked or not asked:
-            raise Unknown(f"{service} could not be asked: {asked.get('error', 'it does not run, or has no interpreter to ask with')}")
+            raise NotVerified(f"{service} could not be asked: {asked.get('error', 'it does not run, or has no interpreter to ask with')}")
         return asked
 
     def record(self, name: str) -> dict[str, Any]:
@@ -96,25 +99,36 @@ class Facts:
         if "error" in record:
             raise Fail(f"the record of the {name} run cannot be read: {record['error']}")
         if not record:
-            raise Unknown(f"no {name} run was recorded for this stack: make stress measures it")
+            raise NotVerified(f"no {name} run was recorded for this stack: make stress measures it")
         if record.get("version") != version:
-            raise Unknown(f"the {name} run was of {record.get('version')}, and {version} runs: make stress measures it again")
+            raise NotVerified(f"the {name} run was of {record.get('version')}, and {version} runs: make stress measures it again")
         return record
 
+    @property
+    def repository(self) -> dict[str, Any]:
+        """Berth's own repository, where the run is from a checkout of it."""
+        if not self._repository:
+            raise NotVerified("the repository was not inspected")
+        if not self._repository["found"]:
+            raise NotApplicable("this installation is not Berth's repository: there is nothing of it to audit")
+        return self._repository
+
     def document(self, name: str) -> dict[str, Any]:
-        if not self.source:
-            raise Unknown("the sources were not looked at")
-        found = self.source["documents"].get(name) or {}
+        found: dict[str, Any] = self.repository["documents"].get(name) or {}
         if not found.get("there"):
-            raise Fail(f"{name} is not there")
+            raise Fail(f"{name} does not exist")
         if found["broken"]:
             raise Fail(f"{name} links to what is not there: {', '.join(found['broken'])}")
         return found
 
-    def dockerfile(self, service: str) -> dict[str, Any]:
+    def sources(self) -> dict[str, Any]:
+        """What was gathered of the application's sources."""
         if not self.source:
-            raise Unknown("the sources were not looked at")
-        found = self.source["dockerfiles"][service]
+            raise NotVerified("the sources were not inspected")
+        return self.source
+
+    def dockerfile(self, service: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.sources()["dockerfiles"][service]
         if not found["there"]:
             raise Fail(f"there is no Dockerfile of the {service}")
         return found
@@ -126,7 +140,7 @@ NEEDS: dict[str, str] = {}
 
 
 def check(needs: str) -> Callable[[Callable[..., Evidence]], Callable[..., Evidence]]:
-    """Register a check by its function's name; `needs` is stack, story, source, browser or record."""
+    """Register a check by its function's name; `needs` is stack, e2e, source, repository, browser or record."""
 
     def register(function: Callable[..., Evidence]) -> Callable[..., Evidence]:
         name = function.__name__

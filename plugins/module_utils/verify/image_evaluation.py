@@ -1,6 +1,6 @@
 """Judge an image by what is known of it: pure functions from facts and from the scanners' own words to findings.
 
-Every check has a name, which acceptances use too, and a title. A check that had nothing to judge by says unknown.
+Every check has a name, which acceptances use too, and a title. A check that lacks data or a tool is not verified.
 """
 
 from __future__ import annotations
@@ -185,8 +185,8 @@ def contents(seen: dict[str, Entry], wanted: Image) -> Findings:
 # --- what the scanners say ------------------------------------------------------------------------------------------------------
 
 
-def unknown(check: str, why: str, advice: str = "") -> Findings:
-    return [finding(check, "unknown", why, "", advice)]
+def not_verified(check: str, why: str, advice: str = "") -> Findings:
+    return [finding(check, "not verified", why, "", advice)]
 
 
 def hadolint(output: str, dockerfile: str) -> Findings:
@@ -201,7 +201,7 @@ def structure(output: str) -> Findings:
     """container-structure-test test --output json."""
     result = json.loads(output)
     if not result.get("Total"):
-        return unknown("structure", "container-structure-test ran no test")
+        return not_verified("structure", "container-structure-test ran no test")
     return [
         finding("structure", "error", f"{item['Name']}: {'; '.join(item.get('Errors') or ['failed'])}")
         for item in result["Results"]
@@ -269,7 +269,7 @@ def debian(policy: str) -> Findings:
     return (
         out
         if known
-        else unknown(
+        else not_verified(
             "debian", "no package list was fetched: what is outstanding cannot be told", "give the builder a way to Debian's mirror"
         )
     )
@@ -298,10 +298,10 @@ def retire(output: str, root: str) -> Findings:
 
 
 def verdict(check: str, findings: Iterable[dict[str, Any]], evidence: str = "", seconds: float = 0.0) -> dict[str, Any]:
-    """One criterion: fail with an open error, unknown without data, warning, else pass."""
+    """One criterion: fail with an open error, not verified without data, warning, else pass."""
     own = [item for item in findings if item["check"] == check]
     opened = [item["severity"] for item in own if not item.get("accepted")]
-    status = "fail" if "error" in opened else "unknown" if "unknown" in opened else "warning" if "warning" in opened else "pass"
+    status = "fail" if "error" in opened else "not verified" if "not verified" in opened else "warning" if "warning" in opened else "pass"
     told = [f"{item['where']}: {item['message']}".lstrip(": ") for item in own if not item.get("accepted")]
     accepted = sum(1 for item in own if item.get("accepted"))
     words = "; ".join(told[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "") or evidence
