@@ -16,7 +16,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ..module_utils.secrets.store import Refused, checked
+from ..module_utils.secrets.store import Refused, with_defaults
 
 SOURCES = ("vault", "sops", "environment", "command")
 TIMEOUT = 60
@@ -112,13 +112,13 @@ class Sources:
 
 def gather(schema: dict[str, Any], sources: Sources, order: list[str]) -> tuple[dict[str, str], dict[str, str]]:
     """({name: value}, {name: where it is set}) of the secrets that some source has."""
-    found = {name: sources.find(name, spec, order) for name, spec in checked(schema).items()}
+    found = {name: sources.find(name, spec, order) for name, spec in with_defaults(schema).items()}
     return {n: f[0] for n, f in found.items() if f}, {n: f[1] for n, f in found.items() if f}
 
 
 def refuse_slips(schema: dict[str, Any], environ: Iterable[str]) -> None:
     """Refuse SECRET_<NAME> where a letter or two are wrong: the secret would be generated, or be the old one."""
-    known = {spec["environment"] or f"SECRET_{name.upper()}" for name, spec in checked(schema).items()}
+    known = {spec["environment"] or f"SECRET_{name.upper()}" for name, spec in with_defaults(schema).items()}
     every = known | {f"SECRET_{name.upper()}" for name in schema}
     for variable in sorted(each for each in environ if each.startswith("SECRET_") and each not in every):
         near = difflib.get_close_matches(variable, sorted(known), 1, 0.9)
@@ -133,7 +133,7 @@ def refuse_rotation(schema: dict[str, Any], rotate: list[str], origin: dict[str,
             raise Refused(f"there is no secret {name}; there are {', '.join(sorted(schema))}: make rotate SECRET={min(schema)}")
         if name in origin:
             raise Refused(f"the secret {name} is set by {origin[name]}: put a new value there, then: make deploy")
-        if not checked(schema)[name]["generate"]:
+        if not with_defaults(schema)[name]["generate"]:
             raise Refused(
                 f"the secret {name} is not generated: give a new value by one of its sources (docs/secrets.md), then: make deploy"
             )

@@ -9,7 +9,7 @@ from ..module_utils.data import migrations
 
 def heads_refusal(schema: dict[str, Any], command: list[str]) -> str:
     """Why migrations with several heads are refused; empty where they are not, or where `command` upgrades to all of them or is none."""
-    return "" if not command or migrations.upgrades_every_head(command) else migrations.heads_refusal(schema.get("heads") or [])
+    return "" if not command or migrations.upgrades_all_heads(command) else migrations.heads_refusal(schema.get("heads") or [])
 
 
 class FilterModule:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.docker.client import DEFAULT_HOST, Engine, EngineError, context_elsewhere, wait_until
+from ..module_utils.docker.client import DEFAULT_HOST, Engine, EngineError, other_context, wait_until
 
 DOCUMENTATION = r"""
 module: engine_info
@@ -95,7 +95,7 @@ def main() -> None:
     last: dict[str, str] = {}
     if not os.environ.get("DOCKER_HOST"):  # which outranks every context for the docker CLI too
         directory = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
-        name, endpoint = context_elsewhere(directory, module.params["context"], engine.host)
+        name, endpoint = other_context(directory, module.params["context"], engine.host)
         if name:
             how = (
                 f"DOCKER_HOST={endpoint}"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.docker.client import Engine, EngineError
-from ..module_utils.docker.image_layers import chains, content
+from ..module_utils.docker.image_layers import chain_ids, content_hash
 
 DOCUMENTATION = r"""
 module: image_inventory
@@ -48,9 +48,9 @@ def main() -> None:
             image = engine.find(f"/images/{listed['Id']}/json")
             if image is None:
                 continue
-            held.update(chains(image["RootFS"].get("Layers") or []))
+            held.update(chain_ids(image["RootFS"].get("Layers") or []))
             for name in set(image["RepoTags"] or []) & set(names):
-                ids[name], contents[name] = image["Id"], content(image)
+                ids[name], contents[name] = image["Id"], content_hash(image)
         if ["driver-type", "io.containerd.snapshotter.v1"] in (engine.call("GET", "/info").get("DriverStatus") or []):
             held.clear()
     except EngineError as error:
@@ -60,7 +60,7 @@ def main() -> None:
         ids=ids,
         contents=contents,
         missing=[name for name in names if name not in ids],
-        chains=sorted(held),
+        chain_ids=sorted(held),
     )
 
 

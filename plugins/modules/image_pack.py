@@ -13,7 +13,7 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.docker.client import Engine, EngineError
-from ..module_utils.docker.image_layers import repack, spared
+from ..module_utils.docker.image_layers import repack, skippable_layers
 
 DOCUMENTATION = r"""
 module: image_pack
@@ -53,7 +53,7 @@ def main() -> None:
     engine = Engine(timeout=600)
     try:
         images = [engine.call("GET", f"/images/{name}/json") for name in names]
-        without = spared(images, set(module.params["held"]))
+        without = skippable_layers(images, set(module.params["held"]))
         identity = json.dumps([sorted(names), [image["Id"] for image in images], sorted(without)])
         path = directory / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.tar.gz"
         facts = path.with_suffix(".json")

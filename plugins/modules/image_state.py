@@ -9,7 +9,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.docker.client import Engine, EngineError
-from ..module_utils.docker.image_layers import content as contents
+from ..module_utils.docker.image_layers import content_hash
 
 DOCUMENTATION = r"""
 module: image_state
@@ -91,7 +91,7 @@ def told(wanted: dict[str, Any], image: dict[str, Any] | None) -> dict[str, Any]
         "id": image["Id"],
         "size": image["Size"],
         "layers": len(layers),
-        "contents": contents(image),
+        "contents": content_hash(image),
         "layers_id": hashlib.sha256("".join(layers).encode()).hexdigest(),
     }
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.release.deployment import EXPECTED, Act
-from ..module_utils.state.interrupts import Interrupted, in_words, raise_on_signals
-from ..module_utils.state.store import Locked, refused_or_failed
+from ..module_utils.release.deployment import EXPECTED, Deployment
+from ..module_utils.state.interrupts import Interrupted, error_message, raise_on_signals
+from ..module_utils.state.store import Locked, audit_outcome
 
 DOCUMENTATION = r"""
 module: release_apply
@@ -126,47 +126,50 @@ def main() -> None:
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
     wanted = module.params
     raise_on_signals()
-    act = Act(wanted, module.check_mode)
+    deployment = Deployment(wanted, module.check_mode)
     warnings: list[str] = []
     try:
         if module.check_mode:
-            holder = act.lock.holder()
-            if holder and not act.lock.mine(holder):
+            holder = deployment.lock.holder()
+            if holder and not deployment.lock.is_own(holder):
                 warnings.append(str(Locked(holder)))
         else:
-            over = act.lock.take(wanted["verb"], wanted["reason"], wait=wanted["lock_wait"], dead=wanted["dead"])
+            over = deployment.lock.acquire(wanted["verb"], wanted["reason"], wait=wanted["lock_wait"], dead=wanted["dead"])
             if over:
                 warnings.append(f"took over the lock of {over}, whose run is gone")
     except Locked as error:
         module.fail_json(msg=str(error), holder=error.holder, verb=wanted["verb"])
     except Interrupted as error:
-        act.done("interrupted", f"waiting for the lock: {error}")
+        deployment.finish("interrupted", f"waiting for the lock: {error}")
         module.fail_json(msg=f"{error} while it waited for the lock. Nothing was changed.")
     for warning in warnings:
         module.warn(warning)
     outcome: dict[str, Any] = {}
     try:
         if module.check_mode:
-            outcome = act.run()
-            act.drain(outcome)
+            outcome = deployment.run()
+            deployment.drain(outcome)
         else:
-            with act.lock.working():
-                outcome = act.run()
-            with act.switch.stack.phase("drain"):
-                act.drain(outcome)
+            with deployment.lock.exclusive():
+                outcome = deployment.run()
+            with deployment.rollout.stack.phase("drain"):
+                deployment.drain(outcome)
     except BaseException as error:
-        why = in_words(error, (*EXPECTED, Locked))
-        if outcome or (act.to != act.before and act.store.current == act.to):
-            why = f"release {act.to} serves; letting go of what served before failed. To go on with that: {act.again}\n{why}"
-        act.done(refused_or_failed(error, act.switch.stack.actions), " ".join(why.splitlines()[:2]))
-        module.fail_json(msg=why, actions=act.switch.stack.actions)
-    for warning in act.warnings:
+        why = error_message(error, (*EXPECTED, Locked))
+        if outcome or (deployment.version != deployment.before and deployment.store.current == deployment.version):
+            why = (
+                f"Release {deployment.version} is active; removing the previous containers failed. "
+                f"To retry: {deployment.resume_command}\n{why}"
+            )
+        deployment.finish(audit_outcome(error, deployment.rollout.stack.actions), " ".join(why.splitlines()[:2]))
+        module.fail_json(msg=why, actions=deployment.rollout.stack.actions)
+    for warning in deployment.warnings:
         module.warn(warning)
     if outcome["changed"]:
-        act.done("ok", "; ".join(act.switch.stack.actions), outcome["release"])
-    act.lock.free()
-    stack = act.switch.stack
-    module.exit_json(holders=act.store.holders, actions=stack.actions, diff=stack.diff, seconds=stack.seconds, **outcome)
+        deployment.finish("ok", "; ".join(deployment.rollout.stack.actions), outcome["release"])
+    deployment.lock.release()
+    stack = deployment.rollout.stack
+    module.exit_json(holders=deployment.store.holders, actions=stack.actions, diff=stack.diff, seconds=stack.seconds, **outcome)
 
 
 if __name__ == "__main__":

@@ -79,9 +79,9 @@ def main() -> None:
     if wanted["state"] == "held":
         try:
             if module.check_mode:
-                warnings += [str(Locked(held))] if held and not lock.mine(held) else []
+                warnings += [str(Locked(held))] if held and not lock.is_own(held) else []
             else:
-                over = lock.take(wanted["verb"], wanted["reason"], wanted["seconds"], wanted["lock_wait"], wanted["dead"])
+                over = lock.acquire(wanted["verb"], wanted["reason"], wanted["seconds"], wanted["lock_wait"], wanted["dead"])
                 warnings += [f"took over the lock of {over}, whose run is gone"] if over else []
         except Locked as error:
             module.fail_json(msg=str(error), holder=error.holder, verb=wanted["verb"])
@@ -93,18 +93,18 @@ def main() -> None:
         if not module.check_mode:
             lock.announce(wanted["verb"])
     elif wanted["state"] == "recorded":
-        if not module.check_mode and (wanted["outcome"] == "ok" or lock.recorded in ("", "ok")):
-            lock.record(wanted["verb"], wanted["outcome"], wanted["what"])
+        if not module.check_mode and (wanted["outcome"] == "ok" or lock.recorded_outcome in ("", "ok")):
+            lock.finish(wanted["verb"], wanted["outcome"], wanted["what"])
         elif not module.check_mode:
-            lock.free()
+            lock.release()
     elif wanted["state"] == "free":
-        if not module.check_mode and held and lock.mine(held):
-            lock.record(wanted["verb"], wanted["outcome"], wanted["what"])
+        if not module.check_mode and held and lock.is_own(held):
+            lock.finish(wanted["verb"], wanted["outcome"], wanted["what"])
     elif held:
         actions.append(f"take the lock from {held['owner']} on {held['host']} ({held['verb']} since {held['since']})")
         if not module.check_mode:
-            lock.break_()
-            lock.record(wanted["verb"], "ok", actions[0])
+            lock.force_release()
+            lock.finish(wanted["verb"], "ok", actions[0])
     for warning in warnings:
         module.warn(warning)
     module.exit_json(changed=bool(actions), actions=actions, current=store.current, pending=store.pending, holders=earlier or store.holders)

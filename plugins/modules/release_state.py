@@ -87,7 +87,7 @@ def main() -> None:
             ]
         except EngineError as error:
             module.fail_json(msg=str(error))
-        result["audit"] = store.audited(module.params["lines"])
+        result["audit"] = store.audit_log(module.params["lines"])
         result["holders"] = store.holders
     module.exit_json(changed=False, **result)
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.data.dumps import Database
-from ..module_utils.data.revision import Revision, compared, refuse
+from ..module_utils.data.revision import Revision, compared, require_compatible
 from ..module_utils.docker.client import Engine, EngineError
 from ..module_utils.state.store import Failed, Store
 
@@ -64,7 +64,7 @@ def main() -> None:
     try:
         revision = Revision(Database(Engine(), base["container"], base["name"]) if base else None, base)
         found = compared(Store(given["directory"]), revision.read(target), target, accepted=given["schema"] == "accept")
-        refuse(found, given["release"], "deploy", given["schema"])
+        require_compatible(found, given["release"], "deploy", given["schema"])
     except (Failed, EngineError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=False, state=found.state, at=found.at, heads=found.heads)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.secrets.store import Refused, Store, checked, render, resolve
+from ..module_utils.secrets.store import Refused, Store, render, resolve, with_defaults
 
 DOCUMENTATION = r"""
 module: secret_files
@@ -72,14 +72,14 @@ def main() -> None:
     services, newest = wanted["services"], store.newest()
     known = store.record(newest)
     try:
-        schema = checked(wanted["schema"])
+        schema = with_defaults(wanted["schema"])
         record = resolve(schema, wanted["given"], wanted["origin"], known, wanted["rotate"], newest + 1)
         if not services:
             module.exit_json(changed=False, generation=str(newest), generations={})
         record["files"] = render(services, schema, record, max(newest, 1))
         if newest and (record["values"], record["files"]) == (known["values"], known["files"]):
             generation = newest
-            store.mend(generation, services, record["files"])
+            store.reconcile(generation, services, record["files"])
         else:
             generation = newest + 1
             record["files"] = render(services, schema, record, generation)

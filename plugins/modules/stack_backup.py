@@ -8,12 +8,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.data.backups import Backups, comparison, question, rows, unfitting
-from ..module_utils.data.dumps import Database, DumpError, unfit
+from ..module_utils.data.backups import Backups, comparison, confirmation_prompt, incompatibility, rows
+from ..module_utils.data.dumps import Database, DumpError, name_problem
 from ..module_utils.data.revision import Revision
 from ..module_utils.docker.client import Engine, EngineError
-from ..module_utils.state.interrupts import in_words, raise_on_signals
-from ..module_utils.state.store import Failed, Lock, Locked, Store, refused_or_failed
+from ..module_utils.state.interrupts import error_message, raise_on_signals
+from ..module_utils.state.store import Failed, Lock, Locked, Store, audit_outcome
 
 DOCUMENTATION = r"""
 module: stack_backup
@@ -70,7 +70,7 @@ def target(backups: Backups, database: Database | None, wanted: dict[str, Any], 
         )
     if database is None or not note["bytes"]:
         raise Failed(f"{note['name']} has no dump, or the database is not the stack's own: restore it by the means of your database")
-    reason = unfit(into, database.name, database.names()) if into else ""
+    reason = name_problem(into, database.name, database.names()) if into else ""
     if reason:
         raise Failed(f"{reason}. Nothing was changed.")
     damage = backups.damage(note)
@@ -80,12 +80,12 @@ def target(backups: Backups, database: Database | None, wanted: dict[str, Any], 
     if into:
         return note
     release = store.manifest(store.current)
-    reason = unfitting(note, release)
+    reason = incompatibility(note, release)
     if reason:
         raise Failed(reason)
     if asking and wanted["confirm"] != wanted["stack"]:
         behind = comparison(note, release).state in ("behind", "new")
-        raise Failed(question(wanted["stack"], note, store.current, database.name, database.size(), behind))
+        raise Failed(confirmation_prompt(wanted["stack"], note, store.current, database.name, database.size(), behind))
     return note
 
 
@@ -128,7 +128,7 @@ def main() -> None:
             note = target(backups, database, wanted, asking=not module.check_mode)
     except (Failed, DumpError, EngineError) as error:
         if not module.check_mode:
-            lock.record(verb, refused_or_failed(error, []), str(error).splitlines()[0])
+            lock.finish(verb, audit_outcome(error, []), str(error).splitlines()[0])
         module.fail_json(msg=str(error))
     if module.check_mode:
         what = "make a backup" if verb == "backup" else f"restore {note['name']} into {into or 'place'}"
@@ -136,7 +136,7 @@ def main() -> None:
         result = {"would": f"would {what}{first}", "backup": note, "path": str(backups.root), "rows": {}}
         module.exit_json(changed=True, actions=[what + first], **result)
     try:
-        lock.take(verb, wait=wanted["lock_wait"], dead=wanted["dead"])
+        lock.acquire(verb, wait=wanted["lock_wait"], dead=wanted["dead"])
     except Locked as error:
         module.fail_json(msg=str(error), holder=error.holder, verb=verb)
 
@@ -144,7 +144,7 @@ def main() -> None:
     result: dict[str, Any] = {"replaced": ""}
     raise_on_signals()
     try:
-        with lock.working():
+        with lock.exclusive():
             if verb == "restore" and store.current != release:  # another run had the lock until now
                 note = target(backups, database, wanted, asking=True)
             if verb == "backup":
@@ -157,7 +157,7 @@ def main() -> None:
             else:
                 assert database is not None
                 database.reopen()
-                backups.room(database, dump=not into and wanted["dump_first"], beside=True, note=note)
+                backups.check_space(database, dump=not into and wanted["dump_first"], beside=True, note=note)
                 if not into and wanted["dump_first"]:
                     result["replaced"] = dump_first(backups, database, revisions(database, store))
                     actions.append(f"make backup {result['replaced']} of what is replaced")
@@ -166,19 +166,19 @@ def main() -> None:
                     (store.root / "unchanged.json").unlink(missing_ok=True)  # the next deploy looks at the migrations again
                 actions.append(f"restore {note['name']} into {into or 'place'}")
     except BaseException as error:
-        why = in_words(error, (Failed, DumpError, EngineError, OSError, Locked))
+        why = error_message(error, (Failed, DumpError, EngineError, OSError, Locked))
         replaced = bool(database and database.replaced)
         if replaced:
             (store.root / "unchanged.json").unlink(missing_ok=True)
         what = f"{(why.splitlines() or [''])[0]}{' (the backup is in place)' if replaced else ''}"
-        lock.record(verb, refused_or_failed(error, actions), what)
+        lock.finish(verb, audit_outcome(error, actions), what)
         kept = f"\nThe backup of the database in use stays: {result['replaced']}" if result["replaced"] else ""
         stays = "Nothing was changed in the database in use" if verb == "restore" else "Nothing of it stays"
         if replaced:
             stays = f"The database in use is that of {note['name']} by now"
             kept = f"\nWhat it replaced is kept in {result['replaced']}" if result["replaced"] else ""
         module.fail_json(msg=f"The {verb} failed: {why}\n{stays}.{kept}")
-    lock.record(verb, "ok", "; ".join(actions))
+    lock.finish(verb, "ok", "; ".join(actions))
     module.exit_json(changed=True, actions=actions, backup=note, path=str(backups.path(note["name"])), **result)
 
 

@@ -11,7 +11,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils.docker.client import Engine, EngineError
 from ..module_utils.docker.reconcile import Stack, Unhealthy
 from ..module_utils.docker.spec import SpecError
-from ..module_utils.state.interrupts import in_words, raise_on_signals
+from ..module_utils.state.interrupts import error_message, raise_on_signals
 from ..module_utils.state.store import Store
 
 DOCUMENTATION = r"""
@@ -116,9 +116,11 @@ def main() -> None:
         if not module.check_mode:
             containers = stack.wait([spec["name"] for spec in wanted["containers"]], wanted["wait"])
             if wanted["remember"]:
-                Store(wanted["remember"]).stand(**{kind: standing(wanted, kind) for kind in ("networks", "volumes", "containers")})
+                Store(wanted["remember"]).record_infrastructure(
+                    **{kind: standing(wanted, kind) for kind in ("networks", "volumes", "containers")}
+                )
     except BaseException as error:
-        why = [in_words(error, (Unhealthy, EngineError, SpecError)), stack.discard()]
+        why = [error_message(error, (Unhealthy, EngineError, SpecError)), stack.remove_created()]
         module.fail_json(msg="\n".join(filter(None, why)), actions=stack.actions)
     module.exit_json(
         changed=bool(stack.actions),

@@ -26,6 +26,6 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     made = engines.Host(tmp_path)
     monkeypatch.setattr(f"{PLUGINS}.module_utils.release.rollout.time", made.clock)
     monkeypatch.setattr(f"{PLUGINS}.module_utils.docker.reconcile.time", made.clock)
-    monkeypatch.setattr(f"{PLUGINS}.module_utils.release.rollout.ask", made.ask)
+    monkeypatch.setattr(f"{PLUGINS}.module_utils.release.rollout.request", made.ask)
     monkeypatch.setattr(f"{PLUGINS}.module_utils.release.deployment.Engine", lambda: made.engine)
     return made

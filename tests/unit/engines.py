@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.berth.stack.plugins.module_utils.docker.client import Engine, EngineError
-from ansible_collections.berth.stack.plugins.module_utils.release.rollout import Switch
+from ansible_collections.berth.stack.plugins.module_utils.release.rollout import Rollout
 from ansible_collections.berth.stack.plugins.module_utils.state.store import Store
 
 LABELS = {"berth.stack": "s"}
@@ -160,7 +160,7 @@ class FakeEngine(Engine):
     def logs(self, container: str, lines: int = 20, kind: str = "containers") -> str:
         return f"first of {container}\nlast of {container}"
 
-    def ended(self, container: str, since: float) -> tuple[str, bool]:
+    def last_exit(self, container: str, since: float) -> tuple[str, bool]:
         return self.last_end.get(container, ("", False))
 
     def execute(self, container: str, command: list[str], *_: Any, **__: Any) -> tuple[int, str]:
@@ -220,14 +220,14 @@ class Host:
             for service in SERVICES:
                 self.engine.image(f"sha256:{service}-{version}", f"s-{service}:{version}")
 
-    def switch(self, check: bool = False, **other: Any) -> Switch:
-        return Switch(self.engine, self.store, self.wanted(**other), check)
+    def rollout(self, check: bool = False, **other: Any) -> Rollout:
+        return Rollout(self.engine, self.store, self.wanted(**other), check)
 
     def serve(self, version: str, **other: Any) -> dict[str, Any]:
         """Let a release serve from now on, as a deploy would; its manifest."""
         self.images(version)
         manifest = release(version, **other)
-        self.switch().to(manifest)
+        self.rollout().run(manifest)
         self.store.record(manifest)
         self.store.end()
         self.engine.changes.clear()

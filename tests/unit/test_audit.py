@@ -16,10 +16,10 @@ from ansible_collections.berth.stack.plugins.action import release_apply as acti
 from ansible_collections.berth.stack.plugins.filter.status import status_text
 from ansible_collections.berth.stack.plugins.module_utils.docker.client import EngineError
 from ansible_collections.berth.stack.plugins.module_utils.state.interrupts import Interrupted
-from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed, Lock, Locked, Store, refused_or_failed
+from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed, Lock, Locked, Store, audit_outcome
 from ansible_collections.berth.stack.plugins.modules import release_apply
 from engines import LABELS, ME, Host
-from test_release_act import act, deploy, manifest
+from test_deployment import act, deploy, manifest
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ("berth.stack.release_apply", "berth.stack.release_lock")
@@ -27,61 +27,61 @@ OTHER = {"owner": "bob", "host": "there", "pid": 2, "started": "20"}
 
 
 def told(store: Store) -> list[tuple[str, str, str]]:
-    return [(line["who"], line["verb"], line["outcome"]) for line in store.audited()]
+    return [(line["who"], line["verb"], line["outcome"]) for line in store.audit_log()]
 
 
 def test_a_run_that_ended_under_the_lock_is_written_down_by_the_one_that_takes_it_over(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    Lock(store, OTHER).take("rotate")
-    store.begin("rotate", "v1", "v2")
-    Lock(store, ME).take("deploy", dead=Lock(store, OTHER).holder()["token"])
-    line = store.audited()[0]
+    Lock(store, OTHER).acquire("rotate")
+    store.begin_operation("rotate", "v1", "v2")
+    Lock(store, ME).acquire("deploy", dead=Lock(store, OTHER).holder()["token"])
+    line = store.audit_log()[0]
     assert told(store) == [("bob@there", "rotate", "interrupted")] and (line["to"], line["seconds"]) == ("v2", 0.0)
 
 
 def test_a_lock_that_was_given_back_or_is_our_own_is_no_interruption(tmp_path: Path) -> None:
     store = Store(tmp_path)
     lock = Lock(store, OTHER)
-    lock.take("deploy")
-    lock.take("deploy", seconds=-1)
-    lock.take("deploy")
-    lock.free()
-    Lock(store, ME).take("deploy")
+    lock.acquire("deploy")
+    lock.acquire("deploy", seconds=-1)
+    lock.acquire("deploy")
+    lock.release()
+    Lock(store, ME).acquire("deploy")
     assert told(store) == []
 
 
 def test_a_lock_that_is_taken_away_tells_whose_run_it_was(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    Lock(store, OTHER).take("down")
+    Lock(store, OTHER).acquire("down")
     mine = Lock(store, ME)
-    mine.break_()
-    mine.record("unlock", "ok")
+    mine.force_release()
+    mine.finish("unlock", "ok")
     assert told(store) == [("bob@there", "down", "interrupted"), ("ann@here", "unlock", "ok")]
 
 
 def test_a_line_has_the_releases_and_gives_the_lock_back(tmp_path: Path) -> None:
     store = Store(tmp_path)
     lock = Lock(store, ME)
-    lock.take("down")
-    assert lock.recorded == ""
-    lock.record("down", "failed", "Remove containers: no engine")
-    assert set(store.audited()[0]) == {"when", "who", "verb", "what", "from", "to", "outcome", "seconds"}
-    assert lock.holder() == {} and lock.recorded == "failed"
-    assert Lock(store, ME | {"pid": 3}).recorded == "", "of another run"
+    lock.acquire("down")
+    assert lock.recorded_outcome == ""
+    lock.finish("down", "failed", "Remove containers: no engine")
+    assert set(store.audit_log()[0]) == {"when", "who", "verb", "what", "from", "to", "outcome", "seconds"}
+    assert lock.holder() == {} and lock.recorded_outcome == "failed"
+    assert Lock(store, ME | {"pid": 3}).recorded_outcome == "", "of another run"
 
 
 def test_a_host_without_the_stack_gets_no_state_by_a_command_that_was_refused(tmp_path: Path) -> None:
-    Lock(Store(tmp_path / "s"), ME).record("deploy", "refused")
+    Lock(Store(tmp_path / "s"), ME).finish("deploy", "refused")
     assert not (tmp_path / "s").exists()
 
 
 def test_commands_that_others_may_run_beside_have_a_lock_of_their_own(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    Lock(store, ME, "stress").take("stress")
-    Lock(store, OTHER).take("deploy")
+    Lock(store, ME, "stress").acquire("stress")
+    Lock(store, OTHER).acquire("deploy")
     assert sorted((held["verb"], held["name"]) for held in store.holders) == [("deploy", ""), ("stress", "stress")]
     with pytest.raises(Locked):
-        Lock(store, OTHER, "stress").take("stress")
+        Lock(store, OTHER, "stress").acquire("stress")
 
 
 def caused(error: Exception, cause: BaseException) -> Exception:
@@ -101,17 +101,17 @@ def caused(error: Exception, cause: BaseException) -> Exception:
     ],
 )
 def test_what_stopped_before_anything_was_done_was_refused(error: Exception, actions: list[str], outcome: str) -> None:
-    assert refused_or_failed(error, actions) == outcome
+    assert audit_outcome(error, actions) == outcome
 
 
 def test_a_release_tells_its_command_and_what_it_was_for(host: Host) -> None:
     deploy(host, "v1")
     host.images("v2")
     run = act(host, verb="rotate", what="new values for backend_password", manifest=manifest(host, "v2"), foundation="made")
-    run.lock.take("rotate")
+    run.lock.acquire("rotate")
     run.run()
-    run.done("ok", "switch the edge", "v2")
-    line = host.store.audited()[-1]
+    run.finish("ok", "switch the edge", "v2")
+    line = host.store.audit_log()[-1]
     assert (line["verb"], line["from"], line["to"]) == ("rotate", "v1", "v2")
     assert line["what"] == "new values for backend_password; switch the edge"
 
@@ -154,17 +154,17 @@ def test_one_that_is_interrupted_while_it_waits_for_the_lock_is_written_down(
     host: Host, apply: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deploy(host, "v1")
-    Lock(host.store, OTHER).take("backup")
+    Lock(host.store, OTHER).acquire("backup")
 
     def end(*_: Any, **__: Any) -> None:
         raise Interrupted("it was interrupted (SIGINT)")
 
-    monkeypatch.setattr(Lock, "take", end)
+    monkeypatch.setattr(Lock, "acquire", end)
     assert "Nothing was changed" in apply(verb="rollback", lock_wait=60)
     assert told(host.store)[-1] == ("ann@here", "rollback", "interrupted") and host.store.note("lock")["owner"] == "bob"
 
 
-@pytest.mark.parametrize("where", ["Act.drain", "retire"])
+@pytest.mark.parametrize("where", ["Deployment.drain", "retire"])
 def test_what_fails_after_the_release_serves_says_that_it_does(
     host: Host, apply: Callable[..., str], monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
@@ -176,8 +176,8 @@ def test_what_fails_after_the_release_serves_says_that_it_does(
 
     monkeypatch.setattr(f"ansible_collections.berth.stack.plugins.module_utils.release.deployment.{where}", fail)
     said = apply(verb="deploy", manifest=manifest(host, "v2"), foundation="made", edge_service={})
-    assert said.startswith("release v2 serves; letting go of what served before failed") and "no Docker Engine answers" in said
-    line = host.store.audited()[-1]
+    assert said.startswith("Release v2 is active; removing the previous containers failed") and "no Docker Engine answers" in said
+    line = host.store.audit_log()[-1]
     assert (line["from"], line["to"], line["outcome"], host.store.current) == ("v1", "v2", "failed", "v2")
     assert host.store.note("lock") == {}
 
@@ -189,8 +189,8 @@ def test_a_release_that_fails_names_what_it_was_about(host: Host) -> None:
     run = act(host)  # make rollback, without VERSION
     with pytest.raises(Failed):
         run.run()
-    run.done("failed", "it did not answer")
-    assert [(line["from"], line["to"]) for line in host.store.audited()[-1:]] == [("v2", "v1")]
+    run.finish("failed", "it did not answer")
+    assert [(line["from"], line["to"]) for line in host.store.audit_log()[-1:]] == [("v2", "v1")]
 
 
 def test_a_database_that_does_not_fit_is_a_refusal() -> None:
@@ -207,11 +207,11 @@ def test_a_run_that_was_interrupted_before_it_had_the_lock_is_known_too(tmp_path
     mine = Lock(store, ME)
     mine.announce("up")
     assert [(held["verb"], held["line"]["outcome"]) for held in store.holders] == [("up", "interrupted")]
-    Lock(store, OTHER).take("deploy")  # it hinders nobody
-    Lock(store, OTHER).free()
-    mine.take("up")
+    Lock(store, OTHER).acquire("deploy")  # it hinders nobody
+    Lock(store, OTHER).release()
+    mine.acquire("up")
     assert len(store.holders) == 1, "one line for one run"
-    mine.record("up", "ok")
+    mine.finish("up", "ok")
     assert store.holders == [] and not (tmp_path / "lock.begun").exists()
 
 

@@ -10,8 +10,15 @@ from typing import Any
 
 import pytest
 from ansible_collections.berth.stack.plugins.module_utils.data import backups as backups_module
-from ansible_collections.berth.stack.plugins.module_utils.data.backups import DUMP, NOTE, Backups, question, shortage, unfitting
-from ansible_collections.berth.stack.plugins.module_utils.data.dumps import Database, DumpError, difference, unfit
+from ansible_collections.berth.stack.plugins.module_utils.data.backups import (
+    DUMP,
+    NOTE,
+    Backups,
+    confirmation_prompt,
+    incompatibility,
+    shortage,
+)
+from ansible_collections.berth.stack.plugins.module_utils.data.dumps import Database, DumpError, difference, name_problem
 from ansible_collections.berth.stack.plugins.module_utils.docker.client import EngineError
 from ansible_collections.berth.stack.plugins.module_utils.state.interrupts import Interrupted
 from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed, Store, write
@@ -38,7 +45,7 @@ class FakeDatabase(Database):
     def size(self) -> int:
         return self.bytes
 
-    def place(self) -> Path | None:
+    def data_directory(self) -> Path | None:
         return None
 
     def create(self, name: str) -> None:
@@ -108,7 +115,7 @@ def asked(kept: Backups, **other: str) -> dict[str, Any]:
     ],
 )
 def test_into_is_the_name_of_a_database_that_does_not_exist_yet(name: str, words: str) -> None:
-    reason = unfit(name, "app", ["app", "earlier", "postgres"])
+    reason = name_problem(name, "app", ["app", "earlier", "postgres"])
     assert (words in reason) if words else reason == ""
 
 
@@ -156,15 +163,15 @@ def test_a_backup_of_a_newer_release_that_took_something_away_is_refused(kept: B
     revisions = {"1": {"down": [], "breaking": []}, "2": {"down": ["1"], "breaking": ["drop_column, line 5"]}}
     note = {"name": NEW, "release": "v2", "schema": {"heads": ["2"], "revisions": revisions}}
     serves = {"version": "v1", "schema": {"heads": ["1"], "revisions": {"1": revisions["1"]}}}
-    said = unfitting(note, serves)
+    said = incompatibility(note, serves)
     assert "drop_column, line 5" in said and "make rollback VERSION=v2" in said and f"BACKUP={NEW} INTO=" in said
-    assert unfitting(note | {"schema": {"heads": ["1"]}}, serves) == ""
+    assert incompatibility(note | {"schema": {"heads": ["1"]}}, serves) == ""
 
 
 def test_the_question_says_that_a_deploy_has_to_follow_where_the_backup_is_older() -> None:
     note = {"name": NEW, "when": "then", "why": "test", "release": "v1", "bytes": 2_000_000}
-    assert "run make deploy right after it" in question("s", note, "v2", "app", 8_000_000, behind=True)
-    said = question("s", note, "v2", "app", 8_000_000, behind=False)
+    assert "run make deploy right after it" in confirmation_prompt("s", note, "v2", "app", 8_000_000, behind=True)
+    said = confirmation_prompt("s", note, "v2", "app", 8_000_000, behind=False)
     assert "make deploy" not in said and "2.0 MB" in said and "8.0 MB" in said
 
 
@@ -179,7 +186,7 @@ def test_neither_a_backup_nor_a_restore_begins_where_the_disk_is_full(kept: Back
     monkeypatch.setattr(backups_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=100_000))
     database = FakeDatabase(size=50_000_000)
     with pytest.raises(DumpError, match=r"has 0\.1 MB free"):
-        monkeypatch.setattr(database, "place", lambda: kept.root)
+        monkeypatch.setattr(database, "data_directory", lambda: kept.root)
         kept.make("test", database, check=True)
     assert sorted(path.name for path in kept.root.iterdir()) == [OLD, NEW]
 
@@ -238,7 +245,7 @@ def test_a_backup_of_an_older_berth_is_restored(kept: Backups) -> None:
     (kept.path(NEW) / NOTE).write_text(json.dumps(note))
     assert asked(kept, confirm="s")["name"] == NEW
     database = FakeDatabase()
-    kept.room(database, dump=True, beside=True, note=kept.find(NEW))
+    kept.check_space(database, dump=True, beside=True, note=kept.find(NEW))
     assert kept.restore(NEW, database) == CONTENT and kept.store.schema == note["schema"]
 
 
@@ -255,7 +262,7 @@ def test_a_release_lets_go_only_of_backups_that_releases_made(kept: Backups) -> 
 
 
 def test_a_backup_has_the_revisions_that_the_database_told(kept: Backups) -> None:
-    kept.store.migrated({"heads": ["1"], "revisions": {}})
+    kept.store.record_schema({"heads": ["1"], "revisions": {}})
     assert kept.make("test", None, check=False, at=[])["schema"] == {"heads": [], "revisions": {}}
     assert kept.make("else", None, check=False)["schema"]["heads"] == ["1"]
 
@@ -318,5 +325,5 @@ def test_a_restore_says_what_it_left_and_is_written_down(
     assert ("The database in use is that of" in said, "Nothing was changed in the database in use" in said) == (after, not after)
     assert "-before-restore" in said and database.there["app"] == (CONTENT if after else {"public.tasks": "9 999"})
     assert (kept.store.root / "unchanged.json").exists() != after
-    assert (kept.store.audited()[-1]["verb"], kept.store.audited()[-1]["outcome"]) == ("restore", outcome)
+    assert (kept.store.audit_log()[-1]["verb"], kept.store.audit_log()[-1]["outcome"]) == ("restore", outcome)
     assert kept.store.note("lock") == {} and kept.find("")["schema"]["heads"] == ["1"] and kept.find("")["automatic"]

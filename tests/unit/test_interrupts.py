@@ -6,7 +6,7 @@ import os
 import signal
 
 import pytest
-from ansible_collections.berth.stack.plugins.module_utils.state.interrupts import Interrupted, in_words, raise_on_signals
+from ansible_collections.berth.stack.plugins.module_utils.state.interrupts import Interrupted, error_message, raise_on_signals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -25,6 +25,6 @@ def test_the_first_signal_ends_what_is_done_and_the_next_one_does_not_end_the_pu
 
 
 def test_what_is_expected_says_itself_what_it_is_and_what_is_not_is_named() -> None:
-    assert in_words(OSError("disk is full"), (OSError,)) == "disk is full"
-    assert in_words(Interrupted("it was interrupted (SIGTERM)"), ()) == "it was interrupted (SIGTERM)"
-    assert in_words(TypeError("odd"), (OSError,)) == "an error that Berth did not expect: TypeError: odd. Please report it"
+    assert error_message(OSError("disk is full"), (OSError,)) == "disk is full"
+    assert error_message(Interrupted("it was interrupted (SIGTERM)"), ()) == "it was interrupted (SIGTERM)"
+    assert error_message(TypeError("odd"), (OSError,)) == "an error that Berth did not expect: TypeError: odd. Please report it"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from ansible_collections.berth.stack.plugins.module_utils.data.migrations import (
     compare,
-    edits,
+    edited_revisions,
     heads_refusal,
     query,
     revision,
@@ -19,11 +19,11 @@ from ansible_collections.berth.stack.plugins.module_utils.data.migrations import
 )
 from ansible_collections.berth.stack.plugins.module_utils.data.revision import chosen
 from ansible_collections.berth.stack.plugins.module_utils.docker.client import EngineError
-from ansible_collections.berth.stack.plugins.module_utils.docker.reconcile import Ended, run_to_end
+from ansible_collections.berth.stack.plugins.module_utils.docker.reconcile import RunFailed, run_to_end
 from ansible_collections.berth.stack.plugins.module_utils.state.interrupts import Interrupted
 from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed
 from engines import LABELS, Host, pair
-from test_release_act import act, manifest
+from test_deployment import act, manifest
 
 # what a source says -----------------------------------------------------------------------------------------------------
 
@@ -167,8 +167,13 @@ def test_several_heads_are_right_where_the_command_says_so() -> None:
 
 
 def test_what_was_edited_is_named() -> None:
-    assert edits(TWO, chain("1", "1a<1", "2<1a")["revisions"], ["2"]) == ["2 comes after 1a in the release, and came after 1 when it ran"]
-    assert edits(chain("1", "2<1", "3<2"), chain("1", "3<1")["revisions"], ["3"])[0] == "2 ran here, and the release does not have it"
+    assert edited_revisions(TWO, chain("1", "1a<1", "2<1a")["revisions"], ["2"]) == [
+        "2 comes after 1a in the release, and came after 1 when it ran"
+    ]
+    assert (
+        edited_revisions(chain("1", "2<1", "3<2"), chain("1", "3<1")["revisions"], ["3"])[0]
+        == "2 ran here, and the release does not have it"
+    )
 
 
 def test_of_several_tables_that_of_the_backend_is_read() -> None:
@@ -228,9 +233,9 @@ class Server:
         run.run()
         for name in self.host.running - pair(version) - {"s-database"}:
             del self.host.engine.containers[name]
-        return [done for done in run.switch.stack.actions if "database" in done or "migration" in done]
+        return [done for done in run.rollout.stack.actions if "database" in done or "migration" in done]
 
-    def refuse(self, version: str, source: dict[str, Any], **other: Any) -> str:
+    def refused(self, version: str, source: dict[str, Any], **other: Any) -> str:
         """What a deploy that is refused says; the host is as before."""
         self.host.engine.changes.clear()
         before, at, running = self.host.files(), self.at, self.host.running
@@ -253,7 +258,7 @@ def test_each_migration_that_ran_is_told_by_the_revision_before_and_after(host: 
 def test_another_branch_is_refused_before_anything_is_touched(host: Host, check: bool) -> None:
     server = Server(host, [])
     server.deploy("v1", TWO)
-    said = server.refuse("v2", TWO_B, check=check)
+    said = server.refused("v2", TWO_B, check=check)
     assert said.startswith("The database is at revision 2; the head of v2 is 2b. Nothing was changed.")
     assert "the two part after 1" in said and "alembic merge" in said
 
@@ -262,7 +267,7 @@ def test_an_older_release_is_refused_by_deploy_as_by_rollback(host: Host) -> Non
     server = Server(host, [])
     server.deploy("v1", ONE)
     server.deploy("v2", chain("1", "2<1", breaking="2"))
-    said = server.refuse("v1", ONE)
+    said = server.refused("v1", ONE)
     assert said.startswith(
         "v1 cannot live with the database as it is: migrations since then take away what it needs.\n  2: drop_column, line 5"
     )
@@ -294,7 +299,7 @@ def test_restore_without_a_fitting_backup_is_refused_before_anything_is_touched(
     server = Server(host, [])
     server.deploy("v1", ONE)
     server.deploy("v2", chain("1", "2<1", breaking="2"))
-    assert "There is no backup that v1 could live with" in server.refuse("v1", ONE, schema="restore")
+    assert "There is no backup that v1 could live with" in server.refused("v1", ONE, schema="restore")
 
 
 @pytest.mark.parametrize(
@@ -309,18 +314,18 @@ def test_what_cannot_be_known_is_refused_with_both_revisions(host: Host, at: lis
     server = Server(host, [])
     server.deploy("v1", TWO)
     server.at = at
-    said = server.refuse("v2", source)
+    said = server.refused("v2", source)
     assert words in said and f"The database is at revision {at[0]}" in said and "Nothing was changed." in said
     # Without what an older Berth did not write down either.
     (host.store.root / "schema.json").unlink()
-    assert words in server.refuse("v2", source)
+    assert words in server.refused("v2", source)
 
 
 def test_an_edited_chain_that_is_accepted_is_the_one_from_then_on(host: Host) -> None:
     server = Server(host, [])
     server.deploy("v1", TWO)
     squashed = chain("2")
-    assert "SCHEMA=accept" in server.refuse("v2", squashed)
+    assert "SCHEMA=accept" in server.refused("v2", squashed)
     assert server.deploy("v2", squashed, schema="accept") == ["migrate the database for frontend"]
     assert (host.store.current, server.deploy("v2", squashed)) == ("v2", [])
 
@@ -389,7 +394,7 @@ def test_going_back_starts_the_database_and_asks_it_then(host: Host) -> None:
     server.deploy("v1", ONE)
     server.deploy("v2", TWO)
     host.engine.image("sha256:database")
-    host.store.stand(containers={"s-database": {"name": "s-database", "image": "sha256:database"}})
+    host.store.record_infrastructure(containers={"s-database": {"name": "s-database", "image": "sha256:database"}})
     host.engine.state("s-database", Running=False, Status="exited")
     assert act(host, backup=False).run()["release"] == "v1"
     host.engine.state("s-database", Running=False, Status="exited")
@@ -415,7 +420,7 @@ def test_what_a_failed_container_left_elsewhere_is_ended(host: Host, status: int
     spec = {"name": "s-migrate", "image": "sha256:m", "networks": [{"name": "s-data"}]}
     try:
         run_to_end(host.engine, spec, LABELS, 5, gone)
-    except (Ended, EngineError):
+    except (RunFailed, EngineError):
         assert status
     assert told == ended
 
@@ -457,7 +462,7 @@ def test_one_that_is_refused_when_the_database_was_started_to_be_asked_leaves_no
     server.deploy("v1", ONE)
     server.deploy("v2", chain("1", "2<1", breaking="2"))
     host.engine.image("sha256:database")
-    host.store.stand(containers={"s-database": {"name": "s-database", "image": "sha256:database"}})
+    host.store.record_infrastructure(containers={"s-database": {"name": "s-database", "image": "sha256:database"}})
     host.engine.containers.clear()
     with pytest.raises(Failed, match=r"(?s)v1 cannot live with the database as it is.*Nothing was changed"):
         act(host, release="v1", backup=False).run()
@@ -482,7 +487,7 @@ def test_going_back_to_a_manifest_of_an_older_berth_reads_the_schema_that_what_s
 
     host.engine.execute = several  # type: ignore[method-assign]
     # What ran by an older Berth is noted without the commands.
-    host.store.migrated({key: value for key, value in host.store.schema.items() if key != "commands"})
+    host.store.record_schema({key: value for key, value in host.store.schema.items() if key != "commands"})
     assert act(host, release="v1", backup=False).run()["release"] == "v1"
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible_collections.berth.stack.plugins.module_utils.docker.client import Engine, EngineError, context_elsewhere
-from ansible_collections.berth.stack.plugins.module_utils.docker.ownership import own_names, owned, stack_containers
+from ansible_collections.berth.stack.plugins.module_utils.docker.client import Engine, EngineError, other_context
+from ansible_collections.berth.stack.plugins.module_utils.docker.ownership import is_owned, own_names, stack_containers
 from ansible_collections.berth.stack.plugins.module_utils.docker.reconcile import Stack, run_to_end
 from ansible_collections.berth.stack.plugins.module_utils.docker.spec import SpecError, container_body, differences
 from ansible_collections.berth.stack.plugins.module_utils.release.drain import Drain, retire
@@ -44,7 +44,7 @@ TASK = "com.docker.swarm.service.name"
     ],
 )
 def test_a_container_is_berths_by_its_own_label_or_by_a_name_that_is_remembered(name: str, labels: dict[str, str], is_own: bool) -> None:
-    assert owned(name, INHERITED | labels, {"s-database"}) is is_own
+    assert is_owned(name, INHERITED | labels, {"s-database"}) is is_own
 
 
 def test_what_is_created_carries_its_name_and_what_was_created_without_is_not_replaced_for_it(host: Host) -> None:
@@ -71,7 +71,7 @@ def test_somebodys_container_of_the_backends_image_is_no_leftover_and_not_counte
 
 def test_containers_of_an_earlier_berth_are_known_by_the_state_directory(host: Host) -> None:
     host.serve("v1", around=host.around | {"database": {"container": "s-database", "name": "app"}})
-    host.store.stand(containers={"s-model": {"name": "s-model"}}, edge={"spec": {"name": "s-edge"}})
+    host.store.record_infrastructure(containers={"s-model": {"name": "s-model"}}, edge={"spec": {"name": "s-edge"}})
     assert host.store.containers == {"s-backend-v1", "s-frontend-v1", "s-edge", "s-database", "s-model"}
 
 
@@ -170,18 +170,18 @@ def test_every_play_keeps_the_docker_cli_to_the_engine_of_the_modules() -> None:
 
 def test_a_context_that_leads_elsewhere_is_named(tmp_path: Any) -> None:
     socket = "unix:///var/run/docker.sock"
-    assert context_elsewhere(tmp_path, "", socket) == ("", "")
+    assert other_context(tmp_path, "", socket) == ("", "")
     # sha256 of the name, as the docker CLI lays it down.
     meta = tmp_path / "contexts/meta/7b1b763ee8f62eb88e4742a760f912d0b19bcd58b2b948999784bacc15a7f4d7"
     meta.mkdir(parents=True)
     (meta / "meta.json").write_text('{"Name": "elsewhere", "Endpoints": {"docker": {"Host": "unix:///tmp/dead.sock"}}}')
     (tmp_path / "config.json").write_text('{"currentContext": "elsewhere"}')
-    assert context_elsewhere(tmp_path, "", socket) == ("elsewhere", "unix:///tmp/dead.sock")
-    assert context_elsewhere(tmp_path, "default", socket) == ("", "")
-    assert context_elsewhere(tmp_path, "unknown", socket) == ("", "")
-    assert context_elsewhere(tmp_path, "", "unix:///tmp/dead.sock") == ("", "")
+    assert other_context(tmp_path, "", socket) == ("elsewhere", "unix:///tmp/dead.sock")
+    assert other_context(tmp_path, "default", socket) == ("", "")
+    assert other_context(tmp_path, "unknown", socket) == ("", "")
+    assert other_context(tmp_path, "", "unix:///tmp/dead.sock") == ("", "")
     (tmp_path / "config.json").write_text("[]")
-    assert context_elsewhere(tmp_path, "", "unix:///run/docker.sock") == ("", "")
+    assert other_context(tmp_path, "", "unix:///run/docker.sock") == ("", "")
 
 
 def test_an_address_that_cannot_be_spoken_to_is_refused_with_the_way_out() -> None:

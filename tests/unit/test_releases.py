@@ -10,7 +10,7 @@ import pytest
 from ansible_collections.berth.stack.plugins.module_utils.docker.reconcile import Stack
 from ansible_collections.berth.stack.plugins.module_utils.release.drain import Drain
 from ansible_collections.berth.stack.plugins.module_utils.release.edge import Edge, routes
-from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed, Lock, Locked, Store, fingerprint, named
+from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed, Lock, Locked, Store, fingerprint, with_name
 from engines import ME
 
 OTHER = {"owner": "bob", "host": "there", "pid": 2, "started": "20"}
@@ -22,7 +22,7 @@ def manifest(**other: Any) -> dict[str, Any]:
 
 def kept(store: Store, made: dict[str, Any], **other: Any) -> str:
     name = store.name(made)
-    store.record(named(made, name) | {"version": name, "fingerprint": fingerprint(made), "previous": store.current, **other})
+    store.record(with_name(made, name) | {"version": name, "fingerprint": fingerprint(made), "previous": store.current, **other})
     return name
 
 
@@ -60,7 +60,7 @@ def test_state_is_readable_by_root_alone_but_for_the_names(tmp_path: Path) -> No
     store.audit(who="ann@here", verb="deploy", outcome="ok", seconds=1)
     assert oct((tmp_path / "state").stat().st_mode & 0o777) == "0o711"
     assert oct((tmp_path / "state/releases/v1.json").stat().st_mode & 0o777) == "0o600"
-    assert store.audited()[0]["verb"] == "deploy"
+    assert store.audit_log()[0]["verb"] == "deploy"
 
 
 def test_forgetting_a_release_takes_its_bills_of_materials_along(tmp_path: Path) -> None:
@@ -75,48 +75,48 @@ def test_forgetting_a_release_takes_its_bills_of_materials_along(tmp_path: Path)
 def test_one_works_at_a_time_and_the_other_is_told_who(tmp_path: Path) -> None:
     store = Store(tmp_path)
     mine, theirs = Lock(store, ME), Lock(store, OTHER)
-    assert mine.take("deploy", "the new search") == ""
-    assert mine.take("deploy") == ""  # our own run, again
+    assert mine.acquire("deploy", "the new search") == ""
+    assert mine.acquire("deploy") == ""  # our own run, again
     with pytest.raises(Locked, match=r"ann on here \(process 1\).*deploy") as refused:
-        theirs.take("rollback")
+        theirs.acquire("rollback")
     assert refused.value.holder["pid"] == 1
-    assert theirs.free() == 0.0 and mine.holder()
-    assert mine.free() >= 0
-    assert theirs.take("rollback") == ""
+    assert theirs.release() == 0.0 and mine.holder()
+    assert mine.release() >= 0
+    assert theirs.acquire("rollback") == ""
 
 
 def test_a_lock_that_expired_or_whose_run_is_gone_is_taken_over(tmp_path: Path) -> None:
     store = Store(tmp_path)
     mine, theirs = Lock(store, ME), Lock(store, OTHER)
-    theirs.take("deploy", seconds=-1)
-    assert "bob on there" in mine.take("deploy")
-    mine.free()
-    theirs.take("deploy")
+    theirs.acquire("deploy", seconds=-1)
+    assert "bob on there" in mine.acquire("deploy")
+    mine.release()
+    theirs.acquire("deploy")
     token = theirs.holder()["token"]
     with pytest.raises(Locked):
-        mine.take("deploy", dead="another")
-    assert "bob on there" in mine.take("deploy", dead=token)
+        mine.acquire("deploy", dead="another")
+    assert "bob on there" in mine.acquire("deploy", dead=token)
 
 
 def test_a_process_that_started_at_another_time_is_another_one(tmp_path: Path) -> None:
     lock = Lock(Store(tmp_path), ME)
-    lock.take("deploy")
-    assert not Lock(lock.store, ME | {"started": "11"}).mine(lock.holder())
+    lock.acquire("deploy")
+    assert not Lock(lock.store, ME | {"started": "11"}).is_own(lock.holder())
 
 
 def test_waiting_for_a_lock_ends(tmp_path: Path) -> None:
     store = Store(tmp_path)
-    Lock(store, OTHER).take("deploy")
+    Lock(store, OTHER).acquire("deploy")
     with pytest.raises(Locked):
-        Lock(store, ME).take("deploy", wait=0.1)
+        Lock(store, ME).acquire("deploy", wait=0.1)
 
 
 def test_while_a_module_works_the_next_one_waits(tmp_path: Path) -> None:
     lock = Lock(Store(tmp_path), ME)
-    lock.take("deploy")
-    with lock.working(), pytest.raises(Locked), Lock(lock.store, OTHER).working(patience=0.2):
+    lock.acquire("deploy")
+    with lock.exclusive(), pytest.raises(Locked), Lock(lock.store, OTHER).exclusive(patience=0.2):
         pass
-    with Lock(lock.store, OTHER).working(patience=0):
+    with Lock(lock.store, OTHER).exclusive(patience=0):
         assert (tmp_path / ".working").exists()
 
 
@@ -162,12 +162,12 @@ def test_the_switch_of_two_releases_with_the_same_routes_is_a_new_file(tmp_path:
     mark = routes(one["edge"])[1]
     assert len(mark) == 12 and mark in routes(one["edge"])[0]
     assert edge.route(one, {}) and engine.loaded == 1 and names(edge) == [f"{mark}.999999.v1"]
-    assert edge.route(two, one, watched=True)
+    assert edge.route(two, one, monitored=True)
     assert names(edge) == [f"{mark}.999998.v2.1-r2~v1", f"{mark}.999999.v1"], "the first counts; the other may have been read just now"
-    assert not edge.route(two, one, watched=True), "it is there already"
-    edge.point(two)
+    assert not edge.route(two, one, monitored=True), "it is there already"
+    edge.set_marker(two)
     assert names(edge) == [f"{mark}.999997.v2.1-r2", f"{mark}.999998.v2.1-r2~v1"]
-    assert edge.route(one, two) and edge._serves(mark) == "v1"
+    assert edge.route(one, two) and edge._marker(mark) == "v1"
     assert engine.loaded == 1
 
 
@@ -199,19 +199,19 @@ def test_an_edge_that_was_started_with_the_routes_of_before_loads_the_new_ones_w
     waited: list[int] = []
     edge.stack.created.add("s-edge")
     edge.stack.wait = lambda names, seconds: waited.append(engine.loaded)  # type: ignore[method-assign]
-    edge.wanted["wait"] = 1
+    edge.options["wait"] = 1
     assert edge.route(two, one) and waited == [1] and engine.loaded == 2
 
 
 def test_what_releases_stand_on_is_remembered_until_it_is_said_not_to_be(tmp_path: Path) -> None:
     store = Store(tmp_path / "state")
-    assert not any(store.foundation.values())
-    store.stand(containers={"s-model": {"image": "m:1"}}, networks={"s-data": {"internal": True}})
-    store.stand(containers={"s-model": {"image": "m:2"}, "s-database": {"image": "d:1"}})
-    assert store.foundation["containers"] == {"s-model": {"image": "m:2"}, "s-database": {"image": "d:1"}}
-    store.stand(containers={"s-model": None}, edge={"spec": {"name": "s-edge"}, "volumes": []})
-    assert store.foundation["containers"] == {"s-database": {"image": "d:1"}}
-    assert store.foundation["networks"] == {"s-data": {"internal": True}} and store.foundation["edge"]["spec"] == {"name": "s-edge"}
+    assert not any(store.infrastructure.values())
+    store.record_infrastructure(containers={"s-model": {"image": "m:1"}}, networks={"s-data": {"internal": True}})
+    store.record_infrastructure(containers={"s-model": {"image": "m:2"}, "s-database": {"image": "d:1"}})
+    assert store.infrastructure["containers"] == {"s-model": {"image": "m:2"}, "s-database": {"image": "d:1"}}
+    store.record_infrastructure(containers={"s-model": None}, edge={"spec": {"name": "s-edge"}, "volumes": []})
+    assert store.infrastructure["containers"] == {"s-database": {"image": "d:1"}}
+    assert store.infrastructure["networks"] == {"s-data": {"internal": True}} and store.infrastructure["edge"]["spec"] == {"name": "s-edge"}
     assert oct((tmp_path / "state" / "foundation.json").stat().st_mode & 0o777) == "0o600"
 
 
@@ -220,7 +220,7 @@ def test_releases_that_name_their_upstreams_themselves_are_gone_back_to(tmp_path
     two = served("v2")
     old = {"version": "v1", "edge": {"caddyfile": "reverse_proxy s-backend-v1:8000", "upstreams": {}}}
     edge.route(two, {})
-    assert edge.route(old, two, watched=True) and names(edge) == [] and engine.loaded == 2
+    assert edge.route(old, two, monitored=True) and names(edge) == [] and engine.loaded == 2
     assert edge.caddyfile.read_text() == old["edge"]["caddyfile"]
 
 
@@ -243,7 +243,7 @@ def test_a_warm_release_is_let_go_by_the_one_that_was_told_last(tmp_path: Path) 
     store.prepare()
     drain = Drain(engine, store, Lock(store, ME))  # type: ignore[arg-type]
     # Kept warm, gone back to, left again and kept warm once more: the first timer is over, the second one is not.
-    first, second = drain._tell(["s-backend-v1"]), drain._tell(["s-backend-v1"])
+    first, second = drain._claim(["s-backend-v1"]), drain._claim(["s-backend-v1"])
     drain._drain(["s-backend-v1"], 0, first)
     assert engine.removed == []
     drain._drain(["s-backend-v1"], 0, second)

@@ -9,7 +9,7 @@ import stat
 import pytest
 from ansible_collections.berth.stack.plugins.filter.status import secrets_text
 from ansible_collections.berth.stack.plugins.module_utils.secrets import store as secret_store
-from ansible_collections.berth.stack.plugins.module_utils.secrets.store import Refused, Store, checked, judge, render, resolve
+from ansible_collections.berth.stack.plugins.module_utils.secrets.store import Refused, Store, problem_of, render, resolve, with_defaults
 from ansible_collections.berth.stack.plugins.modules.secret_list import listing
 
 SERVICES = {
@@ -18,7 +18,7 @@ SERVICES = {
         "files": {"url": "postgresql://backend_g{generation}:{password:url}@h/d", "key": "{key}", "keys": "{key:all}"},
     }
 }
-SCHEMA = checked(
+SCHEMA = with_defaults(
     {
         "password": {"services": ["backend"], "generate": 32},
         "key": {"services": ["backend"], "minimum": 12, "form": "[^,]+", "versions": 3},
@@ -38,7 +38,7 @@ def next_record(known, generation, rotate=(), **given):
     return record | {"files": render(SERVICES, SCHEMA, record, generation)}
 
 
-def written(store, rotate=(), **given):
+def demultiplex(store, rotate=(), **given):
     newest = store.newest()
     record = next_record(store.record(newest), newest + 1, rotate, **given)
     store.write(newest + 1, SERVICES, record)
@@ -69,7 +69,7 @@ def test_a_secret_that_nothing_gives_and_that_is_not_generated_is_refused():
 )  # fmt: skip
 def test_weak_values_are_refused_by_name_and_place_and_never_by_value(value, wrong):
     spec = SCHEMA["key"] | ({"form": r"[^\r\n]+"} if value.endswith("\n") else {})
-    assert wrong in judge("key", value, spec)
+    assert wrong in problem_of("key", value, spec)
     with pytest.raises(Refused) as refusal:
         resolve(SCHEMA | {"key": spec}, {"key": value}, {"key": "OPENAI_API_KEY in the environment"}, NOTHING)
     assert "secret key " in str(refusal.value) and "OPENAI_API_KEY" in str(refusal.value) and value not in str(refusal.value)
@@ -109,7 +109,7 @@ PEM = "-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqG+/==\nSM49AgEGCCqGSM49\n----
 @pytest.mark.parametrize("value", [PEM, PEM.rstrip(), PEM.replace("\n", "\r\n"), "\n blanks around \t\n", "naïve-ü-日本語"], ids=repr)
 def test_a_secret_of_several_lines_is_written_byte_for_byte_and_once(store, value):
     # As in secrets_extra_schema: {signing_key: {services: [backend]}}, with no form and no file of its own.
-    schema = checked({"password": {"services": ["backend"], "generate": 32}, "signing_key": {"services": ["backend"], "minimum": 5}})
+    schema = with_defaults({"password": {"services": ["backend"], "generate": 32}, "signing_key": {"services": ["backend"], "minimum": 5}})
     services = {"backend": {"uid": os.getuid(), "files": {"url": "postgresql://{password:url}@h/d"}}}
     for generation in (1, 2):
         record = resolve(schema, {"signing_key": value}, {}, store.record(store.newest()), (), generation)
@@ -119,13 +119,13 @@ def test_a_secret_of_several_lines_is_written_byte_for_byte_and_once(store, valu
     assert (store.root / "1/backend/signing_key").read_bytes() == value.encode()
     assert store.record(1)["values"] == record["values"] and store.record(1)["files"] == record["files"]
     store.actions.clear()
-    store.mend(1, services, record["files"])
+    store.reconcile(1, services, record["files"])
     assert store.actions == []
 
 
 @pytest.mark.parametrize(("template", "fits"), [("{key}", True), ("u://{key:url}@h", True), ("u://{key}@h", False), ("{key:all}", False)])
 def test_a_secret_of_several_lines_is_refused_where_it_would_break_a_file(template, fits):
-    schema = checked({"key": {"services": ["backend"]}})
+    schema = with_defaults({"key": {"services": ["backend"]}})
     record = resolve(schema, {"key": PEM}, {}, NOTHING)
     if fits:
         render({"backend": {"files": {"f": template}}}, schema, record, 1)
@@ -139,7 +139,7 @@ def test_a_secret_of_several_lines_is_refused_where_it_would_break_a_file(templa
     ("value", "wrong"), [("an-honest\0key-123", "NUL"), ("an-honest-key-\udcff12", "UTF-8"), (f"{KEY}\n", "line break")]
 )
 def test_what_cannot_be_handed_on_whole_is_refused(value, wrong):
-    assert wrong in judge("key", value, SCHEMA["key"] | {"form": r"[^\r\n]+"})
+    assert wrong in problem_of("key", value, SCHEMA["key"] | {"form": r"[^\r\n]+"})
 
 
 def test_schema_and_files_must_say_the_same():
@@ -150,11 +150,11 @@ def test_schema_and_files_must_say_the_same():
     with pytest.raises(Refused, match=r"secrets_schema\.key\.services says backend"):
         render(SERVICES | {"edge": {"files": {"key": "{key}"}}}, SCHEMA, record, 1)
     with pytest.raises(Refused, match="knows no lenght"):
-        checked({"key": {"lenght": 3}})
+        with_defaults({"key": {"lenght": 3}})
 
 
 def test_a_generation_has_files_that_only_their_owner_reads(store, tmp_path):
-    record = written(store, key=KEY)
+    record = demultiplex(store, key=KEY)
     folder = tmp_path / "secrets" / "1" / "backend"
     assert (folder / "url").read_text() == f"postgresql://backend_g1:{record['values']['password']}@h/d"
     assert stat.S_IMODE((folder / "url").stat().st_mode) == 0o400
@@ -164,14 +164,14 @@ def test_a_generation_has_files_that_only_their_owner_reads(store, tmp_path):
 
 
 def test_a_new_value_makes_a_new_generation_and_leaves_the_old_one(store):
-    first = written(store, key=KEY)
-    written(store, key=OTHER)
+    first = demultiplex(store, key=KEY)
+    demultiplex(store, key=OTHER)
     assert store.newest() == 2
     assert store.record(1) == first
 
 
 def test_a_generation_of_before_there_was_a_history_is_read(store):
-    record = written(store, key=KEY)
+    record = demultiplex(store, key=KEY)
     del record["history"]
     store.write(2, SERVICES, record)
     assert store.record(2)["history"]["key"] | {"made": ""} == {
@@ -181,14 +181,14 @@ def test_a_generation_of_before_there_was_a_history_is_read(store):
 
 def test_generations_that_nothing_needs_are_removed_and_the_newest_never(store):
     for value in (KEY, OTHER, "an-honest-key-3", "an-honest-key-4"):
-        written(store, key=value)
+        demultiplex(store, key=value)
     assert store.prune(["2"]) == ["1", "3"]
     assert store.generations() == [2, 4]
     assert Store(store.root, check=True).prune([]) == ["2"] and store.generations() == [2, 4]
 
 
 def test_the_list_says_all_but_the_values(store):
-    written(store, key=KEY)
+    demultiplex(store, key=KEY)
     made = store.record(1)["history"]["key"]["made"]
     told = listing(store, SCHEMA, 2_000_000_000)
     assert [entry["name"] for entry in told] == ["key", "password"]
@@ -200,7 +200,7 @@ def test_the_list_says_all_but_the_values(store):
 
 @pytest.mark.parametrize("damage", ["content", "mode", "missing", "foreign", "directory"])
 def test_what_was_touched_is_mended(store, tmp_path, damage):
-    record = written(store, key=KEY)
+    record = demultiplex(store, key=KEY)
     folder = tmp_path / "secrets" / "1" / "backend"
     folder.chmod(0o700)
     if damage == "content":
@@ -214,22 +214,22 @@ def test_what_was_touched_is_mended(store, tmp_path, damage):
     elif damage == "foreign":
         (folder / "more").write_text("x")
     store.actions.clear()
-    store.mend(1, SERVICES, record["files"])
+    store.reconcile(1, SERVICES, record["files"])
     assert store.actions
     assert {path.name: path.read_text() for path in folder.iterdir()} == record["files"]["backend"]
     store.actions.clear()
-    store.mend(1, SERVICES, record["files"])
+    store.reconcile(1, SERVICES, record["files"])
     assert store.actions == []
 
 
 def test_check_mode_writes_nothing(tmp_path):
     store = Store(tmp_path / "secrets", check=True)
-    written(store, key=KEY)
+    demultiplex(store, key=KEY)
     assert store.actions and not (tmp_path / "secrets").exists()
 
 
 def test_the_table_and_the_json_hold_no_value(store):
-    written(store, key=KEY)
+    demultiplex(store, key=KEY)
     listed = {"generation": 1, "generations": [1], "secrets": listing(store, SCHEMA, 2_000_000_000)}
     table, document = secrets_text(listed), secrets_text(listed, "json")
     assert table.splitlines()[0] == "generation 1 (kept: 1)" and "backend" in table and "WHERE_key" in table

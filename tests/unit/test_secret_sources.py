@@ -26,7 +26,7 @@ def program(path, text):
 
 def test_the_first_source_that_has_a_secret_gives_it(tmp_path):
     program(tmp_path / "sops", f"echo '{json.dumps({'key': 'of-sops', 'other': 'of-sops'})}'")
-    command = [program(tmp_path / "ask", 'echo "of-command-$1"'), "{name}"]
+    command = [program(tmp_path / "request", 'echo "of-command-$1"'), "{name}"]
     asked = sources(tmp_path, {"vault_key": "of-vault"}, {"SECRET_KEY": "x", "SECRET_THIRD": "of-environment"}, "s.yml", command)
     schema = {name: {} for name in ("key", "other", "third", "fourth")}
     given, origin = action.gather(schema, asked, ORDER)
@@ -93,7 +93,7 @@ def test_every_source_gives_several_lines_byte_for_byte(tmp_path):
     (tmp_path / "key").write_bytes(PEM.encode())
     program(tmp_path / "sops", f"cat {tmp_path}/sops.json")
     (tmp_path / "sops.json").write_text(json.dumps({"sops": PEM}))
-    ask = [program(tmp_path / "ask", f'case $1 in command) cat {tmp_path}/key;; line) echo "{VALUE}";; esac'), "{name}"]
+    ask = [program(tmp_path / "request", f'case $1 in command) cat {tmp_path}/key;; line) echo "{VALUE}";; esac'), "{name}"]
     asked = sources(tmp_path, {"vault_vault": PEM}, {"SECRET_ENVIRONMENT": PEM}, "s.yml", ask)
     given, _ = action.gather({name: {} for name in ("vault", "sops", "environment", "command", "line")}, asked, ORDER)
     assert given == {"vault": PEM, "sops": PEM, "environment": PEM, "command": PEM, "line": VALUE}

@@ -34,6 +34,6 @@ def test_one_that_turns_out_unhealthy_is_given_up_at_once():
 
 
 def test_one_that_was_unpaused_may_still_be_unhealthy_for_a_while():
-    waking = Stack(Engine("unhealthy", "unhealthy", "healthy"), {}, check=False)
-    waking.waking.add("edge")
-    assert waking.wait(["edge"], 60)["edge"]["health"] == "healthy"
+    unpaused = Stack(Engine("unhealthy", "unhealthy", "healthy"), {}, check=False)
+    unpaused.unpaused.add("edge")
+    assert unpaused.wait(["edge"], 60)["edge"]["health"] == "healthy"

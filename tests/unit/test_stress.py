@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from engines import Host
-from test_release_act import act, deploy, manifest
+from test_deployment import act, deploy, manifest
 
 ROLE = Path(__file__).resolve().parents[2] / "roles/verify"
 VARIABLES = yaml.safe_load((ROLE / "vars/main.yml").read_text())

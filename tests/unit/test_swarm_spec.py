@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.berth.stack.plugins.filter.swarm import swarm_nodes
 from ansible_collections.berth.stack.plugins.module_utils.docker.spec import SpecError
-from ansible_collections.berth.stack.plugins.module_utils.release.swarm import SwarmSwitch
+from ansible_collections.berth.stack.plugins.module_utils.release.swarm import SwarmRollout
 from ansible_collections.berth.stack.plugins.module_utils.release.swarm_spec import (
     secret_name,
     secrets_directory,
@@ -148,10 +148,10 @@ def test_where_the_old_services_cannot_be_put_back_what_is_under_way_stays_noted
         raise SpecError("no node has room")
 
     store = Store(tmp_path)
-    store.begin("deploy", "v1", "v2")
-    switch = SwarmSwitch(Manager(), store, {"labels": {"berth.stack": "s"}}, False)  # type: ignore[arg-type]
+    store.begin_operation("deploy", "v1", "v2")
+    switch = SwarmRollout(Manager(), store, {"labels": {"berth.stack": "s"}}, False)  # type: ignore[arg-type]
     monkeypatch.setattr(switch, "_serve", fail)
-    said = switch.give_up({"version": "v2", "containers": []}, {"version": "v1", "containers": []}, "odd")
+    said = switch.abort({"version": "v2", "containers": []}, {"version": "v1", "containers": []}, "odd")
     assert "v1 could not be put back everywhere: no node has room" in said and "make rollback" in said
     assert store.pending["from"] == "v1"
 
@@ -161,12 +161,12 @@ def test_a_service_that_only_the_failed_release_has_goes_again(tmp_path: Path, m
         return {"version": version, "containers": [{"name": f"s-{service}-{version}"} for service in services]}
 
     manager = Manager("s-backend", "s-mcp")
-    switch = SwarmSwitch(manager, Store(tmp_path), {"labels": {"berth.stack": "s"}}, False)  # type: ignore[arg-type]
+    switch = SwarmRollout(manager, Store(tmp_path), {"labels": {"berth.stack": "s"}}, False)  # type: ignore[arg-type]
     monkeypatch.setattr(switch, "_serve", lambda release, together: None)
     switch.created = ["s-mcp"]
-    assert "v1 serves on" in switch.give_up(of("v2", "backend", "mcp"), of("v1", "backend"), "odd")
-    assert manager.removed == ["/services/s-mcp"] and switch.gave_up
+    assert "v1 serves on" in switch.abort(of("v2", "backend", "mcp"), of("v1", "backend"), "odd")
+    assert manager.removed == ["/services/s-mcp"] and switch.aborted
     # The first release of all: everything of it.
     manager.removed.clear()
-    switch.give_up(of("v1", "backend", "mcp"), {}, "odd")
+    switch.abort(of("v1", "backend", "mcp"), {}, "odd")
     assert manager.removed == ["/services/s-backend", "/services/s-mcp"]

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..state.store import Store, now, write
 from .dumps import Database, DumpError
-from .migrations import REFUSED, Comparison, compare, words
+from .migrations import REFUSED, Comparison, compare, listed
 
 DUMP, NOTE, STATE = "database.dump", "backup.json", "state.tar"
 
@@ -33,23 +33,23 @@ def rows(content: dict[str, str]) -> dict[str, int]:
     return {table: int(text.split()[0]) for table, text in content.items()}
 
 
-def unasked(note: dict[str, Any]) -> bool:
+def is_automatic(note: dict[str, Any]) -> bool:
     """Whether a release or a restore made a backup for itself. An older Berth did not note that; it did not check those."""
     return bool(note.get("automatic", note["why"].startswith("before-") and "content" not in note))
 
 
-def told(note: dict[str, Any]) -> str:
+def describe(note: dict[str, Any]) -> str:
     """A backup in words: when it was made, why, of which release, how large."""
     there = rows(note["content"]) if "content" in note else None
     size = megabytes(note["bytes"]) + (f", {sum(there.values())} rows in {len(there)} tables" if there is not None else "")
     return f"made {note['when']} ({note['why']}), of release {note['release'] or 'none'}; {size}"
 
 
-def question(stack: str, note: dict[str, Any], release: str, database: str, size: int, behind: bool) -> str:
+def confirmation_prompt(stack: str, note: dict[str, Any], release: str, database: str, size: int, behind: bool) -> str:
     """What is asked before a backup takes the place of the database in use."""
     lines = [
         f"This would replace the database of {stack} by the backup {note['name']}, and asks for CONFIRM={stack}. Nothing was changed.",
-        f"  The backup: {told(note)}",
+        f"  The backup: {describe(note)}",
         f"  It replaces: database {database} in use by release {release}, {megabytes(size)}; it is dumped first, into a backup of its own",
         *(["  Release " + release + " has newer migrations than the backup: run make deploy right after it"] if behind else []),
         f"To inspect it first, in a new database beside: make restore BACKUP={note['name']} INTO=<new name>",
@@ -64,7 +64,7 @@ def comparison(note: dict[str, Any], release: dict[str, Any]) -> Comparison:
     return compare(sorted(schema.get("heads") or []), schema, (), release.get("schema") or {}, every_head=True)
 
 
-def unfitting(note: dict[str, Any], release: dict[str, Any]) -> str:
+def incompatibility(note: dict[str, Any], release: dict[str, Any]) -> str:
     """Why the release that serves could not live with a backup's database; empty where it can, or can bring it there."""
     found = comparison(note, release)
     if found.state not in REFUSED:
@@ -72,7 +72,7 @@ def unfitting(note: dict[str, Any], release: dict[str, Any]) -> str:
     why = "\n".join(f"  {name}: {'; '.join(steps)}" for name, steps in found.breaking.items())
     return (
         f"{note['name']} is of release {note['release']}, and {release['version']}, which serves, cannot live with its database: it is at "
-        f"revision {words(found.at)}, and the head of {release['version']} is {words(found.heads)}. Nothing was changed.\n"
+        f"revision {listed(found.at)}, and the head of {release['version']} is {listed(found.heads)}. Nothing was changed.\n"
         f"{why + chr(10) if why else ''}"
         f"Let that release serve first, then restore: make rollback VERSION={note['release']}\n"
         f"Or put it into a new database beside: make restore BACKUP={note['name']} INTO=<new name>"
@@ -121,7 +121,7 @@ class Backups:
         name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", why)[:60]
         scratch = self.root / f".{name}.new"
         shutil.rmtree(scratch, ignore_errors=True)
-        self.room(database, dump=True, beside=check)
+        self.check_space(database, dump=True, beside=check)
         scratch.mkdir(mode=0o700)
         schema = self.store.schema | ({} if at is None else {"heads": at})
         note: dict[str, Any] = {
@@ -181,7 +181,7 @@ class Backups:
             return f"{dump} has another checksum than when it was made"
         return ""
 
-    def room(self, database: Database | None, dump: bool, beside: bool, note: dict[str, Any] | None = None) -> None:
+    def check_space(self, database: Database | None, dump: bool, beside: bool, note: dict[str, Any] | None = None) -> None:
         """Refuse where the disks have too little room for a dump, for a copy of the database beside it, or both."""
         if database is None:
             return
@@ -192,7 +192,7 @@ class Backups:
         if beside:
             server["a copy of the database"] = max(note.get("database_bytes", size), note["bytes"]) if note else size
         kept = {"a dump": min(size, 2 * last)} if dump else {}
-        here, there = self.store.root, database.place()
+        here, there = self.store.root, database.data_directory()
         if there and os.stat(there).st_dev == os.stat(here).st_dev:
             problems = [shortage(server | kept, {str(here): shutil.disk_usage(here).free})]
         else:
@@ -214,18 +214,15 @@ class Backups:
             return database.replace(dump, note.get("content"))
         finally:
             if database.replaced:
-                self.store.migrated(note["schema"])
+                self.store.record_schema(note["schema"])
 
     def prune(self, keep: int, automatic: bool = False) -> list[str]:
         """Remove all but the newest `keep`, or of those alone that were made without being asked for, and what an interrupted run left; the
         names of those that went."""
-        among = [note for note in self.all() if not automatic or unasked(note)]
+        among = [note for note in self.all() if not automatic or is_automatic(note)]
         doomed = [note["name"] for note in among[keep:]]
         for name in doomed:
             shutil.rmtree(self.path(name))
         for path in self.root.glob(".*.new"):
             shutil.rmtree(path, ignore_errors=True)
         return doomed
-
-
-__all__ = ["Backups", "DumpError", "question", "rows", "unfitting"]

@@ -40,7 +40,7 @@ class DumpError(Exception):
     """A dump that could not be made or put back; the message holds what PostgreSQL said."""
 
 
-def unfit(name: str, live: str, there: list[str]) -> str:
+def name_problem(name: str, live: str, there: list[str]) -> str:
     """Why a new database beside the one in use (`live`) cannot have this name, empty where it can; `there`: the server's databases."""
     if not IDENTIFIER.fullmatch(name):
         return f"INTO={name!r} is no name for a database: a lower-case letter or _, then at most 62 lower-case letters, digits or _"
@@ -96,7 +96,7 @@ class Database:
         """Bytes of the database on the server's disk."""
         return int(self.sql(f"SELECT pg_database_size('{self.name}')", "postgres"))
 
-    def place(self) -> Path | None:
+    def data_directory(self) -> Path | None:
         """Where on this host the server's files lie; None where that cannot be seen."""
         mounts = self.engine.call("GET", f"/containers/{self.container}/json").get("Mounts") or []
         found = [Path(mount["Source"]) for mount in mounts if mount.get("Destination") == EXCHANGE and mount.get("Source")]
@@ -147,7 +147,7 @@ class Database:
     def drop(self, name: str) -> None:
         self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', "postgres")
 
-    def verified(self, dump: Path, into: str, content: dict[str, str] | None) -> dict[str, str]:
+    def restore_verified(self, dump: Path, into: str, content: dict[str, str] | None) -> dict[str, str]:
         """Put a dump into a database that is there and empty, and compare what is in it then with `content`; returns that."""
         self.restore(dump, into)
         there = json.loads(self.content(into))
@@ -159,7 +159,7 @@ class Database:
         """Put a dump into a new database; what is in it then. One that failed does not stay."""
         self.create(name)
         try:
-            return self.verified(dump, name, content)
+            return self.restore_verified(dump, name, content)
         except BaseException:
             self.drop(name)
             raise
@@ -178,7 +178,7 @@ class Database:
         self.drop(aside)
         self.create(beside)
         try:
-            there = self.verified(dump, beside, content)
+            there = self.restore_verified(dump, beside, content)
             rights = self.sql(
                 "SELECT string_agg(format('GRANT %s ON DATABASE %I TO %s', a.privilege_type, '" + beside + "',"
                 " CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(a.grantee::regrole::text) END), '; ')"

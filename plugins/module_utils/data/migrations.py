@@ -51,7 +51,7 @@ def _option(call: ast.Call, name: str) -> Any:
     return None
 
 
-def _breaks(call: ast.Call) -> str:
+def _breaking_change(call: ast.Call) -> str:
     """What a call of an operation takes from an older release, in words; empty for nothing."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     if name in TAKES_AWAY:
@@ -83,7 +83,7 @@ def revision(text: str) -> dict[str, Any] | None:
     down = _constant(tree, "down_revision")
     upgrade = next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "upgrade"), None)
     calls = [node for node in ast.walk(upgrade) if isinstance(node, ast.Call)] if upgrade else []
-    breaking = [f"{word}, line {call.lineno}" for call in calls if (word := _breaks(call))]
+    breaking = [f"{word}, line {call.lineno}" for call in calls if (word := _breaking_change(call))]
     said = re.search(r"#\s*berth:\s*(compatible|breaking)\b", text)
     if said:
         breaking = [] if said[1] == "compatible" else breaking or ["declared by a comment"]
@@ -106,9 +106,9 @@ def _locations(ini: Path) -> list[Path]:
         return []
     script = asked.get("script_location", "").strip()
     several = asked.get("version_locations", "").replace("%(here)s", str(ini.parent)).replace("%(script_location)s", script)
-    words = [f"{script}/versions", *re.split(r"[\s,;:]+", several)] if script else []
+    listed = [f"{script}/versions", *re.split(r"[\s,;:]+", several)] if script else []
     # A colon parts a package from a directory in it.
-    return [ini.parent / word.replace("%(here)s", str(ini.parent)).replace(":", "/") for word in words if word]
+    return [ini.parent / word.replace("%(here)s", str(ini.parent)).replace(":", "/") for word in listed if word]
 
 
 def _reaches(path: Path, taken: set[Path] | None) -> bool:
@@ -206,17 +206,19 @@ def ancestors(revisions: dict[str, dict[str, Any]], names: Iterable[str]) -> set
     return found
 
 
-def edits(recorded: dict[str, Any], chain: dict[str, dict[str, Any]], at: Iterable[str]) -> list[str]:
+def edited_revisions(recorded: dict[str, Any], chain: dict[str, dict[str, Any]], at: Iterable[str]) -> list[str]:
     """What of the migrations that ran here is another in `chain`, in words."""
-    before, found, told = recorded.get("revisions") or {}, set(at), []
+    before, found, describe = recorded.get("revisions") or {}, set(at), []
     for name in sorted(ancestors(before, found)):
         was = sorted(before[name].get("down") or [])
         now = sorted(chain[name].get("down") or []) if name in chain else None
         if now is not None and now != was:
-            told.append(f"{name} comes after {words(now, 'nothing')} in the release, and came after {words(was, 'nothing')} when it ran")
+            describe.append(
+                f"{name} comes after {listed(now, 'nothing')} in the release, and came after {listed(was, 'nothing')} when it ran"
+            )
         elif now is None and found <= set(chain):
-            told.append(f"{name} ran here, and the release does not have it")
-    return told
+            describe.append(f"{name} ran here, and the release does not have it")
+    return describe
 
 
 def compare(
@@ -237,8 +239,8 @@ def compare(
     found = sorted(at)
     if not found:
         return Comparison("new", [], heads)
-    if told := edits(recorded, chain, found):
-        return Comparison("edited", found, heads, notes=told)
+    if describe := edited_revisions(recorded, chain, found):
+        return Comparison("edited", found, heads, notes=describe)
     if set(found) <= set(chain):
         return Comparison("same" if found == heads else "behind", found, heads)
     known: dict[str, dict[str, Any]] = {}
@@ -248,22 +250,22 @@ def compare(
         return Comparison("unknown", found, heads, notes=lost)
     later = ancestors(known, found)
     if not set(heads) <= later:
-        return Comparison("diverged", found, heads, notes=_parting(known, found, heads))
+        return Comparison("diverged", found, heads, notes=_common_revisions(known, found, heads))
     breaking = {name: known[name]["breaking"] for name in sorted(later - set(chain)) if known[name].get("breaking")}
     return Comparison("breaking" if breaking else "ahead", found, heads, breaking)
 
 
-def _parting(known: dict[str, dict[str, Any]], at: list[str], heads: list[str]) -> list[str]:
+def _common_revisions(known: dict[str, dict[str, Any]], at: list[str], heads: list[str]) -> list[str]:
     """The last revisions that two branches share."""
     shared = ancestors(known, at) & ancestors(known, heads)
     return sorted(shared - {name for one in shared for name in ancestors(known, [one]) - {one}})
 
 
-def words(names: Iterable[str], none: str = "none") -> str:
+def listed(names: Iterable[str], none: str = "none") -> str:
     return ", ".join(names) or none
 
 
-def upgrades_every_head(command: list[str]) -> bool:
+def upgrades_all_heads(command: list[str]) -> bool:
     return "heads" in command
 
 
@@ -278,7 +280,7 @@ def heads_refusal(heads: list[str]) -> str:
         return ""
     merge = f'alembic merge -m "merge branches" {" ".join(heads)}'
     return (
-        f"the migrations of the backend end in {len(heads)} heads ({words(heads)}), and its command upgrades to one. "
+        f"the migrations of the backend end in {len(heads)} heads ({listed(heads)}), and its command upgrades to one. "
         f"Merge them in the source ({merge}), or, where each head is intended, name them all in the command: "
         "backend_image_migrate_command: [python3, -m, alembic, upgrade, heads]"
     )
@@ -288,7 +290,7 @@ def refusal(found: Comparison, release: str, verb: str) -> str:
     """Why a release is refused, with both revisions, and what to do; empty where it is not."""
     if found.state not in REFUSED:
         return ""
-    at, heads, back = words(found.at), words(found.heads), verb == "rollback"
+    at, heads, back = listed(found.at), listed(found.heads), verb == "rollback"
     again = f"make {'rollback' if back else 'deploy'} VERSION={release}"
     accept = f"  {again} SCHEMA=accept     take the database as it is: only where you know that {release} can work with it"
     both = f"The database is at revision {at}; the head of {release} is {heads}."
@@ -296,30 +298,30 @@ def refusal(found: Comparison, release: str, verb: str) -> str:
         text = heads_refusal(found.heads)
         return f"{release} is refused: {text}\nThe database is at revision {at}. Nothing was changed."
     if found.state == "breaking":
-        told = "\n".join(f"  {name}: {'; '.join(steps)}" for name, steps in found.breaking.items())
+        describe = "\n".join(f"  {name}: {'; '.join(steps)}" for name, steps in found.breaking.items())
         return (
-            f"{release} cannot live with the database as it is: migrations since then take away what it needs.\n{told}\n"
+            f"{release} cannot live with the database as it is: migrations since then take away what it needs.\n{describe}\n"
             f"{both} Nothing was changed. Choose what to do with the database:\n"
             f"  {again} SCHEMA=downgrade   run these migrations backwards; what was written since stays where they keep it\n"
             f"  {again} SCHEMA=restore     put the backup back that was made before them; what was written since is lost"
         )
     if found.state == "edited":
-        told = "\n".join(f"  {note}" for note in found.notes)
+        describe = "\n".join(f"  {note}" for note in found.notes)
         return (
-            f"The migrations of {release} were edited after they ran on this database.\n{told}\n"
+            f"The migrations of {release} were edited after they ran on this database.\n{describe}\n"
             f"{both} Nothing was changed.\n"
             f"Put the files back as they were when they ran, and make the change in a new migration. Or:\n{accept}"
         )
     if found.state == "diverged":
         merge = f'alembic merge -m "merge branches" {" ".join(found.at + found.heads)}'
         rest = (
-            f"The database was brought to {at} by another branch: the two part after {words(found.notes, 'nothing in common')}. "
+            f"The database was brought to {at} by another branch: the two part after {listed(found.notes, 'nothing in common')}. "
             f"Have both branches in one source and merge them there ({merge}), or release a version of the branch that has {at} "
             "(make releases lists those of this host)."
         )
     else:
         rest = (
-            f"Neither {release} nor a release that this host remembers has {words(found.notes)}: another branch or somebody's own command "
+            f"Neither {release} nor a release that this host remembers has {listed(found.notes)}: another branch or somebody's own command "
             f"brought the database there. Release the source that has it, with its migrations, or take the database back by it."
         )
     return f"{both} Nothing was changed.\n{rest}" + (f" Or:\n{accept}" if back else "")

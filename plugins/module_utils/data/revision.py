@@ -7,7 +7,7 @@ from typing import Any
 
 from ..state.store import Failed, Store
 from .dumps import Database, DumpError
-from .migrations import REFUSED, TABLE, Comparison, compare, literal, query, refusal, upgrades_every_head
+from .migrations import REFUSED, TABLE, Comparison, compare, literal, query, refusal, upgrades_all_heads
 
 # Sessions of a container that is gone. A statement that waits for a lock does not notice that, and goes on blocking others.
 END_SESSIONS = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -37,14 +37,14 @@ class Revision:
         """The table that the backend notes its revision in: the variable's, or what its env.py names."""
         return self.base.get("version_table") or (target.get("schema") or {}).get("table") or ""
 
-    def read(self, target: dict[str, Any], must: bool = False) -> list[str] | None:
+    def read(self, target: dict[str, Any], required: bool = False) -> list[str] | None:
         """The revisions that the database is at, empty before the first migration; None where it cannot be asked now (Failed, where it
         `must`), or where the release has no Alembic migrations."""
         if self.database is None or not (target.get("schema") or {}).get("revisions"):
             return None
         actual = self.database.engine.find(f"/containers/{self.database.container}/json")
         if actual is None or not actual["State"]["Running"] or actual["State"]["Paused"]:
-            if must:
+            if required:
                 raise Failed(
                     f"The database does not run ({self.database.container}), so nobody can tell its revision: make deploy starts it."
                 )
@@ -55,7 +55,7 @@ class Revision:
         except DumpError as error:
             if f'database "{self.database.name}" does not exist' in str(error):
                 return []
-            if "connection to server" in str(error) and not must:
+            if "connection to server" in str(error) and not required:
                 return None
             raise Failed(f"The revision of the database cannot be read: {error}") from error
         return chosen(json.loads(said or "{}"), table, self.base.get("schema", ""))
@@ -73,7 +73,7 @@ def command_of(target: dict[str, Any]) -> list[str]:
     return next((one["container"].get("entrypoint") or [] for one in target.get("migrations") or [] if one.get("alembic")), [])
 
 
-def recorded(store: Store) -> dict[str, Any]:
+def recorded_schema(store: Store) -> dict[str, Any]:
     """The chain that ran on the database, as far as the host remembers it: an older Berth did not note it for itself."""
     schema = store.schema
     return schema if schema.get("revisions") else schema | (store.manifest(store.current).get("schema") or {})
@@ -84,13 +84,13 @@ def compared(store: Store, at: list[str] | None, target: dict[str, Any], accepte
     release's makes."""
     command = command_of(target)
     # Without a command nothing is upgraded, and several heads are nobody's business here.
-    every = not command or upgrades_every_head(command)
-    ran = recorded(store)
+    every = not command or upgrades_all_heads(command)
+    ran = recorded_schema(store)
     others = [*(manifest.get("schema") or {} for manifest in store.releases()), ran]
     return compare(at, {} if accepted else ran, others, target.get("schema") or {}, every)
 
 
-def refuse(found: Comparison, release: str, verb: str, choice: str) -> None:
+def require_compatible(found: Comparison, release: str, verb: str, choice: str) -> None:
     """Raise Failed where a release does not fit the database and `choice` (SCHEMA) does not say what to do about it."""
     chosen_for = {"breaking": ("downgrade", "restore", "accept"), "heads": ()}
     if found.state in REFUSED and choice not in chosen_for.get(found.state, ("accept",)):

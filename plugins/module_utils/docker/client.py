@@ -130,9 +130,9 @@ class Engine:
     def logs(self, container: str, lines: int = 20, kind: str = "containers") -> str:
         """The last `lines` lines that a container (or with `kind` tasks, a task on any node of a Swarm) wrote to stdout and stderr."""
         raw = self.call("GET", f"/{kind}/{container}/logs", {"stdout": 1, "stderr": 1, "tail": lines})
-        return written(raw).rstrip()
+        return demultiplex(raw).rstrip()
 
-    def ended(self, container: str, since: float) -> tuple[str, bool]:
+    def last_exit(self, container: str, since: float) -> tuple[str, bool]:
         """(exit code of its last end, whether it ran out of memory) of a container since a time in Unix seconds, which its state forgets
         as soon as it is started again; an empty code where it did not end."""
         filters = {"container": [container], "event": ["die", "oom"]}
@@ -179,14 +179,14 @@ class Engine:
         started = self.call("POST", f"/containers/{container}/exec", body=body)["Id"]
         raw = self.call("POST", f"/exec/{started}/start", body={"Detach": False, "Tty": False}, timeout=timeout)
         status = self.call("GET", f"/exec/{started}/json")["ExitCode"]
-        return status, written(raw)
+        return status, demultiplex(raw)
 
     def statistics(self, container: str) -> dict[str, Any]:
         """What a running container uses now."""
         return self.call("GET", f"/containers/{container}/stats", {"stream": "false", "one-shot": "true"})
 
 
-def context_elsewhere(configuration: Path, chosen: str, address: str) -> tuple[str, str]:
+def other_context(configuration: Path, chosen: str, address: str) -> tuple[str, str]:
     """(name, endpoint) of the docker context that the docker CLI of a user would use, where that is not `address`; else empty.
 
     `configuration` is the user's directory (~/.docker), `chosen` the user's DOCKER_CONTEXT.
@@ -201,7 +201,7 @@ def context_elsewhere(configuration: Path, chosen: str, address: str) -> tuple[s
     return ("", "") if same else (name, endpoint)
 
 
-def written(raw: bytes) -> str:
+def demultiplex(raw: bytes) -> str:
     """What stands in the engine's multiplexed stream of output: frames of an 8 byte header and a payload."""
     parts, position = [], 0
     while position + 8 <= len(raw):
@@ -228,7 +228,7 @@ def wait_until(condition: Any, seconds: float, interval: float = 0.1) -> Any:
         time.sleep(interval)
 
 
-def names_of(image: dict[str, Any], stay: set[str]) -> list[str]:
+def image_names(image: dict[str, Any], stay: set[str]) -> list[str]:
     """The names by which an image goes, but for those that `stay`; also by what it was pulled as, unless one of its names stays.
 
     A registry's digest is a name of its own: with it alone the image would stay.

@@ -13,7 +13,7 @@ import tarfile
 from typing import Any, BinaryIO
 
 
-def chains(layers: list[str]) -> list[str]:
+def chain_ids(layers: list[str]) -> list[str]:
     """The chain of each layer, from the digests of an image's layers, lowest first."""
     result: list[str] = []
     for digest in layers:
@@ -21,13 +21,13 @@ def chains(layers: list[str]) -> list[str]:
     return result
 
 
-def content(image: dict[str, Any]) -> str:
+def content_hash(image: dict[str, Any]) -> str:
     """Hash over what an image is to a container, its layers and its configuration, as the engine inspects it."""
     told = [image["RootFS"].get("Layers"), image["Config"], image["Os"], image["Architecture"]]
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def spared(images: list[dict[str, Any]], held: set[str]) -> set[str]:
+def skippable_layers(images: list[dict[str, Any]], held: set[str]) -> set[str]:
     """Digests of the layers that an archive of `images` (as the engine inspects them) need not have for a host that holds `held`.
 
     A layer that lies on others in another image is another chain: it is left out only where all of its chains are there.
@@ -36,7 +36,7 @@ def spared(images: list[dict[str, Any]], held: set[str]) -> set[str]:
     lacking: set[str] = set()
     for image in images:
         layers = image["RootFS"].get("Layers") or []
-        for digest, chain in zip(layers, chains(layers), strict=True):
+        for digest, chain in zip(layers, chain_ids(layers), strict=True):
             (there if chain in held else lacking).add(digest)
     return there - lacking
 

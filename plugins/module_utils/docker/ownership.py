@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from .client import Engine, names_of
+from .client import Engine, image_names
 
 # Given at creation, and to no image: the name under which Berth created the container.
 CREATED = "berth.container"
@@ -17,7 +17,7 @@ CREATED = "berth.container"
 DRAINING = "-draining-"
 
 
-def owned(name: str, labels: dict[str, str], known: Collection[str] = ()) -> bool:
+def is_owned(name: str, labels: dict[str, str], known: Collection[str] = ()) -> bool:
     """Whether Berth created the container `name` with these labels.
 
     `known`: names that the host remembers (Store.containers), by which containers of a Berth that gave no label are recognised.
@@ -40,7 +40,7 @@ def listed_name(listed: dict[str, Any]) -> str:
 def stack_containers(engine: Engine, labels: dict[str, str], known: Collection[str] = ()) -> list[dict[str, Any]]:
     """The containers with `labels`, as the engine lists them, that Berth created. Labels that no image has need no second look."""
     listed = engine.listing("containers", labels)
-    return [one for one in listed if "berth.stack" not in labels or owned(listed_name(one), one["Labels"] or {}, known)]
+    return [one for one in listed if "berth.stack" not in labels or is_owned(listed_name(one), one["Labels"] or {}, known)]
 
 
 def foreign_containers(engine: Engine, labels: dict[str, str], known: Collection[str] = ()) -> list[str]:
@@ -68,4 +68,4 @@ def own_names(image: dict[str, Any], stay: Collection[str] = (), given: Collecti
     # An engine's digest of a pulled image names the registry; nobody gives it by hand.
     digests = {name for name in image.get("RepoDigests") or [] if _repository(name).rpartition("/")[2] in repositories}
     placed = repositories | {f"{registry}/{repository}" for repository in repositories if registry}
-    return [name for name in names_of(image, set(stay)) if name in digests or name in given or _repository(name) in placed]
+    return [name for name in image_names(image, set(stay)) if name in digests or name in given or _repository(name) in placed]

@@ -36,7 +36,7 @@ class Stack:
         self.replaced: set[str] = set()
         self.seconds: dict[str, float] = {}
         # Those that could answer no check for a while: unhealthy is not their last word.
-        self.waking: set[str] = set()
+        self.unpaused: set[str] = set()
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -47,7 +47,7 @@ class Stack:
         finally:
             self.seconds[name] = round(self.seconds.get(name, 0) + time.monotonic() - began, 2)
 
-    def did(self, action: str, header: str = "", before: str = "", after: str = "") -> bool:
+    def record_change(self, action: str, header: str = "", before: str = "", after: str = "") -> bool:
         """Record an action; True when it is to be carried out."""
         self.actions.append(action)
         self.diff.append({"before_header": header or action, "after_header": header or action, "before": before, "after": after})
@@ -79,9 +79,9 @@ class Stack:
             changed = {k: (actual.get(k), v) for k, v in wanted.items() if (actual.get(k) or None) != (v or None)}
             if not changed:
                 return
-            if self.did(f"replace network {name} ({', '.join(changed)} differ)", name, *_pretty(changed)):
+            if self.record_change(f"replace network {name} ({', '.join(changed)} differ)", name, *_pretty(changed)):
                 self._replace_network(name, wanted, list(actual.get("Containers") or {}))
-        elif self.did(f"create network {name}", name, "", "present\n"):
+        elif self.record_change(f"create network {name}", name, "", "present\n"):
             self.engine.call("POST", "/networks/create", body={"Name": name, **wanted})
 
     def _replace_network(self, name: str, wanted: dict[str, Any], containers: list[str]) -> None:
@@ -102,7 +102,7 @@ class Stack:
 
     def volume(self, spec: dict[str, Any]) -> None:
         name = spec["name"]
-        if self.engine.find(f"/volumes/{name}") is None and self.did(f"create volume {name}", name, "", "present\n"):
+        if self.engine.find(f"/volumes/{name}") is None and self.record_change(f"create volume {name}", name, "", "present\n"):
             self.engine.call("POST", "/volumes/create", body={"Name": name, "Labels": self.labels | (spec.get("labels") or {})})
 
     # containers -----------------------------------------------------------------------------------------------------
@@ -112,11 +112,11 @@ class Stack:
 
     def containers(self, specs: list[dict[str, Any]]) -> None:
         """Those that are to be made are made at once: a quarter of a second each, of which the engine waits for most."""
-        making = [make for spec in specs if (make := self._compared(spec))]
+        making = [make for spec in specs if (make := self._plan_container(spec))]
         with ThreadPoolExecutor(max_workers=4) as pool:
             list(pool.map(lambda make: make(), making))
 
-    def _compared(self, spec: dict[str, Any]) -> Callable[[], None] | None:
+    def _plan_container(self, spec: dict[str, Any]) -> Callable[[], None] | None:
         """Change in place what can be changed there; what makes the container anew, where that is to be done."""
         name = spec["name"]
         image = self.engine.find(f"/images/{spec['image']}/json")
@@ -125,16 +125,16 @@ class Stack:
         body = container_body(spec | {"labels": self.labels | (spec.get("labels") or {})}, image or {})
         actual = self.engine.find(f"/containers/{name}/json")
         if actual is None:
-            return partial(self._create, name, body) if self.did(f"create container {name}", name, "", "running\n") else None
+            return partial(self._create, name, body) if self.record_change(f"create container {name}", name, "", "running\n") else None
         refuse_foreign(name, actual, self.labels)
         changed = differences(body, actual)
         if set(changed) - set(UPDATABLE):
-            anew = self.did(f"replace container {name} ({', '.join(changed)} differ)", name, *_pretty(changed))
+            anew = self.record_change(f"replace container {name} ({', '.join(changed)} differ)", name, *_pretty(changed))
             return partial(self._replace, name, body, actual) if anew else None
-        if changed and self.did(f"update container {name} ({', '.join(changed)})", name, *_pretty(changed)):
+        if changed and self.record_change(f"update container {name} ({', '.join(changed)})", name, *_pretty(changed)):
             self.engine.call("POST", f"/containers/{name}/update", body={k: body["HostConfig"][k] for k in UPDATABLE})
         self._networks(name, body, actual)
-        self.wake(name, actual)
+        self.ensure_running(name, actual)
         return None
 
     def _replace(self, name: str, body: dict[str, Any], actual: dict[str, Any]) -> None:
@@ -159,7 +159,7 @@ class Stack:
         join, leave = network_changes(body, actual)
         if not join and not leave:
             return
-        if self.did(
+        if self.record_change(
             f"connect container {name} to {', '.join(join) or 'its networks only'}", name, f"leave {leave}\n", f"join {sorted(join)}\n"
         ):
             try:
@@ -169,20 +169,20 @@ class Stack:
                     self._join(network, name, settings)
             except EngineError as error:
                 # An engine that was restarted under a container has forgotten its interfaces, and leaves half of a change behind.
-                self.did(f"replace container {name} (the engine cannot change its networks: {error})")
+                self.record_change(f"replace container {name} (the engine cannot change its networks: {error})")
                 self._replace(name, body, actual)
 
-    def wake(self, name: str, actual: dict[str, Any]) -> None:
+    def ensure_running(self, name: str, actual: dict[str, Any]) -> None:
         """Have a container that is there running, and begin it again where it is not well."""
         state = actual["State"]
         if state["Paused"]:
-            if self.did(f"unpause container {name}", name, "paused\n", "running\n"):
+            if self.record_change(f"unpause container {name}", name, "paused\n", "running\n"):
                 self.engine.call("POST", f"/containers/{name}/unpause")
-                self.waking.add(name)
+                self.unpaused.add(name)
         elif not state["Running"]:
-            if self.did(f"start container {name}", name, f"{state['Status']}\n", "running\n"):
+            if self.record_change(f"start container {name}", name, f"{state['Status']}\n", "running\n"):
                 self.engine.call("POST", f"/containers/{name}/start")
-        elif (state.get("Health") or {}).get("Status") == "unhealthy" and self.did(
+        elif (state.get("Health") or {}).get("Status") == "unhealthy" and self.record_change(
             f"restart container {name} (unhealthy)", name, "unhealthy\n", "healthy\n"
         ):
             self.engine.call("POST", f"/containers/{name}/restart", timeout=120)
@@ -200,7 +200,7 @@ class Stack:
             labels = ((actual or {}).get("Config") or actual or {}).get("Labels") or {}
             # One of somebody else that has the name is none of Berth's.
             ours = actual is not None and self.labels.items() <= labels.items()
-            if not ours or not self.did(f"remove {kind[:-1]} {name}", name, "present\n", ""):
+            if not ours or not self.record_change(f"remove {kind[:-1]} {name}", name, "present\n", ""):
                 continue
             if kind == "containers":
                 self._remove(name, actual)
@@ -226,7 +226,7 @@ class Stack:
                         "started_at": actual["State"]["StartedAt"],
                         "created": name in self.created,
                     }
-                elif (health == "unhealthy" and name not in self.waking) or _crashed(actual) or time.monotonic() > deadline:
+                elif (health == "unhealthy" and name not in self.unpaused) or _crashed(actual) or time.monotonic() > deadline:
                     raise Unhealthy(self._why(name, actual, seconds))
             if pending:
                 time.sleep(0.1)
@@ -246,7 +246,7 @@ class Stack:
         lines += ["last lines of its log:", self.engine.logs(name)]
         return "\n".join(lines)
 
-    def discard(self) -> str:
+    def remove_created(self) -> str:
         """Remove the containers that this run created; what a person is told of those that stay, empty for none.
 
         One that took the place of another stays: what it serves has no other any more.
@@ -307,7 +307,7 @@ def start(engine: Engine, name: str, patience: float = 10) -> None:
             time.sleep(0.3)
 
 
-class Ended(Exception):
+class RunFailed(Exception):
     """A container that was to run to its end and did not, or not well; the message holds its last lines."""
 
 
@@ -343,7 +343,7 @@ def run_to_end(
         remove(addresses(left), False)
     image = engine.find(f"/images/{spec['image']}/json")
     if image is None:
-        raise Ended(f"image {spec['image']} is not on this host")
+        raise RunFailed(f"image {spec['image']} is not on this host")
     create(engine, name, container_body(spec, image))
     where: list[str] = []
     well = False
@@ -355,9 +355,11 @@ def run_to_end(
         well = status == 0
     except (EngineError, OSError) as error:
         late = "time" in str(error).lower()
-        raise Ended(f"{name} did not end within {timeout} s; last lines:\n{engine.logs(name)}" if late else f"{name} {error}") from error
+        raise RunFailed(
+            f"{name} did not end within {timeout} s; last lines:\n{engine.logs(name)}" if late else f"{name} {error}"
+        ) from error
     finally:
         remove(where, well)
     if status:
-        raise Ended(f"{name} ended with exit status {status}; last lines:\n" + "\n".join(output.splitlines()[-25:]))
+        raise RunFailed(f"{name} ended with exit status {status}; last lines:\n" + "\n".join(output.splitlines()[-25:]))
     return output

@@ -21,7 +21,7 @@ class Drain:
         self.engine, self.store, self.lock = engine, store, lock
         self.note = store.root / ".draining"
         # Who drains what by now: {container: token}. One that was told before, and waits, leaves it to the one that was told since.
-        self.told = store.root / ".drains.json"
+        self.owners_file = store.root / ".drains.json"
 
     def leftovers(self, labels: dict[str, str], services: list[str], keep: str) -> list[str]:
         """Containers of other releases, that nobody drains; frontends first, for they ask the backends."""
@@ -43,21 +43,21 @@ class Drain:
                 return True
         return False
 
-    def _mine(self, name: str, token: str) -> bool:
-        return self.told.is_file() and json.loads(self.told.read_text()).get(name) == token
+    def _is_owner(self, name: str, token: str) -> bool:
+        return self.owners_file.is_file() and json.loads(self.owners_file.read_text()).get(name) == token
 
-    def _tell(self, names: list[str]) -> str:
+    def _claim(self, names: list[str]) -> str:
         """Take these containers over from whoever was to drain them; the token by which that is known."""
-        told, token = json.loads(self.told.read_text()) if self.told.is_file() else {}, secrets.token_hex(8)
+        told, token = json.loads(self.owners_file.read_text()) if self.owners_file.is_file() else {}, secrets.token_hex(8)
         known = {name: other for name, other in told.items() if self.engine.find(f"/containers/{name}/json")}
-        write(self.told, json.dumps(known | dict.fromkeys(names, token)), 0o600)
+        write(self.owners_file, json.dumps(known | dict.fromkeys(names, token)), 0o600)
         return token
 
     def start(self, names: list[str], after: float, wait: float) -> bool:
         """Drain `names` `after` seconds from now; wait up to `wait` seconds for it. True when they are gone already."""
         found = [self.engine.find(f"/containers/{name}/json") for name in names]
         identities = [actual["Id"] for actual in found if actual]
-        token = self._tell(names)
+        token = self._claim(names)
         child = os.fork()
         if child == 0:
             try:
@@ -89,11 +89,11 @@ class Drain:
                 return  # the stack was destroyed meanwhile
             try:
                 # While nobody switches: a release that goes back to this container meanwhile keeps it.
-                with self.lock.working():
+                with self.lock.exclusive():
                     actual = self.engine.find(f"/containers/{name}/json")
                     if (
                         actual is None
-                        or not self._mine(name, token)
+                        or not self._is_owner(name, token)
                         or (DRAINING not in name and actual["Config"]["Labels"].get("berth.version") == self.store.current)
                     ):
                         continue

@@ -24,44 +24,44 @@ ATTEMPTS = 3
 REPLICAS = 2
 
 
-class SwarmSwitch:
+class SwarmRollout:
     """One act on a Swarm, by one of its managers. `wanted` holds the module's options, with `swarm`, the settings of its services."""
 
-    def __init__(self, engine: Engine, store: Store, wanted: dict[str, Any], check: bool) -> None:
-        self.engine, self.store, self.wanted, self.check = engine, store, wanted, check
-        self.stack = Stack(engine, wanted["labels"], check)
+    def __init__(self, engine: Engine, store: Store, options: dict[str, Any], check: bool) -> None:
+        self.engine, self.store, self.options, self.check = engine, store, options, check
+        self.stack = Stack(engine, options["labels"], check)
         # Whether this run has put back what it could, and the services that it created.
-        self.gave_up = False
+        self.aborted = False
         self.created: list[str] = []
 
-    def did(self, action: str, **diff: str) -> bool:
-        return self.stack.did(action, **diff)
+    def record_change(self, action: str, **diff: str) -> bool:
+        return self.stack.record_change(action, **diff)
 
     @property
-    def _known(self) -> bool:
+    def _replayed(self) -> bool:
         """Whether the release has served before: it is replayed at once, and not watched as long."""
-        return not self.wanted["manifest"]
+        return not self.options["manifest"]
 
     # the whole act ----------------------------------------------------------------------------------------------------
 
-    def to(
+    def run(
         self, target: dict[str, Any], migrate: Callable[[], None] | None = None, before_switch: Callable[[], None] | None = None
     ) -> bool:
         """Let `target` serve. True when something had to be done. Raises Failed, with what served before serving on."""
         before = self.store.manifest(self.store.current)
-        other = before if before.get("version") != target["version"] else {}
-        if not self.check and (other or self.store.pending):
-            self.store.begin(self.wanted["verb"], before.get("version", ""), target["version"])
+        previous = before if before.get("version") != target["version"] else {}
+        if not self.check and (previous or self.store.pending):
+            self.store.begin_operation(self.options["verb"], before.get("version", ""), target["version"])
         if migrate:
             migrate()
         if before_switch:
             before_switch()
         try:
-            self._serve(target, together=self._known)
+            self._serve(target, together=self._replayed)
         except (Failed, SpecError, EngineError) as error:
-            raise Failed(self.give_up(target, other, str(error))) from error
+            raise Failed(self.abort(target, previous, str(error))) from error
         self._forget_secrets()
-        return bool(self.stack.actions) or bool(other)
+        return bool(self.stack.actions) or bool(previous)
 
     def _serve(self, release: dict[str, Any], together: bool) -> None:
         """Update the services of a release, those that others ask first; or all of them at once, where each pair of releases fits."""
@@ -78,18 +78,18 @@ class SwarmSwitch:
             for body, changed in begun:
                 self._wait(body, changed)
 
-    def give_up(self, target: dict[str, Any], other: dict[str, Any], why: str) -> str:
+    def abort(self, target: dict[str, Any], previous: dict[str, Any], why: str) -> str:
         """Put back what was updated before the one that failed; the message for a person."""
-        self.gave_up = True
-        if other and not self.check:
+        self.aborted = True
+        if previous and not self.check:
             try:
                 # Before: they may ask for what only the new release has.
-                self._remove_services(name for name in self.created if name not in self._services(other))
-                self._serve(other, together=True)
-                why += f"\n{other['version']} serves on"
+                self._remove_services(name for name in self.created if name not in self._services(previous))
+                self._serve(previous, together=True)
+                why += f"\n{previous['version']} serves on"
                 self.store.end()
             except (Failed, SpecError, EngineError) as error:
-                why += f"\n{other['version']} could not be put back everywhere: {error}"
+                why += f"\n{previous['version']} could not be put back everywhere: {error}"
                 why += "\nWhat was under way is noted. To go back: make rollback"
         elif not self.check and not self.store.current:
             self._remove_services(self._services(target))
@@ -115,12 +115,12 @@ class SwarmSwitch:
             if found is None and not self.check:
                 raise Failed(f"the network {network['name']} is not there; make deploy makes it")
             networks[network["name"]] = found["Id"] if found else network["name"]
-        settings = self.wanted["swarm"]
+        settings = self.options["swarm"]
         there = self.engine.find(f"/services/{service_name(spec, release)}")
         # What nobody has set stays as it is.
         running = there["Spec"]["Mode"]["Replicated"]["Replicas"] if there else REPLICAS
         return service_body(
-            spec | {"labels": self.wanted["labels"] | spec["labels"]},
+            spec | {"labels": self.options["labels"] | spec["labels"]},
             release,
             networks,
             self._secrets(service, secrets_directory(spec)),
@@ -128,8 +128,8 @@ class SwarmSwitch:
                 "replicas": int(settings["replicas"].get(service) or running),
                 "constraints": settings["constraints"].get(service, []),
                 "endpoint_mode": settings["endpoint_mode"],
-                "monitor": 1 if self._known else max(1.0, float(self.wanted["observe"])),
-                "parallelism": 0 if self._known else 1,
+                "monitor": 1 if self._replayed else max(1.0, float(self.options["observe"])),
+                "parallelism": 0 if self._replayed else 1,
             },
         )
 
@@ -138,11 +138,11 @@ class SwarmSwitch:
         found: dict[str, dict[str, str]] = {}
         for path in sorted(Path(directory).iterdir()) if directory and Path(directory).is_dir() else []:
             content = path.read_bytes()
-            name = secret_name(f"{self.wanted['labels']['berth.stack']}-{service}", path.name, content)
+            name = secret_name(f"{self.options['labels']['berth.stack']}-{service}", path.name, content)
             there = self.engine.call("GET", "/secrets", {"filters": {"name": [name]}}) or []
-            identity = next((one["ID"] for one in there if one["Spec"]["Name"] == name), "")
-            if not identity and self.did(f"create secret {name}"):
-                labels = self.wanted["labels"] | {"berth.service": service}
+            identity = next((entry["ID"] for entry in there if entry["Spec"]["Name"] == name), "")
+            if not identity and self.record_change(f"create secret {name}"):
+                labels = self.options["labels"] | {"berth.service": service}
                 body = {"Name": name, "Labels": labels, "Data": base64.b64encode(content).decode()}
                 identity = self.engine.call("POST", "/secrets/create", body=body)["ID"]
             found[path.name] = {"id": identity, "name": name}
@@ -153,7 +153,7 @@ class SwarmSwitch:
         name = body["Name"]
         actual = self.engine.find(f"/services/{name}")
         if actual is None:
-            if self.did(f"create service {name}", header=name, before="", after=f"{body['Mode']}\n"):
+            if self.record_change(f"create service {name}", header=name, before="", after=f"{body['Mode']}\n"):
                 self.engine.call("POST", "/services/create", body=body)
                 self.created.append(name)
             return True
@@ -165,7 +165,7 @@ class SwarmSwitch:
         was, now = (spec["Mode"]["Replicated"]["Replicas"] for spec in (actual["Spec"], body))
         scaled = differ == ["Mode.Replicated.Replicas"]
         action = f"scale {name} from {was} to {now}" if scaled else f"update service {name} ({', '.join(sorted(set(differ)))})"
-        if self.did(action, header=name, before=f"{was} replicas\n", after=f"{now} replicas\n"):
+        if self.record_change(action, header=name, before=f"{was} replicas\n", after=f"{now} replicas\n"):
             task = body["TaskTemplate"] | {"ForceUpdate": actual["Spec"]["TaskTemplate"].get("ForceUpdate", 0)}
             self.engine.call(
                 "POST", f"/services/{actual['ID']}/update", {"version": actual["Version"]["Index"]}, body | {"TaskTemplate": task}
@@ -177,7 +177,7 @@ class SwarmSwitch:
     def _wait(self, body: dict[str, Any], changed: bool) -> None:
         """Until all tasks of a service are as wanted and healthy; Failed when the engine puts the old ones back, or the time is over."""
         name, replicas = body["Name"], body["Mode"]["Replicated"]["Replicas"]
-        deadline = time.monotonic() + self.wanted["wait"] * max(1, replicas if changed else 1) + float(self.wanted["observe"])
+        deadline = time.monotonic() + self.options["wait"] * max(1, replicas if changed else 1) + float(self.options["observe"])
         while True:
             service = self.engine.call("GET", f"/services/{name}")
             update = (service.get("UpdateStatus") or {}).get("State", "")
@@ -215,13 +215,13 @@ class SwarmSwitch:
         if self.check:
             return
         used = {
-            one["SecretID"]
+            entry["SecretID"]
             for service in self.engine.call(
-                "GET", "/services", {"filters": {"label": [f"berth.stack={self.wanted['labels']['berth.stack']}"]}}
+                "GET", "/services", {"filters": {"label": [f"berth.stack={self.options['labels']['berth.stack']}"]}}
             )
             for spec in (service["Spec"], service.get("PreviousSpec") or {"TaskTemplate": {"ContainerSpec": {}}})
-            for one in spec["TaskTemplate"]["ContainerSpec"].get("Secrets") or []
+            for entry in spec["TaskTemplate"]["ContainerSpec"].get("Secrets") or []
         }
-        for one in self.engine.call("GET", "/secrets", {"filters": {"label": [f"berth.stack={self.wanted['labels']['berth.stack']}"]}}):
-            if one["ID"] not in used and self.did(f"remove secret {one['Spec']['Name']}"):
-                self.engine.call("DELETE", f"/secrets/{one['ID']}")
+        for entry in self.engine.call("GET", "/secrets", {"filters": {"label": [f"berth.stack={self.options['labels']['berth.stack']}"]}}):
+            if entry["ID"] not in used and self.record_change(f"remove secret {entry['Spec']['Name']}"):
+                self.engine.call("DELETE", f"/secrets/{entry['ID']}")

@@ -37,7 +37,7 @@ class Refused(ValueError):
     """A secret that must not be used; the message names it and where it is set, never its value."""
 
 
-def checked(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
+def with_defaults(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """`schema`, {secret: {word: value}}, with every word there; see SCHEMA."""
     whole = {}
     for name, spec in schema.items():
@@ -48,7 +48,7 @@ def checked(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return whole
 
 
-def judge(name: str, value: str, spec: dict[str, Any]) -> str:
+def problem_of(name: str, value: str, spec: dict[str, Any]) -> str:
     """What is wrong with a value; nothing where it is fit to be used. Without a form it may have several lines."""
     if "\0" in value:
         return "has a NUL character, which no environment variable can hold"
@@ -69,7 +69,7 @@ def judge(name: str, value: str, spec: dict[str, Any]) -> str:
     return ""
 
 
-def fitting(name: str, value: str, template: str) -> None:
+def refuse_multiline(name: str, value: str, template: str) -> None:
     """Refuse a value that does not fit where the template of a file has it."""
     for slot, kind in SLOT.findall(template):
         if slot != name or kind == "url" or (template == f"{{{name}}}"):
@@ -81,11 +81,11 @@ def fitting(name: str, value: str, template: str) -> None:
             )
 
 
-def refuse_unfit(schema: dict[str, Any], given: dict[str, str], origin: dict[str, str]) -> None:
+def refuse_invalid(schema: dict[str, Any], given: dict[str, str], origin: dict[str, str]) -> None:
     """Refuse every given value that is unfit, all in one message. `origin` says in words where each is set."""
     problems = []
     for name, value in given.items():
-        wrong = judge(name, value, schema[name])
+        wrong = problem_of(name, value, schema[name])
         if wrong:
             instead = " or take it away there, and one is generated" if schema[name]["generate"] else ""
             problems.append(f"the secret {name} {wrong}: it is set by {origin.get(name, 'its source')}; give a real one there{instead}")
@@ -102,7 +102,7 @@ def resolve(
     generation: int = 1,
 ) -> dict[str, Any]:
     """The record's `values` and `history`: each secret given from outside, else the one of the generation before, else generated."""
-    refuse_unfit(schema, given, origin)
+    refuse_invalid(schema, given, origin)
     values, history, missing = {}, {}, []
     for name, spec in schema.items():
         before = known["values"].get(name)
@@ -158,7 +158,7 @@ def render(services: dict[str, Any], schema: dict[str, Any], record: dict[str, A
                 if slot not in schema:
                     raise Refused(f"the file {name} of {service} needs the secret {slot}, which secrets_schema does not have")
                 used[slot].add(service)
-                fitting(slot, record["values"][slot], template)
+                refuse_multiline(slot, record["values"][slot], template)
             rendered[service][name] = SLOT.sub(lambda match: _slot(match, record, generation), template)
     for name, found in used.items():
         wrong = found ^ set(schema[name]["services"])
@@ -218,7 +218,7 @@ class Store:
         wanted = {str(number) for number in keep} | {str(self.newest())}
         removed = [str(number) for number in self.generations() if str(number) not in wanted]
         for number in removed:
-            self.did(f"remove generation {number}", lambda n=number: shutil.rmtree(self.root / n))
+            self.record_change(f"remove generation {number}", lambda n=number: shutil.rmtree(self.root / n))
         return removed
 
     def write(self, generation: int, services: dict[str, Any], record: dict[str, Any]) -> None:
@@ -233,34 +233,34 @@ class Store:
         scratch.mkdir(mode=0o711)
         for service, contents in record["files"].items():
             if not services[service].get("shared"):
-                self.service(scratch / service, int(services[service]["uid"]), contents)
-        self.put(scratch / RECORD, json.dumps(record), 0, 0o400)
+                self.write_service(scratch / service, int(services[service]["uid"]), contents)
+        self.write_file(scratch / RECORD, json.dumps(record), 0, 0o400)
         os.chmod(scratch, 0o711)
         scratch.rename(target)
-        self.mend(generation, {n: s for n, s in services.items() if s.get("shared")}, record["files"])
+        self.reconcile(generation, {n: s for n, s in services.items() if s.get("shared")}, record["files"])
 
-    def service(self, folder: Path, uid: int, contents: dict[str, str]) -> None:
+    def write_service(self, folder: Path, uid: int, contents: dict[str, str]) -> None:
         folder.mkdir(mode=0o500)
         for name, content in contents.items():
-            self.put(folder / name, content, uid, 0o400)
+            self.write_file(folder / name, content, uid, 0o400)
         os.chmod(folder, 0o500)
-        self.own(folder, uid)
+        self.chown(folder, uid)
 
     @staticmethod
-    def own(path: Path, uid: int) -> None:
+    def chown(path: Path, uid: int) -> None:
         if os.geteuid() == 0:
             os.chown(path, uid, uid)
 
-    def put(self, path: Path, content: str, uid: int, mode: int) -> None:
+    def write_file(self, path: Path, content: str, uid: int, mode: int) -> None:
         scratch = path.with_name(f".{path.name}.new")
         scratch.unlink(missing_ok=True)
         with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(content.encode())
         os.chmod(scratch, mode)
-        self.own(scratch, uid)
+        self.chown(scratch, uid)
         scratch.rename(path)
 
-    def mend(self, generation: int, services: dict[str, Any], files: dict[str, dict[str, str]]) -> None:
+    def reconcile(self, generation: int, services: dict[str, Any], files: dict[str, dict[str, str]]) -> None:
         """Put back what was changed by hand in a generation: content, owner, mode, a file too few or too many."""
         for service, spec in services.items():
             contents, uid = files[service], int(spec["uid"])
@@ -269,26 +269,28 @@ class Store:
                 if spec.get("shared") and not self.check:
                     folder.parent.mkdir(mode=0o711, exist_ok=True)
                     os.chmod(folder.parent, 0o711)
-                self.did(f"write the directory of {service} again", lambda f=folder, u=uid, c=contents: self.service(f, u, c))
+                self.record_change(
+                    f"write the directory of {service} again", lambda f=folder, u=uid, c=contents: self.write_service(f, u, c)
+                )
                 continue
-            if self.strange(folder, uid, 0o500):
-                self.did(
-                    f"correct owner and mode of the directory of {service}", lambda f=folder, u=uid: (os.chmod(f, 0o500), self.own(f, u))
+            if self.differs(folder, uid, 0o500):
+                self.record_change(
+                    f"correct owner and mode of the directory of {service}", lambda f=folder, u=uid: (os.chmod(f, 0o500), self.chown(f, u))
                 )
             for path in folder.iterdir():
                 if path.name not in contents:
-                    self.did(f"remove {path.name} of {service}", path.unlink)
+                    self.record_change(f"remove {path.name} of {service}", path.unlink)
             for name, content in contents.items():
                 path = folder / name
-                if not path.is_file() or path.read_bytes() != content.encode() or self.strange(path, uid, 0o400):
-                    self.did(f"write {name} of {service} again", lambda p=path, c=content, u=uid: self.put(p, c, u, 0o400))
+                if not path.is_file() or path.read_bytes() != content.encode() or self.differs(path, uid, 0o400):
+                    self.record_change(f"write {name} of {service} again", lambda p=path, c=content, u=uid: self.write_file(p, c, u, 0o400))
 
     @staticmethod
-    def strange(path: Path, uid: int, mode: int) -> bool:
+    def differs(path: Path, uid: int, mode: int) -> bool:
         status = path.stat()
         return (status.st_mode & 0o7777) != mode or (os.geteuid() == 0 and status.st_uid != uid)
 
-    def did(self, action: str, act: Callable[[], Any]) -> None:
+    def record_change(self, action: str, act: Callable[[], Any]) -> None:
         self.actions.append(action)
         if not self.check:
             act()

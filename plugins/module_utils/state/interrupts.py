@@ -24,7 +24,7 @@ def raise_on_signals() -> None:
         signal.signal(each, end)
 
 
-def in_words(error: BaseException, expected: tuple[type[BaseException], ...]) -> str:
+def error_message(error: BaseException, expected: tuple[type[BaseException], ...]) -> str:
     """What a person is told of an error: its message, or, of one that nobody expected, what it is and where it comes from."""
     if isinstance(error, (Interrupted, *expected)):
         return str(error)

@@ -56,7 +56,7 @@ def fingerprint(manifest: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(lasting, sort_keys=True).encode()).hexdigest()
 
 
-def named(manifest: dict[str, Any], name: str) -> dict[str, Any]:
+def with_name(manifest: dict[str, Any], name: str) -> dict[str, Any]:
     """The manifest with its name in all places that wait for it."""
     return json.loads(json.dumps(manifest).replace(PLACEHOLDER, name))
 
@@ -142,7 +142,7 @@ class Store:
         """{verb, from, to, since} of a verb that did not come to its end."""
         return self.note("pending.json")
 
-    def begin(self, verb: str, before: str, after: str) -> None:
+    def begin_operation(self, verb: str, before: str, after: str) -> None:
         self.prepare()
         write(self.root / "pending.json", json.dumps({"verb": verb, "from": before, "to": after, "since": now()}) + "\n", 0o644)
 
@@ -154,21 +154,21 @@ class Store:
         """What the database was brought to: {migrated: {service: image id}, and, for the backend, heads and revisions}."""
         return self.note("schema.json")
 
-    def migrated(self, schema: dict[str, Any]) -> None:
+    def record_schema(self, schema: dict[str, Any]) -> None:
         self.prepare()
         write(self.root / "schema.json", json.dumps(schema, indent=2) + "\n", 0o644)
 
     # what the releases stand on ---------------------------------------------------------------------------------------
 
     @property
-    def foundation(self) -> dict[str, dict[str, Any]]:
+    def infrastructure(self) -> dict[str, dict[str, Any]]:
         """As the last look at everything left it: {networks, volumes, containers: {name: its spec}, edge: {spec, volumes}}."""
         return {"networks": {}, "volumes": {}, "containers": {}, "edge": {}} | self.note("foundation.json")
 
     @property
     def containers(self) -> set[str]:
         """Names of all containers that releases, and what they stand on, have or had here."""
-        names = set(self.foundation["containers"]) | {(self.foundation["edge"].get("spec") or {}).get("name", "")}
+        names = set(self.infrastructure["containers"]) | {(self.infrastructure["edge"].get("spec") or {}).get("name", "")}
         for manifest in self.releases():
             around = manifest.get("around") or {}
             names |= {spec["name"] for spec in manifest.get("containers") or []}
@@ -176,12 +176,12 @@ class Store:
             names |= {(around.get(part) or {}).get("container", "") for part in ("edge", "database")}
         return names - {""}
 
-    def stand(self, **kinds: dict[str, Any]) -> None:
+    def record_infrastructure(self, **kinds: dict[str, Any]) -> None:
         """Remember more of it; what is None there stands there no longer."""
-        known = self.foundation
-        for kind, named in kinds.items():
-            known[kind] = {name: spec for name, spec in (known[kind] | named).items() if spec is not None}
-        if known != self.foundation:
+        known = self.infrastructure
+        for kind, with_name in kinds.items():
+            known[kind] = {name: spec for name, spec in (known[kind] | with_name).items() if spec is not None}
+        if known != self.infrastructure:
             self.prepare()
             write(self.root / "foundation.json", json.dumps(known, indent=2) + "\n", 0o600)
 
@@ -193,15 +193,15 @@ class Store:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640), "w") as file:
             file.write(json.dumps({"when": now(), **line}) + "\n")
 
-    def audited(self, lines: int = 50) -> list[dict[str, Any]]:
+    def audit_log(self, lines: int = 50) -> list[dict[str, Any]]:
         path = self.root / "audit.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()[-lines:]] if path.is_file() else []
 
     @property
     def holders(self) -> list[dict[str, Any]]:
         """Who works on this stack, each with the `name` of the lock and the `line` that the audit gets if that run has ended."""
-        named = sorted(path.name for path in self.root.glob("lock*") if re.fullmatch(r"lock(\.[a-z-]+)?", path.name))
-        found = [held | {"name": name.removeprefix("lock").lstrip(".")} for name in named if (held := self.note(name))]
+        with_name = sorted(path.name for path in self.root.glob("lock*") if re.fullmatch(r"lock(\.[a-z-]+)?", path.name))
+        found = [held | {"name": name.removeprefix("lock").lstrip(".")} for name in with_name if (held := self.note(name))]
         runs = {(held["host"], held["pid"], held["started"]): held for held in reversed(found)}
         return [held | {"line": {"when": held["since"], **self.interrupted(held)}} for held in reversed(runs.values())]
 
@@ -212,7 +212,7 @@ class Store:
         return line | {"to": self.pending.get("to") or self.current, "outcome": "interrupted", "seconds": 0.0}
 
 
-def refused_or_failed(error: BaseException, actions: list[str]) -> str:
+def audit_outcome(error: BaseException, actions: list[str]) -> str:
     """What the audit calls a command that ended with `error`: interrupted, or refused where nothing had been done yet."""
     if isinstance(error, Interrupted) or isinstance(error.__cause__, Interrupted):
         return "interrupted"
@@ -248,7 +248,7 @@ class Lock:
         self.path = store.root / (f"lock.{name}" if name else "lock")
 
     @property
-    def run(self) -> dict[str, Any]:
+    def run_id(self) -> dict[str, Any]:
         return {key: self.who[key] for key in ("host", "pid", "started")}
 
     def announce(self, verb: str) -> None:
@@ -257,10 +257,10 @@ class Lock:
             note = self.who | {"verb": verb, "since": now(), "began": time.time(), "expires": now(), "token": secrets.token_hex(8)}
             write(self.store.root / "lock.begun", json.dumps(note) + "\n", 0o644)
 
-    def renounce(self, held: dict[str, Any]) -> None:
+    def withdraw(self, held: dict[str, Any]) -> None:
         """Remove what a run has announced."""
         begun = self.store.note("lock.begun")
-        if begun and all(begun[key] == held.get(key) for key in self.run):
+        if begun and all(begun[key] == held.get(key) for key in self.run_id):
             (self.store.root / "lock.begun").unlink(missing_ok=True)
 
     def holder(self) -> dict[str, Any]:
@@ -268,10 +268,10 @@ class Lock:
         held = self.store.note(self.path.name)
         return held if held and held["expires"] > now() else {}
 
-    def mine(self, held: dict[str, Any]) -> bool:
-        return all(held.get(key) == value for key, value in self.run.items())
+    def is_own(self, held: dict[str, Any]) -> bool:
+        return all(held.get(key) == value for key, value in self.run_id.items())
 
-    def take(self, verb: str, reason: str = "", seconds: int = 3600, wait: float = 0, dead: str = "") -> str:
+    def acquire(self, verb: str, reason: str = "", seconds: int = 3600, wait: float = 0, dead: str = "") -> str:
         """Hold the lock; a holder whose token is `dead` has gone. Returns whose lock was taken over, empty for nobody's.
 
         That the holder's run was interrupted is written into the audit, since that run cannot do it any more.
@@ -279,9 +279,9 @@ class Lock:
         deadline = time.monotonic() + wait
         self.store.prepare()
         while True:
-            with self.working():
+            with self.exclusive():
                 held, over = self.holder(), self.store.note(self.path.name)
-                own = bool(held) and self.mine(held)
+                own = bool(held) and self.is_own(held)
                 if not held or own or held["token"] == dead:
                     note = self.who | {
                         "verb": verb,
@@ -291,34 +291,34 @@ class Lock:
                         "expires": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds)),
                         "token": held["token"] if own else secrets.token_hex(8),
                     }
-                    if over and not own and not self.mine(over):
+                    if over and not own and not self.is_own(over):
                         self.store.audit(**self.store.interrupted(over))
-                        self.renounce(over)
+                        self.withdraw(over)
                     write(self.path, json.dumps(note) + "\n", 0o644)
                     return f"{over['owner']} on {over['host']} ({over['verb']} since {over['since']})" if over and not own else ""
             if time.monotonic() > deadline:
                 raise Locked(held)
             time.sleep(0.5)
 
-    def free(self) -> float:
+    def release(self) -> float:
         """Give it back if it is ours; the seconds that it was held."""
-        self.renounce(self.who)
+        self.withdraw(self.who)
         held = self.store.note(self.path.name)
-        if not held or not self.mine(held):
+        if not held or not self.is_own(held):
             return 0.0
         self.path.unlink(missing_ok=True)
         return round(time.time() - held["began"], 1)
 
-    def break_(self) -> dict[str, Any]:
+    def force_release(self) -> dict[str, Any]:
         """Take it away from whoever holds it, whose run is written down as interrupted; who that was."""
         held = self.store.note(self.path.name)
         if held:
             self.store.audit(**self.store.interrupted(held))
-            self.renounce(held)
+            self.withdraw(held)
         self.path.unlink(missing_ok=True)
         return held
 
-    def record(self, verb: str, outcome: str, what: str = "", before: str | None = None, to: str | None = None) -> None:
+    def finish(self, verb: str, outcome: str, what: str = "", before: str | None = None, to: str | None = None) -> None:
         """Give the lock back if it is ours, and write down what became of this run: the one place where a command gets its line.
 
         A host that has no state of the stack gets none by that: what failed there left nothing to go on with.
@@ -328,18 +328,18 @@ class Lock:
         release = self.store.current
         line = {"who": f"{self.who['owner']}@{self.who['host']}", "verb": verb, "what": what}
         line |= {"from": release if before is None else before, "to": release if to is None else to, "outcome": outcome}
-        seconds = self.free()
+        seconds = self.release()
         self.store.audit(**line, seconds=0.0 if outcome == "interrupted" else seconds)
-        write(self.store.root / ".recorded", json.dumps(self.run | {"outcome": outcome}) + "\n", 0o600)
+        write(self.store.root / ".recorded", json.dumps(self.run_id | {"outcome": outcome}) + "\n", 0o600)
 
     @property
-    def recorded(self) -> str:
+    def recorded_outcome(self) -> str:
         """The outcome that this run has in the audit by now; empty for none."""
         last = self.store.note(".recorded")
-        return last["outcome"] if last and self.mine(last) else ""
+        return last["outcome"] if last and self.is_own(last) else ""
 
     @contextmanager
-    def working(self, patience: float = 300) -> Iterator[None]:
+    def exclusive(self, patience: float = 300) -> Iterator[None]:
         """While a module works on the stack; waits for the module of a run that was killed."""
         self.store.prepare()
         with open(self.store.root / ".working", "w") as file:

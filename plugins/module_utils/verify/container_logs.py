@@ -7,7 +7,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-from ..docker.client import Engine, EngineError, written
+from ..docker.client import Engine, EngineError, demultiplex
 from ..docker.image_scan import hits
 
 # How services say that they are ready for work.
@@ -30,14 +30,14 @@ def logs(engine: Engine, identity: str, started_at: str, canaries: list[bytes], 
     try:
         path, since = f"/containers/{identity}/logs", moment(started_at)
         tail = {"stdout": 1, "stderr": 1, "tail": count, "since": since}
-        lines = written(engine.call("GET", path, tail)).splitlines()
+        lines = demultiplex(engine.call("GET", path, tail)).splitlines()
         # Errors count from when the verification began: one that a user caused last week does not make a deployment wrong.
-        recent = written(engine.call("GET", path, {**tail, "since": max(since, errors_since)})).splitlines()
+        recent = demultiplex(engine.call("GET", path, {**tail, "since": max(since, errors_since)})).splitlines()
         first = engine.call("GET", path, {"stdout": 1, "stderr": 1, "timestamps": 1, "since": since - 0.01, "until": since + 90})
     except EngineError as error:
         return {"error": str(error)}
     ready = None
-    for line in written(first).splitlines():
+    for line in demultiplex(first).splitlines():
         when, _, text = line.partition(" ")
         if READY.search(text):
             ready = round(moment(when) - since, 2)

@@ -69,7 +69,7 @@ def releases(engine: Engine, directory: Path, labels: dict[str, str], canaries: 
         "previous": store.previous,
         "known": known,
         "pending": store.pending,
-        "audit": store.audited(50),
+        "audit": store.audit_log(50),
         "backups": [{key: note.get(key) for key in ("name", "when", "release", "bytes")} for note in Backups(store).all()],
         "configuration": configuration,
     }

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.berth.stack.plugins.module_utils.docker.client import EngineError
-from ansible_collections.berth.stack.plugins.module_utils.release.deployment import Act
+from ansible_collections.berth.stack.plugins.module_utils.release.deployment import Deployment
 from ansible_collections.berth.stack.plugins.module_utils.release.edge import Edge
 from ansible_collections.berth.stack.plugins.module_utils.state.interrupts import Interrupted
 from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed
@@ -18,12 +18,12 @@ from engines import LABELS, ME, Host, pair, release
 UTILS = f"{PLUGINS}.module_utils"
 
 
-def act(host: Host, check: bool = False, **other: Any) -> Act:
+def act(host: Host, check: bool = False, **other: Any) -> Deployment:
     """A run with the module's defaults: going back, unless it is given a manifest."""
     options = {"directory": str(host.store.root), "labels": LABELS, "verb": "rollback", "manifest": None, "contents": {}, "release": ""}
     options |= {"schema": "", "foundation": "revive", "elsewhere": "", "replicas": {}, "edge_service": {}, "smoke_wait": 5, "wait": 60}
     options |= {"migrate_timeout": 120, "observe": 0, "warm": 0, "drain_wait": 0, "keep": 5, "backup": True, "who": ME}
-    return Act(options | other, check)
+    return Deployment(options | other, check)
 
 
 def manifest(host: Host, version: str, **other: Any) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def test_one_goes_back_to_the_release_that_is_named(host: Host) -> None:
 def test_after_an_interrupted_deploy_one_goes_back_to_what_it_came_from(host: Host) -> None:
     for version in ("v1", "v2"):
         deploy(host, version)
-    host.store.begin("deploy", "v2", "v3")
+    host.store.begin_operation("deploy", "v2", "v3")
     outcome = act(host).run()
     assert (outcome["release"], outcome["changed"], host.store.pending) == ("v2", True, {})
 
@@ -88,7 +88,7 @@ def test_after_an_interrupted_deploy_one_goes_back_to_what_it_came_from(host: Ho
 # what is refused, with nothing touched ----------------------------------------------------------------------------------
 
 
-def refused(host: Host, run: Act) -> str:
+def refused(host: Host, run: Deployment) -> str:
     """What it says; the host is as before."""
     before = host.files()
     with pytest.raises(Failed) as failed:
@@ -138,7 +138,7 @@ def test_a_deploy_of_images_that_are_not_there_or_not_those_that_were_built_is_r
 def test_a_volume_that_is_gone_is_not_made_anew_empty(host: Host) -> None:
     for version in ("v1", "v2"):
         deploy(host, version)
-    host.store.stand(volumes={"s-data": {"name": "s-data"}}, networks={"s-lost": {"name": "s-lost"}})
+    host.store.record_infrastructure(volumes={"s-data": {"name": "s-data"}}, networks={"s-lost": {"name": "s-lost"}})
     for how in ("revive", "mend"):
         assert refused(host, act(host, foundation=how)).startswith("The volume s-data is gone from this host, and its data with it.")
     # A deploy has seen to it itself.
@@ -150,7 +150,7 @@ def test_what_a_release_stands_on_is_brought_back(host: Host) -> None:
         deploy(host, version)
     host.engine.volumes["s-data"] = {}
     host.engine.image("sha256:database")
-    host.store.stand(
+    host.store.record_infrastructure(
         volumes={"s-data": {"name": "s-data"}},
         networks={"s-lost": {"name": "s-lost"}},
         containers={"s-database": {"name": "s-database", "image": "sha256:database"}},
@@ -173,10 +173,10 @@ def test_check_mode_of_a_deploy_changes_nothing(host: Host, there: tuple[str, ..
     before, containers = host.files(), host.running
     outcome = planned.run()
     planned.drain(outcome)
-    planned.done("ok", "")
+    planned.finish("ok", "")
     assert (host.files(), host.engine.changes, host.running) == (before, [], containers)
     assert (outcome["changed"], outcome["release"], outcome["retired"]) == (True, "v3", [])
-    said = planned.switch.stack.actions
+    said = planned.rollout.stack.actions
     assert {"create container s-backend-v3", "create container s-frontend-v3", "switch the edge"} <= set(said)
     if there:
         assert said[-1] == f"drain and remove s-frontend-{there[-1]}, s-backend-{there[-1]}"
@@ -190,7 +190,7 @@ def test_check_mode_of_a_rollback_changes_nothing(host: Host) -> None:
     outcome = planned.run()
     planned.drain(outcome)
     assert (host.files(), host.engine.changes, outcome["release"]) == (before, [], "v1")
-    assert planned.switch.stack.actions[-1] == "keep s-frontend-v2, s-backend-v2 warm for 60 s"
+    assert planned.rollout.stack.actions[-1] == "keep s-frontend-v2, s-backend-v2 warm for 60 s"
 
 
 def test_a_release_that_fails_is_not_recorded(host: Host) -> None:
@@ -232,14 +232,14 @@ def test_an_engine_that_fails_while_a_release_is_watched_lets_the_one_before_ser
     host.images("v2")
     serving: list[str] = []
     host.engine.on_delete = lambda path: serving.append(host.serves)
-    ended = host.engine.ended
+    ended = host.engine.last_exit
 
     def fail() -> None:
         host.engine.state("s-backend-v2", Running=False)
-        host.engine.ended = broken  # type: ignore[method-assign]
+        host.engine.last_exit = broken  # type: ignore[method-assign]
 
     def broken(*_: Any) -> Any:
-        host.engine.ended = ended  # type: ignore[method-assign]
+        host.engine.last_exit = ended  # type: ignore[method-assign]
         raise EngineError(500, "the engine has no events")
 
     host.clock.after(4, fail)
@@ -264,7 +264,8 @@ ENDS = [TypeError("unsupported operand"), OSError("disk is full"), Interrupted("
 
 @pytest.mark.parametrize("error", ENDS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize(
-    "where", ["release.rollout.ask", "release.rollout.Edge.route", "release.deployment.Act.migrate", "docker.reconcile.Stack.wait"]
+    "where",
+    ["release.rollout.request", "release.rollout.Edge.route", "release.deployment.Deployment.migrate", "docker.reconcile.Stack.wait"],
 )
 @pytest.mark.parametrize("first", [False, True])
 def test_a_release_that_ends_in_the_middle_leaves_nothing_of_it(
@@ -285,18 +286,18 @@ def test_a_release_that_ends_in_the_middle_leaves_nothing_of_it(
 def test_an_error_that_nobody_expected_says_what_it_is_and_where(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     deploy(host, "v1")
     host.images("v2")
-    monkeypatch.setattr(f"{UTILS}.release.rollout.ask", lambda *_: None + 1)  # type: ignore[operator]
+    monkeypatch.setattr(f"{UTILS}.release.rollout.request", lambda *_: None + 1)  # type: ignore[operator]
     with pytest.raises(Failed) as told:
         act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made").run()
     assert "v1 serves on" in str(told.value) and "Berth did not expect: TypeError: unsupported operand" in str(told.value)
-    assert "in test_release_act.py, line" in str(told.value)
+    assert "in test_deployment.py, line" in str(told.value)
 
 
 def test_one_that_ends_while_it_is_watched_gives_the_traffic_back(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     deploy(host, "v1")
     host.images("v2")
     monkeypatch.setattr(
-        f"{UTILS}.release.rollout.Switch._ill",
+        f"{UTILS}.release.rollout.Rollout._failure",
         broken(Interrupted("it was interrupted (SIGTERM)")),
     )
     with pytest.raises(Failed, match=r"(?s)v1 serves on.*interrupted"):
@@ -319,7 +320,7 @@ def test_a_network_of_somebody_else_that_has_the_name_stays(host: Host) -> None:
     deploy(host, "v1")
     host.images("v2")
     host.engine.networks["s-other"] = {"Name": "s-other", "Labels": {}, "Containers": {"theirs": {}}}
-    host.store.stand(networks={"s-other": {"name": "s-other"}})
+    host.store.record_infrastructure(networks={"s-other": {"name": "s-other"}})
     with pytest.raises(Failed, match="network named s-other is on this host, and Berth did not create it"):
         act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="mend").run()
     assert host.engine.networks["s-other"]["Containers"] and host.running == pair("v1")
@@ -328,7 +329,7 @@ def test_a_network_of_somebody_else_that_has_the_name_stays(host: Host) -> None:
 def test_what_cannot_be_removed_is_named_with_the_command_that_does(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     deploy(host, "v1")
     host.images("v2")
-    monkeypatch.setattr(f"{UTILS}.release.rollout.ask", broken(TypeError("odd")))
+    monkeypatch.setattr(f"{UTILS}.release.rollout.request", broken(TypeError("odd")))
 
     def stuck(path: str) -> None:
         if "s-backend-v2" in path:
@@ -368,7 +369,7 @@ def test_where_the_edge_cannot_be_pointed_back_nothing_goes_and_what_is_under_wa
         return route(self, *words, **more)
 
     monkeypatch.setattr(f"{UTILS}.release.rollout.Edge.route", once)
-    monkeypatch.setattr(f"{UTILS}.release.rollout.Switch._ill", broken(TypeError("odd")))
+    monkeypatch.setattr(f"{UTILS}.release.rollout.Rollout._failure", broken(TypeError("odd")))
     with pytest.raises(Failed, match=r"(?s)odd.*the edge is stuck.*Still there: s-backend-v2, s-frontend-v2.*make rollback"):
         act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made", observe=20).run()
     assert pair("v1") | pair("v2") <= host.running and host.store.pending["to"] == "v2" and host.serves.startswith("v2")
@@ -387,7 +388,7 @@ def test_what_a_release_stands_on_goes_again_where_it_fails_but_not_what_took_th
     deploy(host, "v1")
     host.engine.image("sha256:model", "s-model:1")
     spec = {"name": "s-model", "image": "s-model:1", "healthcheck": {"test": ["CMD", "healthcheck"]}}
-    host.store.stand(containers={"s-model": spec})
+    host.store.record_infrastructure(containers={"s-model": spec})
     host.engine.fate["s-model"] = {"Health": {"Status": "unhealthy", "FailingStreak": 3, "Log": []}}
     host.images("v2")
     with pytest.raises(Failed, match="s-model did not become healthy"):
@@ -408,9 +409,9 @@ def test_where_the_release_before_does_not_run_nobody_is_told_that_it_serves(hos
     for version in ("v1", "v2"):
         deploy(host, version)
     host.engine.image("sha256:model", "s-model:1")
-    host.store.stand(containers={"s-model": {"name": "s-model", "image": "s-model:1"}})
+    host.store.record_infrastructure(containers={"s-model": {"name": "s-model", "image": "s-model:1"}})
     edge = {"spec": {"name": "s-edge", "image": "s-model:1"}, "volumes": []}
-    host.store.stand(edge=edge)
+    host.store.record_infrastructure(edge=edge)
     down(host)
     host.engine.answers["s-backend-v1"] = (500, "broken")
     with pytest.raises(Failed, match=r"\(v2 does not run either: make rollback VERSION=v2 starts it\)"):
@@ -428,7 +429,7 @@ def test_a_run_that_waited_for_the_lock_goes_back_to_what_serves_by_then(host: H
     host.images("v3")
     waits = act(host, verb="deploy", manifest=manifest(host, "v3"), foundation="made", observe=20)
     deploy(host, "v2")
-    monkeypatch.setattr(f"{UTILS}.release.rollout.Switch._ill", broken(TypeError("odd")))
+    monkeypatch.setattr(f"{UTILS}.release.rollout.Rollout._failure", broken(TypeError("odd")))
     with pytest.raises(Failed, match="v2 serves on"):
         waits.run()
     assert (host.serves, host.running, waits.before) == ("v2", pair("v2"), "v2")
@@ -438,10 +439,10 @@ def test_a_release_that_fails_after_a_run_that_was_killed_gives_the_traffic_back
     deploy(host, "v1")
     host.images("v2", "v3")
     # Killed while v2 was watched: it has the traffic, and v1 is the current release.
-    host.store.begin("deploy", "v1", "v2")
-    killed = host.switch()
+    host.store.begin_operation("deploy", "v1", "v2")
+    killed = host.rollout()
     killed.stack.containers(release("v2")["containers"])
-    killed.edge.point(release("v2"))
+    killed.edge.set_marker(release("v2"))
     host.engine.answers["s-backend-v3"] = (500, "broken")
     assert host.serves == "v2"
     with pytest.raises(Failed, match="v1 serves on"):
