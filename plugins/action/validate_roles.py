@@ -27,6 +27,15 @@ SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 RENAMED = Path(__file__).resolve().parents[2] / "roles" / "stack" / "vars" / "renamed.yml"
 
 
+def specifications(roles: Path) -> dict[str, dict[str, Any]]:
+    """{variable: its specification} of all roles below the directory `roles`: of their entry point main, and of stack's settings."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(roles.glob("*/meta/argument_specs.yml")):
+        entries = yaml.load(path.read_text(), Loader=SafeLoader)["argument_specs"]
+        found |= (entries.get("main") or entries.get("settings") or {}).get("options") or {}
+    return found
+
+
 def problems(specs: Mapping[str, Any], values: Mapping[str, Any], raw: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
     """One line for each setting that cannot be what it is, by its public name: what only hands it on is not told again."""
     lines: dict[str, str] = {}
@@ -95,9 +104,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         raw = task_vars or {}
-        specs: dict[str, dict[str, Any]] = {}
-        for path in sorted(Path(self._task.args["roles_dir"]).glob("*/meta/argument_specs.yml")):
-            specs |= yaml.load(path.read_text(), Loader=SafeLoader)["argument_specs"]["main"].get("options") or {}
+        specs = specifications(Path(self._task.args["roles_dir"]))
         values = self._values({**specs, **calls.RULES}, raw)
         found = calls.renamed_lines(yaml.load(RENAMED.read_text(), Loader=SafeLoader), raw)
         found += problems(specs, values, raw, os.environ)

@@ -20,6 +20,7 @@ from ansible.template import Templar
 
 # On the controller a plugin finds the module_utils of its own project as its modules do on a host.
 _ROOT = Path(__file__).resolve().parents[2]
+_STACK = sorted(_ROOT.glob("roles/stack/defaults/main/*.yml"))
 
 from ..module_utils.settings import commands as calls
 from ..module_utils.settings import env_file
@@ -67,8 +68,6 @@ class CallbackModule(CallbackBase):
         groups = {name: [host.name for host in group.get_hosts()] for name, group in inventory.groups.items()}
         sources = [_shown(one) for one in inventory._sources or []]
         problems = calls.wrong_inventory(sources, sorted(inventory.hosts), groups, needed)
-        if not problems and "stack_local_dir" not in manager.get_vars(host=inventory.get_hosts(needed[0], ignore_limits=True)[0]):
-            problems = calls.without_settings(sources, str(_ROOT))
         limit = (context.CLIARGS or {}).get("subset") or ""
         if problems or not limit:
             return problems
@@ -80,7 +79,7 @@ class CallbackModule(CallbackBase):
     # --- what -----------------------------------------------------------------------------------------------------------
 
     def _wrong_options(self, manager: Any, play: Any, needed: list[str]) -> list[str]:
-        files = [*sorted(_ROOT.glob("group_vars/all/*.yml")), *sorted(_ROOT.glob("roles/*/defaults/main.yml"))]
+        files = [*sorted(_ROOT.glob("roles/*/defaults/main.yml")), *_STACK]
         known: dict[str, list[str]] = {}
         for path in files:
             for name, settings in calls.options(path.read_text()).items():
@@ -114,7 +113,10 @@ class CallbackModule(CallbackBase):
     def _values(self, settings: tuple[str, ...], manager: Any, play: Any, hosts: list[Any]) -> list[Any]:
         if not hosts:
             return ["", "-"]
-        raw = manager.get_vars(play=play, host=hosts[0])
+        raw: dict[str, Any] = {}
+        for path in _STACK:
+            raw |= play.get_loader().load_from_file(str(path), trusted_as_template=True)
+        raw |= manager.get_vars(play=play, host=hosts[0])
         templar = Templar(loader=play.get_loader(), variables=raw)
         try:
             return [templar.template(raw[setting]) for setting in settings]

@@ -16,7 +16,7 @@ from ansible_collections.berth.stack.plugins.module_utils.verify.cis_docker impo
 from ansible_collections.berth.stack.plugins.module_utils.verify.netns import accepted, reached
 from conftest import ROOT
 
-REACH = yaml.safe_load((ROOT / "group_vars/all/reach.yml").read_text())["network_reach"]
+REACH = yaml.safe_load((ROOT / "roles/stack/defaults/main/network_policy.yml").read_text())["network_reach"]
 HARDENED = {
     "AppArmorProfile": "docker-default",
     "Path": "healthcheck",

@@ -6,7 +6,7 @@ import re
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import ROOT, STACK
 
 ROLES = sorted(path.parents[1].name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
 
@@ -16,16 +16,21 @@ def load(role: str, part: str) -> dict:
     return (yaml.safe_load(path.read_text()) if path.is_file() else None) or {}
 
 
+WIRED = {name: value for path in STACK for name, value in yaml.safe_load(path.read_text()).items()}
+
+
+def specified(role: str) -> dict:
+    """{variable: its specification} of a role's main entry point; of stack, whose settings the preflight validates, of those."""
+    entries = load(role, "meta/argument_specs.yml")["argument_specs"]
+    return entries["settings" if role == "stack" else "main"].get("options") or {}
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_specification_and_defaults_agree(role):
-    options = load(role, "meta/argument_specs.yml")["argument_specs"]["main"].get("options") or {}
-    defaults = load(role, "defaults/main.yml")
-    wiring = {
-        **yaml.safe_load((ROOT / "group_vars/all/wiring.yml").read_text()),
-        **yaml.safe_load((ROOT / "group_vars/all/main.yml").read_text()),
-    }
+    options = specified(role)
+    defaults = load(role, "defaults/main.yml") or load(role, "defaults/main/settings.yml")
     assert set(defaults) <= set(options), "a default without a specification"
-    assert set(options) - set(defaults) <= set(wiring), "a specified option that has no value"
+    assert set(options) - set(defaults) <= set(WIRED), "a specified option that has no value"
     for name, option in options.items():
         if "default" in option:
             assert defaults[name] == option["default"], name
@@ -38,6 +43,30 @@ def test_variables_carry_the_roles_name(role):
             assert re.match(rf"(__)?{role}(_|$)", name) or name.startswith(("backend_image", "frontend_image")), f"{part}: {name}"
 
 
+@pytest.mark.parametrize("role", sorted(set(ROLES) - {"stack"}))
+def test_what_stack_sets_for_a_role_has_no_default_of_its_own(role):
+    """Within a role's tasks its own defaults outrank those of the role stack: the value would be lost without a word."""
+    assert not set(load(role, "defaults/main.yml")) & set(WIRED)
+
+
+@pytest.mark.parametrize("role", sorted(set(ROLES) - {"stack"}))
+def test_every_role_gets_the_settings(role):
+    """Directly or by another role that it depends on, so that a playbook of somebody else's can use it too."""
+    named = [one["role"].removeprefix("berth.stack.") for one in load(role, "meta/main.yml")["dependencies"]]
+    assert "stack" in named or any(test_every_role_gets_the_settings(one) is None for one in named), named
+
+
+PLAYS = [(path, play) for path in sorted((ROOT / "playbooks").glob("*.yml")) for play in yaml.safe_load(path.read_text()) if "hosts" in play]
+
+
+@pytest.mark.parametrize(("path", "play"), PLAYS, ids=[f"{path.stem}: {play['name']}" for path, play in PLAYS])
+def test_a_play_does_what_it_does_without_our_ansible_cfg(path, play):
+    """The collection's playbooks run from any directory: what a play needs of Ansible's configuration, it says itself."""
+    assert play.get("gather_facts") is False, "facts are gathered by default"
+    assert play.get("any_errors_fatal") is True, "a failing host does not end the run by default"
+    assert play.get("roles", [])[:1] == ["berth.stack.stack"], "its own conditions know no setting"
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_main_is_a_table_of_contents(role):
     path = ROOT / "roles" / role / "tasks" / "main.yml"
@@ -46,10 +75,10 @@ def test_main_is_a_table_of_contents(role):
 
 
 def test_backend_and_frontend_have_the_same_shape():
-    def shape(role: str, part: str) -> set[str]:
-        return {name.replace(role, "X") for name in load(role, part)}
+    def shape(role: str) -> set[str]:
+        return {name.replace(role, "X") for name in specified(role)}
 
-    backend, frontend = shape("backend_image", "defaults/main.yml"), shape("frontend_image", "defaults/main.yml")
+    backend, frontend = shape("backend_image"), shape("frontend_image")
     assert backend - frontend == {"X_app", "X_app_root", "X_pythonpath", "X_dependencies", "X_sidecars", "X_ready_path", "X_version_table"}
     own = {"X_source_subpath", "X_build_environment", "X_build_placeholders", "X_build_seed", "X_languages", "X_page_path"}
     assert frontend - backend == own
@@ -57,8 +86,6 @@ def test_backend_and_frontend_have_the_same_shape():
 
 def test_a_renamed_variable_is_gone_and_its_new_name_is_known():
     renamed = load("stack", "vars/renamed.yml")
-    files = [*ROOT.glob("roles/*/defaults/**/*.yml"), *ROOT.glob("group_vars/all/*.yml")]
-    defaults = {name for path in files for name in yaml.safe_load(path.read_text()) or {}}
-    specified = {name for role in ROLES for name in load(role, "meta/argument_specs.yml")["argument_specs"]["main"].get("options") or {}}
-    assert not set(renamed) & (defaults | specified), "an old name that still has a value: every run would be refused"
-    assert set(renamed.values()) <= defaults | specified, "a new name that nothing reads"
+    known = set(WIRED) | {name for role in ROLES for name in {*specified(role), *load(role, "defaults/main.yml")}}
+    assert not set(renamed) & known, "an old name that still has a value: every run would be refused"
+    assert set(renamed.values()) <= known, "a new name that nothing reads"

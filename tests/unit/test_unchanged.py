@@ -117,9 +117,9 @@ def test_what_a_release_brings_about_is_told_from_what_stands_around_it(differen
 
 @pytest.fixture
 def project(tmp_path):
-    for name in (*action.PROJECT, "group_vars"):
+    for name in action.PROJECT:
         (tmp_path / name).mkdir()
-    (tmp_path / "group_vars" / "main.yml").write_text("""level: "{{ lookup('ansible.builtin.env', 'LOG_LEVEL') }}"\n""")
+    (tmp_path / "playbooks" / "settings.yml").write_text("""level: "{{ lookup('ansible.builtin.env', 'LOG_LEVEL') }}"\n""")
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "main.py").write_text("pass\n")
     (tmp_path / "copy").write_text("certificate")
@@ -190,7 +190,7 @@ def test_the_revision_of_the_database_is_something_that_a_release_mends(host):
     host.engine.execution = (0, '{"backend": ["0001"]}')
     differs = module.unlike(before, module.Look(host.engine, wanted, []).seen)
     assert differs == ["answer of psql in s-database", "revision of the database"]
-    released = yaml.safe_load((ROOT / "group_vars/all/wiring.yml").read_text())["unchanged_with_release"]
+    released = yaml.safe_load((ROOT / "roles/stack/defaults/main/wiring.yml").read_text())["unchanged_with_release"]
     assert [module.of_release(f"{name} differs", released) for name in differs] == [False, True]
 
 

@@ -221,16 +221,6 @@ def wrong_inventory(sources: Iterable[str], hosts: list[str], groups: Mapping[st
     return []
 
 
-def without_settings(sources: Iterable[str], project: str) -> list[str]:
-    """An inventory that Ansible finds no group_vars of the project beside."""
-    source = next(iter(sources), "")
-    folder = source if os.path.isdir(source) else os.path.dirname(source) or "."
-    return [
-        f"INVENTORY is {source}: the settings of {project}/group_vars are not beside it; put it into {project}/inventory, or link them: "
-        f"ln -s {shlex.quote(project + '/group_vars')} {shlex.quote(os.path.join(folder, 'group_vars'))}"
-    ]
-
-
 def with_builders(limit: str) -> str:
     """`limit` and the group of the builder. Ansible splits a pattern at its commas where it has one, else at its colons."""
     return f"{limit}{_separator(limit)}builders"
