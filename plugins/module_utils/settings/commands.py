@@ -199,6 +199,15 @@ def wrong_criteria(catalogue: Iterable[Mapping[str, Any]], section: str, ids: st
     return lines
 
 
+# What to write into an inventory that lacks a group: lines of YAML, in flow style so that each fits into a message.
+GROUP_FIX = {
+    "docker_hosts": "Add the hosts that the application runs on:\n"
+    "    docker_hosts: {hosts: {web-1.example.org: {ansible_user: deploy, ansible_become: true}}}",
+    "builders": "Images are built on its first host. To build on this machine, add:\n"
+    "    builders: {hosts: {localhost: {ansible_connection: local, ansible_python_interpreter: '{{ ansible_playbook_python }}'}}}",
+}
+
+
 def wrong_inventory(sources: Iterable[str], hosts: list[str], groups: Mapping[str, list[str]], needed: Iterable[str]) -> list[str]:
     """Inventories that are not there or name no host, and groups that the call works on and that have none.
 
@@ -215,7 +224,8 @@ def wrong_inventory(sources: Iterable[str], hosts: list[str], groups: Mapping[st
     if empty:
         have = ", ".join(name for name, members in sorted(groups.items()) if members and name not in ("all", "ungrouped"))
         return [
-            f"INVENTORY is {named}: its group {group} has no host, and the call works on that group (groups with hosts: {have or 'none'})"
+            f"INVENTORY is {named}: its group {group} has no host, and the call works on that group (groups with hosts: {have or 'none'}). "
+            + GROUP_FIX[group]
             for group in empty
         ]
     return []
