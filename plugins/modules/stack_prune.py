@@ -10,7 +10,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.docker.client import Engine, EngineError, wait_until
-from ..module_utils.docker.ownership import foreign_containers, own_names, stack_containers
+from ..module_utils.docker.ownership import foreign_containers, own_names, shared_images, stack_containers
 from ..module_utils.state.store import Store
 
 DOCUMENTATION = r"""
@@ -20,6 +20,7 @@ description:
   - "Networks and volumes are found by their labels, which they have from their creation. Containers and images pass their labels on, so of
     these only what Berth created is removed: containers by a label of their own, or by their names in O(directory); of an image the names
     that Berth gave it. What stays because somebody else uses it is a warning that names it."
+  - Base images, which all stacks of an engine share, go with the images of the last stack.
   - Containers are stopped side by side, each with its own grace period.
 options:
   labels: {description: Labels that an object must carry., type: dict, required: true}
@@ -190,7 +191,11 @@ def main() -> None:
                         remove_volume(engine, entry["Name"])
         if "images" in wanted["kinds"]:
             # Newest first: an image goes before the one that it was built on.
-            for image in sorted(engine.listing("images", wanted["labels"]), key=lambda i: i["Created"], reverse=True):
+            doomed = engine.listing("images", wanted["labels"])
+            if stack := wanted["labels"].get("berth.stack"):
+                every = engine.call("GET", "/images/json", {"filters": {"label": ["berth.stack"]}})
+                doomed += shared_images(every, stack, wanted["registry"])
+            for image in sorted(doomed, key=lambda i: i["Created"], reverse=True):
                 gone, why = remove_image(engine, image, wanted["registry"], module.check_mode)
                 removed += gone
                 if why:

@@ -14,23 +14,23 @@ PAIR = ("backend", "frontend")
 START, END = "<!-- made by make bench: begin -->", "<!-- made by make bench: end -->"
 
 
-def base_images(stack: str) -> dict[str, str]:
-    """The newest base image and root image of the stack."""
-    found = run(["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={stack}-base*"]).split()
-    return {kind: next(name for name in found if name.startswith(f"{stack}-{kind}:")) for kind in ("base", "base-root")}
+def base_images() -> dict[str, str]:
+    """The newest base image and root image of the engine."""
+    found = run(["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=berth-base*"]).split()
+    return {kind: next(name for name in found if name.startswith(f"berth-{kind}:")) for kind in ("base", "base-root")}
 
 
 def plain_build(stack: str, name: str, *more: str) -> list[str]:
     """docker build of one of the pair with the role's Dockerfile, without Ansible."""
     source, dockerfile = f"apps/{name}", f"roles/{name}_image/files/Dockerfile"
     secret = _certificates()
-    arguments = ["--build-arg", f"BASE_IMAGE={base_images(stack)['base']}"]
+    arguments = ["--build-arg", f"BASE_IMAGE={base_images()['base']}"]
     return ["docker", "build", "--quiet", "--tag", f"{stack}-peer-{name}:plain", *more, *secret, *arguments, "--file", dockerfile, source]
 
 
 def slim_build(stack: str, name: str, *more: str) -> list[str]:
     """docker build of one of the pair as an official-style slim image: the distribution's packages, a package manager, the source."""
-    arguments = ["--build-arg", f"ROOT_IMAGE={base_images(stack)['base-root']}"]
+    arguments = ["--build-arg", f"ROOT_IMAGE={base_images()['base-root']}"]
     dockerfile = f"tests/bench/peers/{name}.Dockerfile"
     tag = f"{stack}-peer-{name}:slim"
     return ["docker", "build", "--quiet", "--tag", tag, *more, *_certificates(), *arguments, "--file", dockerfile, f"apps/{name}"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.berth.stack.plugins.module_utils.docker.client import Engine, EngineError, other_context
-from ansible_collections.berth.stack.plugins.module_utils.docker.ownership import is_owned, own_names, stack_containers
+from ansible_collections.berth.stack.plugins.module_utils.docker.ownership import is_owned, own_names, shared_images, stack_containers
 from ansible_collections.berth.stack.plugins.module_utils.docker.reconcile import Stack, run_to_end
 from ansible_collections.berth.stack.plugins.module_utils.docker.spec import SpecError, container_body, differences
 from ansible_collections.berth.stack.plugins.module_utils.release.drain import Drain, retire
@@ -119,6 +119,27 @@ def test_of_an_image_the_names_go_that_berth_gave_it(listed: dict[str, Any], nam
     assert own_names(listed, given={"recorded:1"}, registry="r.example:5443") == names
     inspected = {key: value for key, value in listed.items() if key != "Labels"} | {"Config": {"Labels": listed["Labels"]}}
     assert own_names(inspected, given={"recorded:1"}, registry="r.example:5443") == names
+
+
+@pytest.mark.parametrize(
+    ("others", "gone"),
+    [
+        ([], ["berth-base:1", "berth-base-root:1"]),
+        ([image("g-backend:1", berth_stack="g", berth_service="backend")], []),
+        # The same stack's, and somebody's own that inherited the labels of a stack that is gone.
+        ([image("f-backend:1", berth_service="backend")], ["berth-base:1", "berth-base-root:1"]),
+        ([image("mine:1", berth_stack="g", berth_service="backend")], ["berth-base:1", "berth-base-root:1"]),
+        # Of no stack, and no base.
+        ([image("f-rig:1", berth_stack="", berth_service="rig")], ["berth-base:1", "berth-base-root:1"]),
+    ],
+)
+def test_base_images_go_with_the_last_stack(others: list[dict[str, Any]], gone: list[str]) -> None:
+    base, root = (
+        image(name, berth_stack="", berth_service="base", org_opencontainers_image_title="berth-base")
+        for name in ("berth-base:1", "berth-base-root:1")
+    )
+    shared = shared_images([*others, base, root], "f")
+    assert [name for one in shared for name in own_names(one)] == gone
 
 
 class Images(Engine):

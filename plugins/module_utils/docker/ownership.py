@@ -55,6 +55,16 @@ def _repository(name: str) -> str:
     return head if ":" not in head.rpartition("/")[2] else head.rpartition(":")[0]
 
 
+def shared_images(images: Collection[dict[str, Any]], stack: str, registry: str = "") -> list[dict[str, Any]]:
+    """Of the listed `images`, base images that stacks share, if no other stack than `stack` has an image on the engine.
+
+    A base image is of no stack: its label `berth.stack` is empty. Final images start from scratch, so that no layer tells which stack needs
+    it. An image without a name that Berth gave it is somebody's own, and inherited its labels.
+    """
+    others = {image["Labels"]["berth.stack"] for image in images if own_names(image, registry=registry)} - {"", stack}
+    return [] if others else [one for one in images if one["Labels"]["berth.stack"] == "" and one["Labels"].get("berth.service") == "base"]
+
+
 def own_names(image: dict[str, Any], stay: Collection[str] = (), given: Collection[str] = (), registry: str = "") -> list[str]:
     """The names that Berth gave an image, listed or inspected, but for those that `stay`.
 
