@@ -28,8 +28,8 @@ description:
   - Fails where the content is not C(content) of O(image) any more.
 options:
   image:
-    description: "What is built: C(source), C(dockerfile), C(args), C(base), C(context) as in M(berth.stack.source_version); C(content), the hash that
-      names it; C(created), seconds since 1970."
+    description: "What is built: C(source), C(dockerfile), C(args), C(base), C(context) as in M(berth.stack.source_version);
+      C(content), the hash that names it; C(created), seconds since 1970."
     type: dict
   path: {description: "A directory that this module made, to be removed.", type: path}
   state: {description: Whether to copy or to remove., type: str, choices: [present, absent], default: present}
