@@ -33,7 +33,7 @@ def as_container(service: dict[str, Any], common: dict[str, Any], version: str) 
     `service` has name, service, repository and, optionally, tag (default: version), release (what it is labelled with), secrets (a
     directory on the host, mounted read-only at /run/secrets) and any key of module_utils/docker/spec.py, which wins over `common`.
     """
-    spec = {key: value for key, value in common.items()} | {key: value for key, value in service.items() if key not in OWN}
+    spec = common | {key: value for key, value in service.items() if key not in OWN}
     spec["image"] = f"{service['repository']}:{service.get('tag') or version}"
     spec["labels"] = (
         common.get("labels", {})

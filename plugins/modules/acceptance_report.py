@@ -52,7 +52,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 summary: {description: How many have which status., type: dict, returned: always}
-report: {description: The page that was written., type: path, returned: always}
+report: {description: The page that was written., type: str, returned: always}
 lines: {description: What a terminal shows., type: list, elements: str, returned: always}
 failed_ids: {description: Criteria that fail., type: list, elements: str, returned: always}
 running_failed: {description: Those of them that are about what runs., type: list, elements: str, returned: always}

@@ -55,8 +55,8 @@ containers: {description: How many containers run., type: int, returned: when ru
 error: {description: Why it does not answer., type: str, returned: when not running}
 address: {description: Where it was asked., type: str, returned: always, sample: unix:///var/run/docker.sock}
 elsewhere: {description: Whether that is not where an engine that is installed here would listen., type: bool, returned: always}
-cli: {description: Path of the docker CLI, empty where there is none., type: str, returned: always}
-daemon: {description: Path of dockerd, empty where there is none., type: str, returned: always}
+cli: {description: "Path of the docker CLI, empty where there is none.", type: str, returned: always}
+daemon: {description: "Path of dockerd, empty where there is none.", type: str, returned: always}
 managed: {description: Whether the file O(marker) is there., type: bool, returned: always}
 configuration: {description: What the engine's configuration file says; empty where none can be read., type: dict, returned: always}
 buildx: {description: Whether the docker CLI has its buildx plugin., type: bool, returned: always}

@@ -11,6 +11,7 @@ from ..module_utils.docker.image_layers import chain_ids, content_hash
 DOCUMENTATION = r"""
 module: image_inventory
 short_description: Tell which of a list of images a host holds, and which layers
+description: Asks the engine for each image and returns what it holds, so that only the layers that a host lacks need be sent to it.
 options:
   names: {description: "Wanted images, repository:tag.", type: list, elements: str, required: true}
 """
@@ -22,7 +23,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-ids: {description: Id of each image that is there, by its name., type: dict, returned: always}
+ids: {description: "Id of each image that is there, by its name.", type: dict, returned: always}
 contents:
   description: "Hash over layers and configuration of each image that is there, by its name; the same on every engine."
   type: dict

@@ -56,7 +56,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-actions: {description: What was done, or in check mode would be., type: list, elements: str, returned: always}
+actions: {description: "What was done, or in check mode would be.", type: list, elements: str, returned: always}
 """
 
 ITERATIONS = 4096

@@ -11,6 +11,7 @@ from ..module_utils.state.store import Store
 DOCUMENTATION = r"""
 module: release_state
 short_description: Read what a host remembers of its releases
+description: Reads the state directory of a stack and nothing else; no engine is asked.
 options:
   directory: {description: State directory of the stack., type: path, required: true}
   details: {description: "Tell also which releases could be gone back to, and the end of the audit.", type: bool, default: false}

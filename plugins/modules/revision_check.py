@@ -15,7 +15,8 @@ module: revision_check
 short_description: Refuse a release that does not fit the revision that the stack's database is at
 description:
   - Reads the revision from the database itself and compares it with the release's Alembic migrations, before anything of the stack is
-    touched. Nothing is changed. A database that does not run, or is not there yet, is not waited for; M(release_apply) asks it again.
+    touched. Nothing is changed. A database that does not run, or is not there yet, is not waited for:
+    M(berth.stack.release_apply) asks it again.
 options:
   directory: {description: State directory of the stack., type: path, required: true}
   database:
@@ -26,7 +27,7 @@ options:
   release: {description: Name of the release., type: str, required: true}
   migrations: {description: "Heads and revisions of the release, see module_utils/data/migrations.py.", type: dict, required: true}
   command: {description: The command that brings the database to the release., type: list, elements: str, default: []}
-  schema: {description: "What to do where the release does not fit, as in M(release_apply).", type: str, default: ""}
+  schema: {description: "What to do where the release does not fit, as in M(berth.stack.release_apply).", type: str, default: ""}
 """
 
 EXAMPLES = r"""

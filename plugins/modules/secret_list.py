@@ -15,6 +15,7 @@ from ..module_utils.secrets.store import Store
 DOCUMENTATION = r"""
 module: secret_list
 short_description: List the secrets of a stack, without their values
+description: Reads the directories of the secrets on a host, and the files' names and times; no value leaves the host.
 options:
   directory: {description: Parent of the generations., type: path, required: true}
   schema: {description: "By secret: C(services) that hold it.", type: dict, default: {}}

@@ -17,6 +17,7 @@ from ..module_utils.verify.repository import lines
 DOCUMENTATION = r"""
 module: source_facts
 short_description: Gather facts of the application's sources, of how they are built, and of earlier runs
+description: Reads sources, images' Dockerfiles and the records of earlier runs on the controller, and changes nothing.
 options:
   root: {description: Directory of the collection; the roles' Dockerfiles are read., type: path, required: true}
   backend: {description: Directory of the backend's source., type: path, required: true}

@@ -25,13 +25,13 @@ description:
     owner can read. What git or a .dockerignore ignores is neither read nor copied.
   - All files get one date and modes by their executable bit alone, so that equal content gives equal layers. The date's nanoseconds are
     made from the content, because BuildKit takes a file of the same size and time for the one that it was sent before.
-  - Fails where the content is not O(image.content) any more.
+  - Fails where the content is not C(content) of O(image) any more.
 options:
   image:
-    description: "What is built: C(source), C(dockerfile), C(args), C(base), C(context) as in M(source_version); C(content), the hash that
-      names it; C(created), seconds since 1970."
+    description: "What is built: C(source), C(dockerfile), C(args), C(base), C(context) as in M(berth.stack.source_version);
+      C(content), the hash that names it; C(created), seconds since 1970."
     type: dict
-  path: {description: A directory that this module made, to be removed., type: path}
+  path: {description: "A directory that this module made, to be removed.", type: path}
   state: {description: Whether to copy or to remove., type: str, choices: [present, absent], default: present}
 """
 

@@ -61,7 +61,7 @@ EXAMPLES = r"""
 RETURN = r"""
 version: {description: "Git description (marked C(dirty) where the tree is), then 7 digits of the content's hash.", type: str,
   returned: always, sample: v1.2.0-3-g1a2b3c4-9f8e7d6}
-revision: {description: Full hash of the commit, empty outside git., type: str, returned: always}
+revision: {description: "Full hash of the commit, empty outside git.", type: str, returned: always}
 created: {description: "Seconds since 1970 of the commit that last touched each source, by image.", type: dict, returned: always}
 origins: {description: "By image, OCI annotations of where its source is from and its licence.", type: dict, returned: always}
 contents: {description: "SHA-256 of each image's content, by image.", type: dict, returned: always}

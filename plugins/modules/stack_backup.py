@@ -155,7 +155,8 @@ def main() -> None:
                 gone = backups.prune(wanted["keep"])
                 actions = [f"make backup {note['name']}", *(f"remove backup {name}" for name in gone)]
             else:
-                assert database is not None
+                if database is None:
+                    raise AssertionError("a restore has a database")
                 database.reopen()
                 backups.check_space(database, dump=not into and wanted["dump_first"], beside=True, note=note)
                 if not into and wanted["dump_first"]:

@@ -47,7 +47,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-authority: {description: Certificate of the authority, PEM., type: str, returned: always}
+authority: {description: "Certificate of the authority, PEM.", type: str, returned: always}
 days_left: {description: Days until the service's certificate ends., type: int, returned: always}
 actions: {description: "What was done, and why.", type: list, elements: str, returned: always}
 """

@@ -72,12 +72,12 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-actions: {description: What was done, or in check mode would be, one sentence each., type: list, elements: str, returned: always}
+actions: {description: "What was done, or in check mode would be, one sentence each.", type: list, elements: str, returned: always}
 containers:
   description: "By name: C(id), C(image) (id), C(health), C(started_at), C(created) (whether this run made it)."
   type: dict
   returned: always
-seconds: {description: Seconds that the run took, waiting included., type: float, returned: always}
+seconds: {description: "Seconds that the run took, waiting included.", type: float, returned: always}
 """
 
 

@@ -43,7 +43,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-removed: {description: What was removed, or in check mode would be., type: list, elements: str, returned: always}
+removed: {description: "What was removed, or in check mode would be.", type: list, elements: str, returned: always}
 kept: {description: What has the labels and stays., type: list, elements: str, returned: always}
 """
 

@@ -15,6 +15,7 @@ from ..module_utils.state.store import Store
 DOCUMENTATION = r"""
 module: stack_status
 short_description: Tell what of a stack runs on a host
+description: Asks the engine for the containers of a stack, and the state directory for its releases; changes nothing.
 options:
   stack: {description: Name of the stack., type: str, required: true}
   url: {description: Where users reach it., type: str, default: ""}
@@ -35,7 +36,7 @@ status:
     C(service), C(container), C(version), C(image), C(health), C(started_at), C(restarts), C(memory_bytes)."
   type: dict
   returned: always
-logs: {description: By container, its last lines., type: dict, returned: always}
+logs: {description: "By container, its last lines.", type: dict, returned: always}
 holders: {description: "Who holds a lock, each with its C(line) of the audit should its run have ended.", type: list, elements: dict,
   returned: always}
 """

@@ -17,6 +17,7 @@ from ..module_utils.state.store import Store
 DOCUMENTATION = r"""
 module: stack_watch
 short_description: Watch a stack's memory for a while, and break its containers at given times
+description: Samples the memory of each container, and at given times kills, restarts or runs a command in some of them.
 options:
   labels: {description: Labels of the stack's containers., type: dict, required: true}
   directory: {description: "State directory of the stack, which knows the containers of an earlier Berth.", type: path, default: ""}

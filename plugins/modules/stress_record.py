@@ -14,6 +14,7 @@ from ..module_utils.verify.load_figures import figures
 DOCUMENTATION = r"""
 module: stress_record
 short_description: Make the record of a stress run from what the load saw and what the host saw
+description: Compares what load_run and stack_watch measured with the budgets, and writes the record that the acceptance criteria read.
 options:
   load: {description: File that load_run wrote., type: path, required: true}
   watch: {description: "C(samples) and C(faults) of stack_watch.", type: dict, required: true}

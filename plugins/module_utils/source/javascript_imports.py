@@ -14,7 +14,7 @@ from .findings import finding
 from .javascript_modules import LOCKS, Frontend, specifiers
 
 _NODE_MODULES = """
-assert assert/strict async_hooks buffer child_process cluster console constants crypto dgram diagnostics_channel dns dns/promises
+async_hooks assert assert/strict buffer child_process cluster console constants crypto dgram diagnostics_channel dns dns/promises
 domain events fs fs/promises http http2 https inspector module net os path path/posix path/win32 perf_hooks process punycode
 querystring readline readline/promises repl stream stream/promises stream/web string_decoder sys timers timers/promises tls
 trace_events tty url util util/types v8 vm wasi worker_threads zlib

@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
+from typing import cast
 
 CLONE_NEWNET = 0x40000000
 Target = tuple[str, int]
@@ -41,8 +42,7 @@ def accepted(targets: Iterable[Target], seconds: float) -> set[Target]:
         deadline = time.monotonic() + seconds
         while waiting.get_map() and (left := deadline - time.monotonic()) > 0:
             for key, _ in waiting.select(left):
-                attempt = key.fileobj
-                assert isinstance(attempt, socket.socket)
+                attempt = cast(socket.socket, key.fileobj)
                 if attempt.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
                     found.add(key.data)
                 waiting.unregister(attempt)
