@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Let a release serve on this host: a new one (deploy) or one that it remembers (rollback)."""
+"""Make a release the active one on this host: a new one (deploy) or a recorded one (rollback)."""
 
 from __future__ import annotations
 
@@ -13,69 +13,67 @@ from ..module_utils.state.store import Locked, audit_outcome
 
 DOCUMENTATION = r"""
 module: release_apply
-short_description: Let a release serve on this host, without a lost request
+short_description: Deploy or roll back a release without a lost request
 description:
-  - Brings the database to the release, starts its containers beside those that serve, waits for their health, asks them by their own
-    address, points the edge to them in one moment, watches them, records the release, and lets the old containers finish what they do.
-  - Where the release serves already, what differs from it is mended and nothing else is touched.
-  - A release that fails is removed, its last lines are told, and what served before serves on.
-  - Runs under the stack's lock. An action of the same name adds who runs the playbook, and takes the lock of a run that is gone.
+  - Runs pending migrations, starts the release's containers beside the active ones, waits until they are healthy, runs smoke checks,
+    switches the traffic, monitors the release, records it, and drains the old containers.
+  - Where the release is active already, it is reconciled - only what differs is changed.
+  - A release that fails is removed, its last log lines are reported, and the previous release stays active.
+  - Runs under the stack's lock. The action plugin of the same name adds who runs the playbook, and takes over the lock of an ended run.
 options:
   directory: {description: State directory of the stack., type: path, required: true}
-  labels: {description: Labels that every object of the stack carries., type: dict, required: true}
-  verb: {description: What the audit calls it., type: str, required: true}
+  labels: {description: Labels of every object of the stack., type: dict, required: true}
+  verb: {description: The command's name in the audit log., type: str, required: true}
   manifest:
     description:
-      - "The release to make: C(image_version), C(images) (name by service), C(containers) (module_utils/docker/spec.py), C(networks),
-        C(edge)
-         (C(caddyfile), C(upstreams) by service), C(migrations), C(schema), and whatever else it is to remember."
-      - "C(around) is what a rollback has to know too: C(services) (those replaced with each release), C(database) (C(container) and
-        C(name); empty for an external one), C(edge) (C(container), C(directory) of its configuration, C(reload), a command), and
-        C(swarm), where services of a Swarm run the containers, the settings of module_utils/release/swarm.py, and
-        C(smoke), the checks of the new containers, each C(service), C(port), C(path) and C(status), a list (C(200), C(3xx)); without it
-        (manifests of an older Berth) anything below 500 will do."
-      - C(@release@) in it stands for its name, which is the images' version, with C(-r2) and so on where only the configuration differs.
+      - "The release to deploy: C(image_version), C(images) (name by service), C(containers) (module_utils/docker/spec.py), C(networks),
+        C(edge) (C(caddyfile), C(upstreams) by service), C(migrations), C(schema), and whatever else to record."
+      - "C(around), the infrastructure that a rollback needs too: C(services) (those replaced with each release), C(database)
+        (C(container) and C(name); empty for an external one), C(edge) (C(container), C(directory) of its configuration, C(reload), a
+        command), C(swarm) (the settings of module_utils/release/swarm.py, on a Swarm), and C(smoke), the smoke checks, each C(service),
+        C(port), C(path) and C(status), a list (C(200), C(3xx)); without a status (manifests of an older Berth) any below 500 passes."
+      - C(@release@) in it stands for the release's name, which is the images' version, with C(-r2) and so on where only the
+        configuration differs.
     type: dict
   contents:
-    description: "What the images of O(manifest) were when they were built: hash by name (module image_inventory)."
+    description: "Hash of each image of O(manifest) by its name, from when it was built (module image_inventory)."
     type: dict
     default: {}
-  release: {description: "Without O(manifest), the one to go back to; empty for the one before the current one.", type: str, default: ""}
+  release: {description: "Without O(manifest), the release to roll back to; empty for the previous one.", type: str, default: ""}
   schema:
     description:
-      - What to do where the database is newer than the release can live with.
-      - C(accept) takes a database as it is whose revision does not fit; only who knows it can say that the release can work with it.
+      - What to do where the database's schema is newer than the release is compatible with.
+      - C(accept) deploys although the revisions do not fit. Use it only where you know that the release works with the database.
     type: str
     choices: ["", downgrade, restore, accept]
     default: ""
-  foundation:
+  infrastructure:
     description:
-      - "What is done to the networks and containers that releases stand on, as the host remembers them: C(made), nothing, since this
-        run has seen to them; C(mend), what differs; C(revive), what is gone or does not run, since a release that goes back changes no
-        database."
+      - "What to do with the recorded networks, volumes and containers that releases depend on: C(skip) them, because this run has
+        reconciled them; C(reconcile) what differs; or C(ensure_running), which creates what is missing and starts what is stopped."
     type: str
-    choices: [made, mend, revive]
-    default: revive
-  elsewhere: {description: Name that the release has on another host., type: str, default: ""}
+    choices: [skip, reconcile, ensure_running]
+    default: ensure_running
+  fleet_release: {description: Name of the release on the first host of the run., type: str, default: ""}
   replicas: {description: "On a Swarm, the number of tasks of each service, by its name.", type: dict, default: {}}
   edge_service: {description: "For a deploy, the edge's own container: C(spec) and C(volumes).", type: dict, default: {}}
-  smoke_wait: {description: Seconds that the smoke checks have to pass., type: float, default: 5}
-  wait: {description: Seconds until the new containers must be healthy., type: int, default: 60}
-  migrate_timeout: {description: Seconds that a migration may take., type: int, default: 120}
-  observe: {description: Seconds to watch the release after the switch., type: float, default: 0}
-  warm: {description: Seconds to keep the previous release running without traffic., type: float, default: 0}
-  drain_wait: {description: Seconds to wait for the old containers to be gone; they go on draining after that., type: float, default: 0}
-  keep: {description: How many releases to keep., type: int, default: 5}
-  backup: {description: Dump the database before migrations change it., type: bool, default: true}
+  smoke_timeout: {description: Seconds until the smoke checks must pass., type: float, default: 5}
+  health_timeout: {description: Seconds until the new containers must be healthy., type: int, default: 60}
+  migrate_timeout: {description: Seconds until a migration must have ended., type: int, default: 120}
+  monitor_seconds: {description: Seconds to monitor the release after the traffic switch., type: float, default: 0}
+  standby_seconds: {description: Seconds to keep the previous release running without traffic., type: float, default: 0}
+  drain_wait: {description: Seconds to wait for the old containers; after that they drain in the background., type: float, default: 0}
+  retain: {description: How many releases to retain., type: int, default: 5}
+  backup: {description: Dump the database before migrations., type: bool, default: true}
   who: {description: "Who runs the playbook: C(owner), C(host), C(pid), C(started). Added by the action.", type: dict, required: true}
-  dead: {description: Token of a lock whose holder is gone. Added by the action., type: str, default: ""}
-  reason: {description: What others are told about the lock., type: str, default: ""}
-  what: {description: "What the audit says first, before what was done.", type: str, default: ""}
-  lock_wait: {description: Seconds to wait for somebody else's lock., type: float, default: 0}
+  dead: {description: Token of a lock whose run has ended. Added by the action., type: str, default: ""}
+  reason: {description: Reason shown to others who need the lock., type: str, default: ""}
+  what: {description: "Text for the audit log, put before the actions.", type: str, default: ""}
+  lock_wait: {description: Seconds to wait for another run's lock., type: float, default: 0}
 """
 
 EXAMPLES = r"""
-- name: Go back
+- name: Roll back to the previous release
   berth.stack.release_apply:
     directory: /var/lib/berth
     labels: {berth.stack: berth}
@@ -83,16 +81,16 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-release: {description: Name of the release that serves., type: str, returned: success}
-before: {description: The one that served before., type: str, returned: success}
-actions: {description: "What was done, or in check mode would be, one sentence each.", type: list, elements: str, returned: always}
+release: {description: The active release., type: str, returned: success}
+before: {description: The release that was active before., type: str, returned: success}
+actions: {description: "Changes made, or in check mode planned, one line each.", type: list, elements: str, returned: always}
 seconds:
-  description: "How long it took, by phase: C(database), C(stand), C(migrate), C(start), C(smoke), C(switch), C(observe), C(drain)."
+  description: "Duration by phase: C(database), C(infrastructure), C(migrate), C(start), C(smoke), C(switch), C(monitor), C(drain)."
   type: dict
   returned: success
-holders: {description: "Who works on the stack, each with its C(line) of the audit should its run have ended.", type: list, elements: dict,
+holders: {description: "Holders of locks, each with the audit C(line) for the case that its run has ended.", type: list, elements: dict,
   returned: success}
-retired: {description: "Releases, backups and generations of secrets that were let go.", type: list, elements: str, returned: success}
+retired: {description: "Releases, backups and secret generations that were removed.", type: list, elements: str, returned: success}
 """
 
 
@@ -105,17 +103,17 @@ def main() -> None:
         "contents": {"type": "dict", "default": {}},
         "release": {"type": "str", "default": ""},
         "schema": {"type": "str", "choices": ["", "downgrade", "restore", "accept"], "default": ""},
-        "foundation": {"type": "str", "choices": ["made", "mend", "revive"], "default": "revive"},
-        "elsewhere": {"type": "str", "default": ""},
+        "infrastructure": {"type": "str", "choices": ["skip", "reconcile", "ensure_running"], "default": "ensure_running"},
+        "fleet_release": {"type": "str", "default": ""},
         "replicas": {"type": "dict", "default": {}},
         "edge_service": {"type": "dict", "default": {}},
-        "smoke_wait": {"type": "float", "default": 5},
-        "wait": {"type": "int", "default": 60},
+        "smoke_timeout": {"type": "float", "default": 5},
+        "health_timeout": {"type": "int", "default": 60},
         "migrate_timeout": {"type": "int", "default": 120},
-        "observe": {"type": "float", "default": 0},
-        "warm": {"type": "float", "default": 0},
+        "monitor_seconds": {"type": "float", "default": 0},
+        "standby_seconds": {"type": "float", "default": 0},
         "drain_wait": {"type": "float", "default": 0},
-        "keep": {"type": "int", "default": 5},
+        "retain": {"type": "int", "default": 5},
         "backup": {"type": "bool", "default": True},
         "who": {"type": "dict", "required": True},
         "dead": {"type": "str", "default": ""},
@@ -124,9 +122,9 @@ def main() -> None:
         "lock_wait": {"type": "float", "default": 0},
     }
     module = AnsibleModule(argument_spec=options, supports_check_mode=True)
-    wanted = module.params
+    params = module.params
     raise_on_signals()
-    deployment = Deployment(wanted, module.check_mode)
+    deployment = Deployment(params, module.check_mode)
     warnings: list[str] = []
     try:
         if module.check_mode:
@@ -134,14 +132,14 @@ def main() -> None:
             if holder and not deployment.lock.is_own(holder):
                 warnings.append(str(Locked(holder)))
         else:
-            over = deployment.lock.acquire(wanted["verb"], wanted["reason"], wait=wanted["lock_wait"], dead=wanted["dead"])
+            over = deployment.lock.acquire(params["verb"], params["reason"], wait=params["lock_wait"], dead=params["dead"])
             if over:
-                warnings.append(f"took over the lock of {over}, whose run is gone")
+                warnings.append(f"Took over the lock of {over}, whose run has ended")
     except Locked as error:
-        module.fail_json(msg=str(error), holder=error.holder, verb=wanted["verb"])
+        module.fail_json(msg=str(error), holder=error.holder, verb=params["verb"])
     except Interrupted as error:
         deployment.finish("interrupted", f"waiting for the lock: {error}")
-        module.fail_json(msg=f"{error} while it waited for the lock. Nothing was changed.")
+        module.fail_json(msg=f"The run {error} while it waited for the lock. Nothing was changed.")
     for warning in warnings:
         module.warn(warning)
     outcome: dict[str, Any] = {}

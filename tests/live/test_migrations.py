@@ -167,5 +167,5 @@ def test_the_revision_of_the_database_decides(stack: Stack) -> None:
     assert stack.sql(REVISION) == "drop"
 
     # Going back with the database, when asked to.
-    stack.serve(two, "take the database back: drop -> extra", BERTH_VERSION=first, BERTH_SCHEMA="downgrade")
+    stack.serve(two, "downgrade the database: drop -> extra", BERTH_VERSION=first, BERTH_SCHEMA="downgrade")
     assert (stack.sql(REVISION), (STATE / "current").read_text().strip().startswith(first)) == ("extra", True)

@@ -49,7 +49,7 @@ WRONG = {
         {"DOCKER_HOST": "unix:///nowhere.sock"},
     ),
     "a version that was never built": Call("deploy", ["no version nope", "Built here"], {"BERTH_VERSION": "nope"}),
-    "a release that never was": Call("rollback", ["no release nope", "serves now"], {"BERTH_VERSION": "nope"}),
+    "a release that never was": Call("rollback", ["no release nope", "active"], {"BERTH_VERSION": "nope"}),
     "a backup that never was": Call("restore", ["There is no backup nope"], {"BERTH_BACKUP": "nope", "BERTH_CONFIRM": STACK}),
     "everything removed without its name": Call("destroy", ["CONFIRM"]),
     # where

@@ -137,7 +137,7 @@ def test_a_release_that_is_broken_gets_no_traffic(how: str, first: str, users: C
     with Traffic(people, 30).flowing() as outcome:
         said = refused("deploy", variables | {"release_wait": 12}, BERTH_VERSION=NEXT)
     nothing_lost(outcome, people)
-    assert not [word for word in [*words, f"{first} serves on"] if word not in said], said[-3000:]
+    assert not [word for word in [*words, f"{first} is still active"] if word not in said], said[-3000:]
     assert current() == first and pair() == before
     line = json.loads((STATE / "audit.jsonl").read_text().splitlines()[-1])
     assert (line["verb"], line["outcome"], line["from"]) == ("deploy", "failed", first)
@@ -179,7 +179,7 @@ def test_a_release_that_dies_after_the_switch_is_switched_back(first: str, users
         backend = docker("inspect", f"{STACK}-backend-{NEXT}", "--format={{.State.Pid}}")
         os.kill(int(backend), signal.SIGKILL)  # as a crash: the engine did not ask for it
         said, _ = run.communicate(timeout=120)
-    assert run.returncode != 0 and f"{first} serves again" in said and f"{NEXT} ended (" in said, said
+    assert run.returncode != 0 and f"{first} is active again" in said and f"{NEXT} ended (" in said, said
     # What the one that died held at that moment is lost, and nothing else.
     assert len(outcome.failed) <= 10 and all("502" in line or "stream" in line for line in outcome.failed), outcome.failed
     assert current() == first and all(NEXT not in name for name in pair())
@@ -222,7 +222,7 @@ def test_a_version_that_fails_while_it_is_watched_is_switched_back(
     done("build", BACKEND_SOURCE=str(source), BERTH_VERSION=version)
     with Traffic(people, 30).flowing() as outcome:
         said = refused("deploy", {"release_observe": 20}, BACKEND_SOURCE=str(source), BERTH_VERSION=version)
-    assert f"{first} serves again" in said and word in said, said
+    assert f"{first} is active again" in said and word in said, said
     # What the one that died held at that moment is lost, and nothing else.
     assert len(outcome.failed) <= 10 and all("502" in line or "stream" in line for line in outcome.failed), outcome.failed
     assert current() == first and all(version not in name for name in pair())

@@ -212,7 +212,7 @@ class Host:
 
     def wanted(self, **other: Any) -> dict[str, Any]:
         """A module's options, with what a manifest says of its surroundings."""
-        options = {"labels": LABELS, "verb": "deploy", "wait": 60, "smoke_wait": 5, "observe": 0, "edge_service": {}}
+        options = {"labels": LABELS, "verb": "deploy", "health_timeout": 60, "smoke_timeout": 5, "monitor_seconds": 0, "edge_service": {}}
         return options | self.around | other
 
     def images(self, *versions: str) -> None:

@@ -97,7 +97,7 @@ def caused(error: Exception, cause: BaseException) -> Exception:
         (Failed("did not become healthy"), ["create container s-backend-v2"], "failed"),
         (EngineError(0, "no Docker Engine answers"), [], "failed"),
         (Interrupted("it was interrupted (SIGINT)"), [], "interrupted"),
-        (caused(Failed("release v2 did not get traffic"), Interrupted("")), ["create container s-backend-v2"], "interrupted"),
+        (caused(Failed("Release v2 did not get traffic"), Interrupted("")), ["create container s-backend-v2"], "interrupted"),
     ],
 )
 def test_what_stopped_before_anything_was_done_was_refused(error: Exception, actions: list[str], outcome: str) -> None:
@@ -107,7 +107,7 @@ def test_what_stopped_before_anything_was_done_was_refused(error: Exception, act
 def test_a_release_tells_its_command_and_what_it_was_for(host: Host) -> None:
     deploy(host, "v1")
     host.images("v2")
-    run = act(host, verb="rotate", what="new values for backend_password", manifest=manifest(host, "v2"), foundation="made")
+    run = act(host, verb="rotate", what="new values for backend_password", manifest=manifest(host, "v2"), infrastructure="skip")
     run.lock.acquire("rotate")
     run.run()
     run.finish("ok", "switch the edge", "v2")
@@ -175,7 +175,7 @@ def test_what_fails_after_the_release_serves_says_that_it_does(
         raise EngineError(0, "no Docker Engine answers")
 
     monkeypatch.setattr(f"ansible_collections.berth.stack.plugins.module_utils.release.deployment.{where}", fail)
-    said = apply(verb="deploy", manifest=manifest(host, "v2"), foundation="made", edge_service={})
+    said = apply(verb="deploy", manifest=manifest(host, "v2"), infrastructure="skip", edge_service={})
     assert said.startswith("Release v2 is active; removing the previous containers failed") and "no Docker Engine answers" in said
     line = host.store.audit_log()[-1]
     assert (line["from"], line["to"], line["outcome"], host.store.current) == ("v1", "v2", "failed", "v2")

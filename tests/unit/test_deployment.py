@@ -21,8 +21,16 @@ UTILS = f"{PLUGINS}.module_utils"
 def act(host: Host, check: bool = False, **other: Any) -> Deployment:
     """A run with the module's defaults: going back, unless it is given a manifest."""
     options = {"directory": str(host.store.root), "labels": LABELS, "verb": "rollback", "manifest": None, "contents": {}, "release": ""}
-    options |= {"schema": "", "foundation": "revive", "elsewhere": "", "replicas": {}, "edge_service": {}, "smoke_wait": 5, "wait": 60}
-    options |= {"migrate_timeout": 120, "observe": 0, "warm": 0, "drain_wait": 0, "keep": 5, "backup": True, "who": ME}
+    options |= {
+        "schema": "",
+        "infrastructure": "ensure_running",
+        "fleet_release": "",
+        "replicas": {},
+        "edge_service": {},
+        "smoke_timeout": 5,
+        "health_timeout": 60,
+    }
+    options |= {"migrate_timeout": 120, "monitor_seconds": 0, "standby_seconds": 0, "drain_wait": 0, "retain": 5, "backup": True, "who": ME}
     return Deployment(options | other, check)
 
 
@@ -39,7 +47,7 @@ def manifest(host: Host, version: str, **other: Any) -> dict[str, Any]:
 def deploy(host: Host, version: str, **other: Any) -> dict[str, Any]:
     """Deploy and let go of what served, as the drain would."""
     host.images(version)
-    outcome = act(host, verb="deploy", manifest=manifest(host, version), foundation="made", **other).run()
+    outcome = act(host, verb="deploy", manifest=manifest(host, version), infrastructure="skip", **other).run()
     for name in host.running - pair(version):
         del host.engine.containers[name]
     host.engine.changes.clear()
@@ -103,18 +111,18 @@ def test_a_release_that_nobody_knows_is_refused_with_those_that_are_there(host: 
     for image in host.store.manifest("v1")["images"].values():
         del host.engine.images[image]
     head, _, listing = refused(host, act(host, release="v9")).partition("\n")
-    assert head == "There is no release v9 to go back to. Nothing was changed."
+    assert head == "There is no release v9 to roll back to. Nothing was changed."
     title, *rows = listing.splitlines()
     assert title == "Releases on this host (make rollback VERSION=...):"
-    assert {row.split()[0]: row.split("Z")[-1].strip() for row in rows} == {"v2": "serves now", "v1": "images gone"}
+    assert {row.split()[0]: row.split("Z")[-1].strip() for row in rows} == {"v2": "active", "v1": "images missing"}
 
 
 def test_where_there_is_none_before_that_is_said(host: Host) -> None:
     assert refused(host, act(host)) == (
-        "There is none before the first one to go back to. Nothing was changed.\nNo release was made on this host yet."
+        "There is no release before the first one to roll back to. Nothing was changed.\nThis host has no releases yet."
     )
     deploy(host, "v1")
-    assert refused(host, act(host)).startswith("There is none before v1 to go back to.")
+    assert refused(host, act(host)).startswith("There is no release before v1 to roll back to.")
 
 
 def test_a_release_whose_images_are_gone_is_refused(host: Host) -> None:
@@ -122,16 +130,16 @@ def test_a_release_whose_images_are_gone_is_refused(host: Host) -> None:
         deploy(host, version)
     del host.engine.images["sha256:frontend-v1"]
     said = refused(host, act(host))
-    assert said.startswith("The images of frontend of v1 are gone from this host. Nothing was changed.\nReleases on this host")
+    assert said.startswith("The images of frontend of v1 are no longer on this host. Nothing was changed.\nReleases on this host")
 
 
 def test_a_deploy_of_images_that_are_not_there_or_not_those_that_were_built_is_refused(host: Host) -> None:
     host.images("v1")
     named = manifest(host, "v1")
-    said = refused(host, act(host, verb="deploy", manifest=named, contents={"s-backend:v1": "another"}, foundation="made"))
-    assert said.startswith("Under these names are other images than those that were built: s-backend:v1. Nothing was changed.")
+    said = refused(host, act(host, verb="deploy", manifest=named, contents={"s-backend:v1": "another"}, infrastructure="skip"))
+    assert said.startswith("These tags name other images than the ones that were built: s-backend:v1. Nothing was changed.")
     del host.engine.images["sha256:backend-v1"]
-    said = refused(host, act(host, verb="deploy", manifest=named, foundation="made"))
+    said = refused(host, act(host, verb="deploy", manifest=named, infrastructure="skip"))
     assert said.startswith("These images are not on this host: s-backend:v1. Build them first")
 
 
@@ -140,9 +148,9 @@ def test_a_volume_that_is_gone_is_not_made_anew_empty(host: Host) -> None:
         deploy(host, version)
     host.store.record_infrastructure(volumes={"s-data": {"name": "s-data"}}, networks={"s-lost": {"name": "s-lost"}})
     for how in ("revive", "mend"):
-        assert refused(host, act(host, foundation=how)).startswith("The volume s-data is gone from this host, and its data with it.")
+        assert refused(host, act(host, infrastructure=how)).startswith("The volume s-data is missing on this host, with its data.")
     # A deploy has seen to it itself.
-    assert act(host, foundation="made").run()["release"] == "v1"
+    assert act(host, infrastructure="skip").run()["release"] == "v1"
 
 
 def test_what_a_release_stands_on_is_brought_back(host: Host) -> None:
@@ -169,7 +177,7 @@ def test_check_mode_of_a_deploy_changes_nothing(host: Host, there: tuple[str, ..
     for version in there:
         deploy(host, version)
     # Their images are not built yet.
-    planned = act(host, check=True, verb="deploy", manifest=manifest(host, "v3"), foundation="made", observe=1, keep=1)
+    planned = act(host, check=True, verb="deploy", manifest=manifest(host, "v3"), infrastructure="skip", monitor_seconds=1, retain=1)
     before, containers = host.files(), host.running
     outcome = planned.run()
     planned.drain(outcome)
@@ -186,11 +194,11 @@ def test_check_mode_of_a_rollback_changes_nothing(host: Host) -> None:
     for version in ("v1", "v2"):
         deploy(host, version)
     before = host.files()
-    planned = act(host, check=True, observe=1, warm=60)
+    planned = act(host, check=True, monitor_seconds=1, standby_seconds=60)
     outcome = planned.run()
     planned.drain(outcome)
     assert (host.files(), host.engine.changes, outcome["release"]) == (before, [], "v1")
-    assert planned.rollout.stack.actions[-1] == "keep s-frontend-v2, s-backend-v2 warm for 60 s"
+    assert planned.rollout.stack.actions[-1] == "keep s-frontend-v2, s-backend-v2 on standby for 60 s"
 
 
 def test_a_release_that_fails_is_not_recorded(host: Host) -> None:
@@ -198,8 +206,8 @@ def test_a_release_that_fails_is_not_recorded(host: Host) -> None:
         deploy(host, version)
     host.images("v3")
     host.engine.answers["s-backend-v3"] = (500, "broken")
-    with pytest.raises(Failed, match=r"release v3 did not get traffic \(v2 serves on\)"):
-        act(host, verb="deploy", manifest=manifest(host, "v3"), foundation="made", keep=1).run()
+    with pytest.raises(Failed, match=r"Release v3 did not get traffic \(v2 is still active\)"):
+        act(host, verb="deploy", manifest=manifest(host, "v3"), infrastructure="skip", retain=1).run()
     assert (host.store.current, host.store.previous, host.serves, host.store.pending) == ("v2", "v1", "v2", {})
     assert {made["version"] for made in host.store.releases()} == {"v1", "v2"}, "nor is another one let go for it"
     assert host.running == pair("v2")
@@ -211,16 +219,17 @@ def test_a_migration_that_fails_starts_nothing(host: Host) -> None:
     step = {"service": "backend", "container": {"name": "s-migrate", "image": "s-backend:v2"}}
     host.engine.exits["s-migrate"] = 1
     with pytest.raises(
-        Failed, match=r"(?s)release v2 did not get traffic \(v1 serves on\):\ns-migrate ended with exit status 1; last lines:.*last of s-m"
+        Failed,
+        match=r"(?s)Release v2 did not get traffic \(v1 is still active\):\ns-migrate ended with exit status 1; last lines:.*last of s-m",
     ):
-        act(host, verb="deploy", manifest=manifest(host, "v2", migrations=[step]), foundation="made").run()
+        act(host, verb="deploy", manifest=manifest(host, "v2", migrations=[step]), infrastructure="skip").run()
     assert (host.store.current, host.serves, host.running, host.store.schema) == ("v1", "v1", pair("v1"), {})
 
 
 def test_of_many_releases_those_that_serve_and_served_stay(host: Host) -> None:
     for version in ("v1", "v2", "v3"):
         deploy(host, version)
-    assert deploy(host, "v4", keep=1)["retired"] == ["v2", "v1"]
+    assert deploy(host, "v4", retain=1)["retired"] == ["v2", "v1"]
     assert host.store.previous == "v3" and host.store.manifest("v3")
 
 
@@ -243,8 +252,8 @@ def test_an_engine_that_fails_while_a_release_is_watched_lets_the_one_before_ser
         raise EngineError(500, "the engine has no events")
 
     host.clock.after(4, fail)
-    with pytest.raises(Failed, match=r"release v2 did not get traffic \(v1 serves on\):\nthe engine has no events"):
-        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made", observe=20).run()
+    with pytest.raises(Failed, match=r"Release v2 did not get traffic \(v1 is still active\):\nthe engine has no events"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="skip", monitor_seconds=20).run()
     assert host.serves == "v1" and pair("v1") <= host.running and not pair("v2") & host.running
     assert set(serving) == {"v1"}, "nothing of it goes while the edge points to it"
 
@@ -275,8 +284,8 @@ def test_a_release_that_ends_in_the_middle_leaves_nothing_of_it(
         deploy(host, "v1")
     host.images("v2")
     monkeypatch.setattr(f"{UTILS}.{where}", broken(error))
-    with pytest.raises(Failed, match=f"(?s)release v2 .*{re.escape(str(error))}"):
-        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made").run()
+    with pytest.raises(Failed, match=f"(?s)Release v2 .*{re.escape(str(error))}"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="skip").run()
     assert host.running == (set() if first else pair("v1"))
     # Whether the edge has taken the routes is known when the next run has loaded them.
     assert host.store.pending == {} or (where == "release.rollout.Edge.route" and isinstance(error, Failed))
@@ -288,8 +297,8 @@ def test_an_error_that_nobody_expected_says_what_it_is_and_where(host: Host, mon
     host.images("v2")
     monkeypatch.setattr(f"{UTILS}.release.rollout.request", lambda *_: None + 1)  # type: ignore[operator]
     with pytest.raises(Failed) as told:
-        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made").run()
-    assert "v1 serves on" in str(told.value) and "Berth did not expect: TypeError: unsupported operand" in str(told.value)
+        act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="skip").run()
+    assert "v1 is still active" in str(told.value) and "Berth did not expect: TypeError: unsupported operand" in str(told.value)
     assert "in test_deployment.py, line" in str(told.value)
 
 
@@ -300,8 +309,8 @@ def test_one_that_ends_while_it_is_watched_gives_the_traffic_back(host: Host, mo
         f"{UTILS}.release.rollout.Rollout._failure",
         broken(Interrupted("it was interrupted (SIGTERM)")),
     )
-    with pytest.raises(Failed, match=r"(?s)v1 serves on.*interrupted"):
-        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made", observe=20).run()
+    with pytest.raises(Failed, match=r"(?s)v1 is still active.*interrupted"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="skip", monitor_seconds=20).run()
     assert (host.serves, host.running, host.store.pending) == ("v1", pair("v1"), {})
 
 
@@ -310,9 +319,9 @@ def test_a_container_of_somebody_else_that_has_the_name_stays(host: Host) -> Non
     host.images("v2")
     host.engine.call("POST", "/containers/create", {"name": "s-backend-v2"}, {"Image": "x", "Labels": {}, "HostConfig": {}})
     with pytest.raises(
-        Failed, match=r"(?s)v1 serves on.*s-backend-v2 is on this host, and Berth did not create it. Nothing of it was changed"
+        Failed, match=r"(?s)v1 is still active.*s-backend-v2 is on this host, and Berth did not create it. Nothing of it was changed"
     ):
-        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made").run()
+        act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="skip").run()
     assert host.running == pair("v1") | {"s-backend-v2"}
 
 
@@ -322,7 +331,7 @@ def test_a_network_of_somebody_else_that_has_the_name_stays(host: Host) -> None:
     host.engine.networks["s-other"] = {"Name": "s-other", "Labels": {}, "Containers": {"theirs": {}}}
     host.store.record_infrastructure(networks={"s-other": {"name": "s-other"}})
     with pytest.raises(Failed, match="network named s-other is on this host, and Berth did not create it"):
-        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="mend").run()
+        act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="reconcile").run()
     assert host.engine.networks["s-other"]["Containers"] and host.running == pair("v1")
 
 
@@ -337,7 +346,7 @@ def test_what_cannot_be_removed_is_named_with_the_command_that_does(host: Host, 
 
     host.engine.on_delete = stuck
     with pytest.raises(Failed, match=r"(?s)odd.*Still there: s-backend-v2. To remove: docker rm --force s-backend-v2"):
-        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made").run()
+        act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="skip").run()
     assert host.running == pair("v1") | {"s-backend-v2"} and host.store.pending == {}
 
 
@@ -351,8 +360,8 @@ def test_what_cannot_be_removed_is_named_after_it_had_the_traffic_too(host: Host
 
     host.engine.on_delete = stuck
     host.clock.after(4, lambda: host.engine.state("s-frontend-v2", Running=False))
-    with pytest.raises(Failed, match=r"(?s)v1 serves again:\ns-frontend-v2 ended.*To remove: docker rm --force s-backend-v2"):
-        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made", observe=20).run()
+    with pytest.raises(Failed, match=r"(?s)v1 is active again:\ns-frontend-v2 ended.*To remove: docker rm --force s-backend-v2"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="skip", monitor_seconds=20).run()
 
 
 def test_where_the_edge_cannot_be_pointed_back_nothing_goes_and_what_is_under_way_stays_noted(
@@ -370,8 +379,8 @@ def test_where_the_edge_cannot_be_pointed_back_nothing_goes_and_what_is_under_wa
 
     monkeypatch.setattr(f"{UTILS}.release.rollout.Edge.route", once)
     monkeypatch.setattr(f"{UTILS}.release.rollout.Rollout._failure", broken(TypeError("odd")))
-    with pytest.raises(Failed, match=r"(?s)odd.*the edge is stuck.*Still there: s-backend-v2, s-frontend-v2.*make rollback"):
-        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made", observe=20).run()
+    with pytest.raises(Failed, match=r"(?s)odd.*the edge is stuck.*Not removed: s-backend-v2, s-frontend-v2.*make rollback"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="skip", monitor_seconds=20).run()
     assert pair("v1") | pair("v2") <= host.running and host.store.pending["to"] == "v2" and host.serves.startswith("v2")
 
 
@@ -379,8 +388,8 @@ def test_a_release_that_serves_and_cannot_be_recorded_stays_under_way(host: Host
     deploy(host, "v1")
     host.images("v2")
     monkeypatch.setattr(type(host.store), "record", broken(OSError("No space left on device")))
-    with pytest.raises(Failed, match=r"(?s)release v2 serves, and could not be recorded.*No space left.*make deploy"):
-        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="made").run()
+    with pytest.raises(Failed, match=r"(?s)Release v2 is active, but could not be recorded.*No space left.*make deploy"):
+        act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="skip").run()
     assert host.serves == "v2" and pair("v2") <= host.running and host.store.pending["to"] == "v2"
 
 
@@ -392,11 +401,11 @@ def test_what_a_release_stands_on_goes_again_where_it_fails_but_not_what_took_th
     host.engine.fate["s-model"] = {"Health": {"Status": "unhealthy", "FailingStreak": 3, "Log": []}}
     host.images("v2")
     with pytest.raises(Failed, match="s-model did not become healthy"):
-        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="mend").run()
+        act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="reconcile").run()
     assert host.running == pair("v1")
     host.engine.place("s-model", image="sha256:older")
     with pytest.raises(Failed, match="Still there, in the place of the one before: s-model"):
-        act(host, verb="deploy", manifest=manifest(host, "v2"), foundation="mend").run()
+        act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="reconcile").run()
     assert host.running == pair("v1") | {"s-model"}
 
 
@@ -414,23 +423,25 @@ def test_where_the_release_before_does_not_run_nobody_is_told_that_it_serves(hos
     host.store.record_infrastructure(edge=edge)
     down(host)
     host.engine.answers["s-backend-v1"] = (500, "broken")
-    with pytest.raises(Failed, match=r"\(v2 does not run either: make rollback VERSION=v2 starts it\)"):
+    with pytest.raises(Failed, match=r"\(v2 is not running either; to start it: make rollback VERSION=v2\)"):
         act(host, edge_service=edge).run()
     assert host.engine.containers == {} and host.store.pending == {}, "nothing that it started runs on"
     # The current release itself is not removed; what runs is named.
     host.engine.answers["s-backend-v2"] = (500, "broken")
     host.engine.fate["s-frontend-v2"] = {"Running": False, "Status": "exited"}
-    with pytest.raises(Failed, match=r"(?s)it is what serves.*still there: s-backend-v2, s-edge, s-frontend-v2, s-model.*make down"):
+    with pytest.raises(
+        Failed, match=r"(?s)it is the active release.*left running: s-backend-v2, s-edge, s-frontend-v2, s-model.*make down"
+    ):
         act(host, release="v2", edge_service=edge).run()
 
 
 def test_a_run_that_waited_for_the_lock_goes_back_to_what_serves_by_then(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     deploy(host, "v1")
     host.images("v3")
-    waits = act(host, verb="deploy", manifest=manifest(host, "v3"), foundation="made", observe=20)
+    waits = act(host, verb="deploy", manifest=manifest(host, "v3"), infrastructure="skip", monitor_seconds=20)
     deploy(host, "v2")
     monkeypatch.setattr(f"{UTILS}.release.rollout.Rollout._failure", broken(TypeError("odd")))
-    with pytest.raises(Failed, match="v2 serves on"):
+    with pytest.raises(Failed, match="v2 is still active"):
         waits.run()
     assert (host.serves, host.running, waits.before) == ("v2", pair("v2"), "v2")
 
@@ -445,8 +456,8 @@ def test_a_release_that_fails_after_a_run_that_was_killed_gives_the_traffic_back
     killed.edge.set_marker(release("v2"))
     host.engine.answers["s-backend-v3"] = (500, "broken")
     assert host.serves == "v2"
-    with pytest.raises(Failed, match="v1 serves on"):
-        act(host, verb="deploy", manifest=manifest(host, "v3"), foundation="made").run()
+    with pytest.raises(Failed, match="v1 is still active"):
+        act(host, verb="deploy", manifest=manifest(host, "v3"), infrastructure="skip").run()
     assert (host.serves, host.store.pending) == ("v1", {})
 
 
@@ -454,5 +465,5 @@ def test_going_back_that_stays_under_way_is_taken_up_by_going_back(host: Host, m
     for version in ("v1", "v2"):
         deploy(host, version)
     monkeypatch.setattr(type(host.store), "record", broken(OSError("No space left on device")))
-    with pytest.raises(Failed, match=r"(?s)release v1 serves, and could not be recorded.*make rollback VERSION=v1$"):
+    with pytest.raises(Failed, match=r"(?s)Release v1 is active, but could not be recorded.*make rollback VERSION=v1$"):
         act(host).run()

@@ -37,7 +37,7 @@ def test_a_drain_is_under_way_as_long_as_somebody_holds_its_file(host: Host) -> 
     one = drain(host)
     assert not one.busy() and host.files() == {}, "asking leaves nothing"
     host.store.prepare()
-    with one.note.open("a") as file:
+    with one.lock_file.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_SH)
         assert one.busy()
     assert not one.busy()

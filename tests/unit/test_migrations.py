@@ -228,7 +228,7 @@ class Server:
             | {"container": {"name": "s-frontend-migrate", "image": f"s-frontend:{version}", "entrypoint": ["node", "migrate.mjs"]}},
         ]
         made = manifest(self.host, version, schema=source, migrations=steps)
-        run = act(self.host, check, **{"verb": "deploy", "manifest": made, "foundation": "made", "backup": False} | other)
+        run = act(self.host, check, **{"verb": "deploy", "manifest": made, "infrastructure": "skip", "backup": False} | other)
         self.ran.clear()
         run.run()
         for name in self.host.running - pair(version) - {"s-database"}:
@@ -282,7 +282,7 @@ def test_an_older_release_is_deployed_after_a_downgrade(host: Host) -> None:
     server = Server(host, [])
     server.deploy("v1", ONE)
     server.deploy("v2", chain("1", "2<1", breaking="2"))
-    assert server.deploy("v1", ONE, schema="downgrade")[-1] == "take the database back: 2 -> 1"
+    assert server.deploy("v1", ONE, schema="downgrade")[-1] == "downgrade the database: 2 -> 1"
     assert (server.at, host.store.schema["heads"], host.store.current) == (["1"], ["1"], "v1")
 
 
@@ -290,7 +290,7 @@ def test_a_downgrade_that_does_not_come_to_the_release_fails(host: Host) -> None
     server = Server(host, [])
     server.deploy("v1", ONE)
     server.deploy("v2", chain("1", "2<1", breaking="2"))
-    with pytest.raises(Failed, match="the database is at revision 2 now; the head of v1 is 1"):
+    with pytest.raises(Failed, match="the database is now at revision 2; the head of v1 is 1"):
         server.deploy("v1", ONE, schema="downgrade", then=["2"])
     assert host.serves == "v2"
 
@@ -299,7 +299,7 @@ def test_restore_without_a_fitting_backup_is_refused_before_anything_is_touched(
     server = Server(host, [])
     server.deploy("v1", ONE)
     server.deploy("v2", chain("1", "2<1", breaking="2"))
-    assert "There is no backup that v1 could live with" in server.refused("v1", ONE, schema="restore")
+    assert "No backup fits v1" in server.refused("v1", ONE, schema="restore")
 
 
 @pytest.mark.parametrize(
@@ -338,7 +338,7 @@ def test_an_empty_database_in_place_of_the_one_that_is_remembered_is_no_silent_s
     server.at = []
     run = act(host, release="v1", backup=False)
     run.run()
-    assert not first.warnings and "remembers it at revision 2" in run.warnings[0] and "make backups" in run.warnings[0]
+    assert not first.warnings and "revision 2 is recorded for it" in run.warnings[0] and "make backups" in run.warnings[0]
 
 
 def test_a_database_that_somebody_took_back_is_migrated_again(host: Host) -> None:
@@ -440,10 +440,10 @@ def test_a_release_that_fails_after_its_migration_says_where_the_database_is(hos
     server = Server(host, [])
     server.deploy("v1", ONE)
     host.engine.answers["s-backend-v2"] = host.engine.answers["s-backend-v3"] = (500, "broken")
-    with pytest.raises(Failed, match=r"(?s)v1 serves on.*The database was at revision 1 before, and is at 2 now$"):
+    with pytest.raises(Failed, match=r"(?s)v1 is still active.*The database was at revision 1 and is now at 2$"):
         server.deploy("v2", TWO)
     breaking = chain("1", "2<1", "3<2", breaking="3")
-    with pytest.raises(Failed, match=r"at 3 now, and v1 cannot live with that\. To go back: make rollback VERSION=v1 SCHEMA=restore"):
+    with pytest.raises(Failed, match=r"now at 3, which v1 is not compatible with\. To roll back: make rollback VERSION=v1 SCHEMA=restore"):
         server.deploy("v3", breaking)
 
 
@@ -452,8 +452,8 @@ def test_a_release_that_fails_after_a_downgrade_says_that_what_serves_is_ahead_o
     server.deploy("v1", ONE)
     server.deploy("v2", chain("1", "2<1", breaking="2"))
     host.clock.after(2, lambda: host.engine.state("s-backend-v1", Running=False))
-    with pytest.raises(Failed, match=r"v2 serves again(?s:.*)is at 1 now, behind v2\. Its migrations again: make rollback VERSION=v2"):
-        server.deploy("v1", ONE, schema="downgrade", observe=10)
+    with pytest.raises(Failed, match=r"v2 is active again(?s:.*)is now at 1, behind v2\. To migrate it again: make rollback VERSION=v2"):
+        server.deploy("v1", ONE, schema="downgrade", monitor_seconds=10)
     assert host.serves == "v2"
 
 
@@ -503,6 +503,6 @@ def test_a_run_that_is_interrupted_does_not_wait_for_its_migrations(host: Host, 
             raise Interrupted("it was interrupted (SIGINT)")
 
     monkeypatch.setattr("ansible_collections.berth.stack.plugins.module_utils.release.deployment.ThreadPoolExecutor", Told)
-    with pytest.raises(Failed, match=r"(?s)v1 serves on.*interrupted"):
+    with pytest.raises(Failed, match=r"(?s)v1 is still active.*interrupted"):
         server.deploy("v2", TWO)
     assert ("POST", "/containers/s-backend-migrate/kill") in host.engine.changes

@@ -153,7 +153,7 @@ def served(version: str, text: str = "one") -> dict[str, Any]:
 
 
 def names(edge: Edge) -> list[str]:
-    return sorted(path.name for path in edge.serving.iterdir())
+    return sorted(path.name for path in edge.markers.iterdir())
 
 
 def test_the_switch_of_two_releases_with_the_same_routes_is_a_new_file(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_other_routes_are_loaded_and_bring_a_file_of_their_own(tmp_path: Path) -
     kept = [f"{routes(two['edge'])[1]}.999999.v2"], routes(two["edge"])[0]
     assert (names(edge), edge.caddyfile.read_text()) == kept
     engine.status = 1
-    with pytest.raises(Failed, match=r"did not take the new routes, the old ones stay: no such directive"):
+    with pytest.raises(Failed, match=r"did not accept the new routes and keeps the old ones: no such directive"):
         edge.route(served("v3", "three"), two)
     assert (names(edge), edge.caddyfile.read_text()) == kept
 
@@ -199,7 +199,7 @@ def test_an_edge_that_was_started_with_the_routes_of_before_loads_the_new_ones_w
     waited: list[int] = []
     edge.stack.created.add("s-edge")
     edge.stack.wait = lambda names, seconds: waited.append(engine.loaded)  # type: ignore[method-assign]
-    edge.options["wait"] = 1
+    edge.options["health_timeout"] = 1
     assert edge.route(two, one) and waited == [1] and engine.loaded == 2
 
 

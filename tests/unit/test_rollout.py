@@ -1,4 +1,4 @@
-"""A release gets the traffic when it is started and answers, and loses it when it fails while it is watched; the old one serves on."""
+"""A release gets the traffic when it is started and answers, and loses it when it fails while it is watched; the old one is still active."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_one_that_does_not_start_is_removed_and_the_old_one_serves_on(host: Host
     with pytest.raises(Failed) as failed:
         host.rollout().run(release("v2"))
     said = str(failed.value)
-    assert said.startswith("release v2 did not get traffic (v1 serves on):\ns-backend-v2 did not become healthy")
+    assert said.startswith("Release v2 did not get traffic (v1 is still active):\ns-backend-v2 did not become healthy")
     assert all(word in said for word in [*words, "last lines of its log:\nfirst of s-backend-v2\nlast of s-backend-v2"])
     stays(host)
     assert host.engine.asked == [] and not any("-v1" in path for _, path in host.engine.changes)
@@ -93,7 +93,7 @@ def test_one_whose_second_image_is_gone_begins_nothing(host: Host) -> None:
     host.serve("v1")
     host.images("v2")
     del host.engine.images["sha256:frontend-v2"]
-    with pytest.raises(Failed, match=r"v1 serves on.*\n.*sha256:frontend-v2 is not on this host"):
+    with pytest.raises(Failed, match=r"v1 is still active.*\n.*sha256:frontend-v2 is not on this host"):
         host.rollout().run(release("v2"))
     assert not any("/create" in path for _, path in host.engine.changes)
     stays(host)
@@ -104,7 +104,7 @@ def test_one_of_the_pair_that_cannot_be_started_leaves_nothing_of_the_other(host
     host.serve("v1")
     host.images("v2")
     host.engine.refused.add(f"s-{service}-v2")
-    with pytest.raises(Failed, match=r"v1 serves on.*\n.*no space left on device"):
+    with pytest.raises(Failed, match=r"v1 is still active.*\n.*no space left on device"):
         host.rollout().run(release("v2"))
     assert ("DELETE", f"/containers/s-{service}-v2") in host.engine.changes
     stays(host)
@@ -123,7 +123,7 @@ def test_both_of_the_pair_are_made_at_once(host: Host) -> None:
     [
         ((500, "broken"), {}, 5, "500 broken; 2xx was expected (release_smoke)"),
         ((503, "warming up"), {}, 20, "503 warming up; 2xx was expected (release_smoke)"),
-        ((0, "timed out"), {}, 20, "no answer timed out; 2xx was expected (release_smoke)"),
+        ((0, "timed out"), {}, 20, "no response timed out; 2xx was expected (release_smoke)"),
         ((404, "not here"), {}, 5, "404 not here; 2xx was expected (release_smoke)"),
         ((307, "/login"), {}, 5, "307 /login; 2xx was expected (release_smoke)"),
         ((404, "not here"), {"status": [200, 204]}, 5, "404 not here; 200, 204 was expected (release_smoke)"),
@@ -139,9 +139,9 @@ def test_one_that_answers_wrong_is_removed_and_the_old_one_serves_on(
     smoke = [one | checks for one in host.around["smoke"]]
     began = host.clock.now + 0.5
     with pytest.raises(Failed) as failed:
-        host.rollout(smoke=smoke, wait=20).run(release("v2"))
+        host.rollout(smoke=smoke, health_timeout=20).run(release("v2"))
     assert str(failed.value) == (
-        "release v2 did not get traffic (v1 serves on):\n"
+        "Release v2 did not get traffic (v1 is still active):\n"
         f"s-frontend-v2 failed its smoke check GET /frontend on port 8000: {words}\n"
         "last lines of its log:\nfirst of s-frontend-v2\nlast of s-frontend-v2"
     )
@@ -186,7 +186,7 @@ def test_asked_from_inside_the_status_is_told_too(host: Host, exit_status: int, 
 def test_a_first_release_that_fails_leaves_nothing(host: Host) -> None:
     host.images("v1")
     host.engine.answers["s-backend-v1"] = (500, "broken")
-    with pytest.raises(Failed, match=r"did not get traffic \(nothing served before\)"):
+    with pytest.raises(Failed, match=r"did not get traffic \(there was no active release\)"):
         host.rollout().run(release("v1"))
     assert (host.serves, host.running, host.store.pending) == ("", set(), {})
 
@@ -195,7 +195,7 @@ def test_what_serves_is_not_removed_where_mending_it_fails(host: Host) -> None:
     host.serve("v1")
     del host.engine.containers["s-frontend-v1"]
     host.engine.fate["s-frontend-v1"] = ENDED
-    with pytest.raises(Failed, match=r"\(it is what serves\)"):
+    with pytest.raises(Failed, match=r"\(it is the active release\)"):
         host.rollout().run(release("v1"))
     assert host.serves == "v1" and host.running == pair("v1")
 
@@ -210,7 +210,7 @@ def test_an_edge_that_refuses_the_routes_keeps_the_old_ones_and_the_new_release_
     host.serve("v1")
     host.images("v2")
     host.engine.execution = (1, "no such directive")
-    with pytest.raises(Failed, match=r"(?s)release v2 did not get traffic \(v1 serves on\).*no such directive"):
+    with pytest.raises(Failed, match=r"(?s)Release v2 did not get traffic \(v1 is still active\).*no such directive"):
         host.rollout().run(release("v2", edge={"caddyfile": "other /@routes@.*", "upstreams": {}}))
     assert (host.serves, host.running) == ("v1", pair("v1"))
     assert host.store.pending["to"] == "v2", "the next run loads the routes again, whatever the edge has of them"
@@ -222,7 +222,7 @@ def test_an_edge_that_has_lost_its_routes_and_refuses_new_ones_gets_those_of_the
     file = host.folder / "edge/config/Caddyfile"
     file.unlink()
     host.engine.execution = (1, "no such directive")
-    with pytest.raises(Failed, match=r"\(v1 serves on\)"):
+    with pytest.raises(Failed, match=r"\(v1 is still active\)"):
         host.rollout().run(release("v2", edge={"caddyfile": "other /@routes@.*", "upstreams": {}}))
     assert (host.serves, file.read_text()) == ("v1", routes(one["edge"])[0])
 
@@ -234,7 +234,7 @@ def test_check_mode_says_what_would_be_done_and_does_nothing(host: Host) -> None
     host.serve("v1")
     host.images("v2")
     before = host.files()
-    planned = host.rollout(check=True, observe=1)
+    planned = host.rollout(check=True, monitor_seconds=1)
     assert planned.run(release("v2"))
     assert planned.stack.actions == ["create container s-backend-v2", "create container s-frontend-v2", "switch the edge"]
     assert (host.files(), host.engine.changes, host.engine.asked) == (before, [], [])
@@ -283,7 +283,7 @@ def errors(engine: FakeEngine) -> None:
         (ends, "s-backend-v2 ended (exit code 137, killed for using more memory than its limit, restarted 0 times)", 1),
         (starts_over, "s-backend-v2 ended (exit code 4, restarted 1 times)", 1),
         (ill, "s-backend-v2 became unhealthy: no database", 1),
-        (gone, "s-backend-v2 is gone", 1),
+        (gone, "s-backend-v2 no longer exists", 1),
         (errors, "s-backend-v2 failed its smoke check GET /backend on port 8000: 500 broken; 2xx was expected (release_smoke)", 5),
     ],
 )
@@ -303,9 +303,9 @@ def test_one_that_fails_while_it_is_watched_is_switched_back_and_removed(
 
     host.clock.after(4, fail)
     with pytest.raises(Failed) as failed:
-        host.rollout(observe=20).run(release("v2"))
+        host.rollout(monitor_seconds=20).run(release("v2"))
     said = str(failed.value)
-    assert said.startswith(f"release v2 failed within the 20 s after the switch; v1 serves again:\n{words}")
+    assert said.startswith(f"Release v2 failed within 20 s after the traffic switch; v1 is active again:\n{words}")
     assert happens is gone or said.endswith("last lines of its log:\nfirst of s-backend-v2\nlast of s-backend-v2")
     assert seen and {serves for _, serves in seen} == {"v1"}, "nothing of it goes while the edge points to it"
     back = min(when for when, _ in seen) - failed_at[0]
@@ -320,14 +320,14 @@ def test_two_answers_that_fail_are_not_three(host: Host) -> None:
     host.clock.after(6.2, lambda: host.engine.answers.clear())
     host.clock.after(8, lambda: errors(host.engine))
     host.clock.after(10.2, lambda: host.engine.answers.clear())
-    assert host.rollout(observe=20).run(release("v2"))
+    assert host.rollout(monitor_seconds=20).run(release("v2"))
     assert host.serves == "v2", "watched no longer"
     assert host.clock.now >= 20 and host.running == pair("v1") | pair("v2")
 
 
 def test_a_first_release_has_nothing_to_go_back_to_and_is_not_watched(host: Host) -> None:
     host.images("v1")
-    host.rollout(observe=20).run(release("v1"))
+    host.rollout(monitor_seconds=20).run(release("v1"))
     assert host.serves == "v1" and host.clock.now < 2
 
 
@@ -348,8 +348,10 @@ def test_one_that_cannot_be_asked_just_now_has_failed_that_check_and_no_more(hos
 
     host.engine.execute = execute  # type: ignore[method-assign,assignment]
     host.engine._create = without_address(host.engine)  # type: ignore[method-assign]
-    with pytest.raises(Failed, match=r"v1 serves again:\ns-backend-v2 failed its smoke check.*no answer container s-backend-v2 is not"):
-        host.rollout(observe=20).run(release("v2"))
+    with pytest.raises(
+        Failed, match=r"v1 is active again:\ns-backend-v2 failed its smoke check.*no response container s-backend-v2 is not"
+    ):
+        host.rollout(monitor_seconds=20).run(release("v2"))
     stays(host)
 
 
@@ -409,4 +411,4 @@ def test_one_that_is_not_up_gives_no_answer(host: Host, happens: Callable[[FakeE
     host.engine.place("s-backend-v2")
     happens(host.engine)
     status, why = request(host.engine, "s-backend-v2", 8000, "/health")
-    assert status == 0 and re.search(r"is not running|it is gone", why)
+    assert status == 0 and re.search(r"is not running|does not exist", why)

@@ -20,9 +20,9 @@ def stressed(host: Host, keep: int) -> None:
     """What a stress run releases: the same images with another configuration, and the way back; then it forgets what is its own."""
     before, serves = {m["version"] for m in host.store.releases()}, host.store.current
     other: dict[str, Any] = manifest(host, serves) | {"url": "another log level"}
-    act(host, verb="deploy", manifest=other, foundation="made", keep=keep).run()
+    act(host, verb="deploy", manifest=other, infrastructure="skip", retain=keep).run()
     assert host.store.current == f"{serves}-r2"
-    act(host, release=serves, keep=keep).run()
+    act(host, release=serves, retain=keep).run()
     for release in {m["version"] for m in host.store.releases()} - before - {host.store.current}:
         host.store.forget(release)
 

@@ -150,9 +150,9 @@ def test_where_the_old_services_cannot_be_put_back_what_is_under_way_stays_noted
     store = Store(tmp_path)
     store.begin_operation("deploy", "v1", "v2")
     switch = SwarmRollout(Manager(), store, {"labels": {"berth.stack": "s"}}, False)  # type: ignore[arg-type]
-    monkeypatch.setattr(switch, "_serve", fail)
+    monkeypatch.setattr(switch, "_update_services", fail)
     said = switch.abort({"version": "v2", "containers": []}, {"version": "v1", "containers": []}, "odd")
-    assert "v1 could not be put back everywhere: no node has room" in said and "make rollback" in said
+    assert "v1 could not be restored everywhere: no node has room" in said and "make rollback" in said
     assert store.pending["from"] == "v1"
 
 
@@ -162,9 +162,9 @@ def test_a_service_that_only_the_failed_release_has_goes_again(tmp_path: Path, m
 
     manager = Manager("s-backend", "s-mcp")
     switch = SwarmRollout(manager, Store(tmp_path), {"labels": {"berth.stack": "s"}}, False)  # type: ignore[arg-type]
-    monkeypatch.setattr(switch, "_serve", lambda release, together: None)
+    monkeypatch.setattr(switch, "_update_services", lambda release, together: None)
     switch.created = ["s-mcp"]
-    assert "v1 serves on" in switch.abort(of("v2", "backend", "mcp"), of("v1", "backend"), "odd")
+    assert "v1 is still active" in switch.abort(of("v2", "backend", "mcp"), of("v1", "backend"), "odd")
     assert manager.removed == ["/services/s-mcp"] and switch.aborted
     # The first release of all: everything of it.
     manager.removed.clear()

@@ -1,4 +1,4 @@
-"""Let go what does not serve any more: old containers, when they have finished what they do; releases that are not kept."""
+"""Drain and remove old containers; remove releases beyond the retention."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..state.store import Lock, Store, write
 
 
 class Drain:
-    """Let containers finish what they do and go: in a process of its own, so that nobody waits for a client's open stream."""
+    """Drains containers in a process of its own, so that a run does not wait for a client's open stream."""
 
     def __init__(self, engine: Engine, store: Store, lock: Lock) -> None:
         self.engine, self.store, self.lock = engine, store, lock
-        self.note = store.root / ".draining"
-        # Who drains what by now: {container: token}. One that was told before, and waits, leaves it to the one that was told since.
+        self.lock_file = store.root / ".draining"
+        # {container: token of the drain that removes it}. A drain that still waits leaves a container to one that was started later.
         self.owners_file = store.root / ".drains.json"
 
     def leftovers(self, labels: dict[str, str], services: list[str], keep: str) -> list[str]:
-        """Containers of other releases, that nobody drains; frontends first, for they ask the backends."""
+        """Containers of other releases; frontends first, because they send requests to the backends."""
         found = [
             (c["Labels"].get("berth.service") != "frontend", c["Names"][0].lstrip("/"))
             for c in stack_containers(self.engine, labels, self.store.containers)
@@ -33,10 +33,10 @@ class Drain:
         return [name for _, name in sorted(found)]
 
     def busy(self) -> bool:
-        """Whether a drain is under way."""
-        if not self.note.is_file():
+        """Whether a drain is running."""
+        if not self.lock_file.is_file():
             return False
-        with self.note.open() as file:
+        with self.lock_file.open() as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -47,14 +47,14 @@ class Drain:
         return self.owners_file.is_file() and json.loads(self.owners_file.read_text()).get(name) == token
 
     def _claim(self, names: list[str]) -> str:
-        """Take these containers over from whoever was to drain them; the token by which that is known."""
-        told, token = json.loads(self.owners_file.read_text()) if self.owners_file.is_file() else {}, secrets.token_hex(8)
-        known = {name: other for name, other in told.items() if self.engine.find(f"/containers/{name}/json")}
-        write(self.owners_file, json.dumps(known | dict.fromkeys(names, token)), 0o600)
+        """Take these containers over from any earlier drain; returns the token of this one."""
+        owners, token = json.loads(self.owners_file.read_text()) if self.owners_file.is_file() else {}, secrets.token_hex(8)
+        existing = {name: other for name, other in owners.items() if self.engine.find(f"/containers/{name}/json")}
+        write(self.owners_file, json.dumps(existing | dict.fromkeys(names, token)), 0o600)
         return token
 
     def start(self, names: list[str], after: float, wait: float) -> bool:
-        """Drain `names` `after` seconds from now; wait up to `wait` seconds for it. True when they are gone already."""
+        """Drain `names` `after` seconds from now and wait up to `wait` seconds for it; True if they are removed by then."""
         found = [self.engine.find(f"/containers/{name}/json") for name in names]
         identities = [actual["Id"] for actual in found if actual]
         token = self._claim(names)
@@ -69,7 +69,7 @@ class Drain:
                 for stream in (0, 1, 2):
                     os.dup2(null, stream)
                 os.closerange(3, 4096)
-                with self.note.open("a") as file:
+                with self.lock_file.open("a") as file:
                     fcntl.flock(file, fcntl.LOCK_SH)
                     self._drain(names, after, token)
             finally:
@@ -88,7 +88,7 @@ class Drain:
             if not self.store.root.is_dir():
                 return  # the stack was destroyed meanwhile
             try:
-                # While nobody switches: a release that goes back to this container meanwhile keeps it.
+                # Not during a rollout: a rollback may need this container again.
                 with self.lock.exclusive():
                     actual = self.engine.find(f"/containers/{name}/json")
                     if (
@@ -98,7 +98,7 @@ class Drain:
                     ):
                         continue
                     if DRAINING not in name:
-                        # Its name is free for a release that goes back to it from now on.
+                        # From now on a rollback may create a container of this name.
                         self.engine.call("POST", f"/containers/{name}/rename", {"name": f"{name}{DRAINING}{actual['Id'][:6]}"})
                 self.engine.call("POST", f"/containers/{actual['Id']}/stop", timeout=600)
                 self.engine.call("DELETE", f"/containers/{actual['Id']}", {"force": "true", "v": "true"})
@@ -107,16 +107,16 @@ class Drain:
 
 
 def retire(engine: Engine, store: Store, keep: int, protected: set[str]) -> list[str]:
-    """Forget all but the newest `keep` releases: manifests and images that no other release has. Says what went.
+    """Remove all but the newest `keep` releases, with the images that no other release has; returns their names.
 
-    Of an image only the names go that Berth gave it; one that has another name, or that a container has, stays.
+    Only names that Berth gave are removed from an image; an image with another name, or in use by a container, stays.
     """
     releases = store.releases()
-    stay = {m["version"] for m in releases[:keep]} | protected
-    kept_images = {image for m in releases if m["version"] in stay for image in m["images"].values()}
-    gone = []
+    kept = {m["version"] for m in releases[:keep]} | protected
+    kept_images = {image for m in releases if m["version"] in kept for image in m["images"].values()}
+    removed = []
     for manifest in releases:
-        if manifest["version"] in stay:
+        if manifest["version"] in kept:
             continue
         given = set((manifest.get("references") or {}).values())
         for image in manifest["images"].values():
@@ -125,11 +125,11 @@ def retire(engine: Engine, store: Store, keep: int, protected: set[str]) -> list
             try:
                 found = engine.find(f"/images/{image}/json") or {}
                 named = found.get("RepoTags") or found.get("RepoDigests")
-                # One whose name another image took since has none, and goes by its id.
+                # An image that lost its name to another one is removed by its id.
                 for name in own_names(found, kept_images, given) if named or not found else [image]:
                     engine.call("DELETE", f"/images/{name}")
             except EngineError:
-                continue  # a container outside the releases still has it
+                continue  # in use by a container that is not part of a release
         store.forget(manifest["version"])
-        gone.append(manifest["version"])
-    return gone
+        removed.append(manifest["version"])
+    return removed

@@ -1,6 +1,6 @@
-"""Let another release serve: started beside the one that does, checked, given the traffic (module_utils/release/edge.py), watched.
+"""Roll a release out beside the active one: start, check, switch the traffic (module_utils/release/edge.py), monitor.
 
-Deploy and rollback are the same act on a manifest (see module_utils/state/store.py); they differ in where the manifest comes from.
+Deploy and rollback are the same operation on a manifest (module_utils/state/store.py); they differ in where the manifest comes from.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from .smoke_checks import accepts, demanded
 
 
 def request(engine: Engine, container: str, port: int, path: str) -> tuple[int, str]:
-    """(status, why) of a GET to a container's own address: from the host, or, where the host has no way there, from inside."""
+    """(status, body) of a GET to a container's own address: from the host, or, where it has no route there, from inside the container."""
     actual = engine.find(f"/containers/{container}/json")
     if actual is None:
-        return 0, "it is gone"
+        return 0, "the container does not exist"
     networks = actual["NetworkSettings"]["Networks"]
     address = next((n["IPAddress"] for n in networks.values() if n.get("IPAddress")), "")
     connection = http.client.HTTPConnection(address, port, timeout=10)
     try:
         connection.request("GET", path, headers={"Host": "localhost", "User-Agent": "berth-smoke-check"})
-        answer = connection.getresponse()
-        return answer.status, answer.read(500).decode(errors="replace")
+        response = connection.getresponse()
+        return response.status, response.read(500).decode(errors="replace")
     except (TimeoutError, ConnectionRefusedError, http.client.HTTPException) as error:
         return 0, str(error) or type(error).__name__
     except OSError:
@@ -42,47 +42,43 @@ def request(engine: Engine, container: str, port: int, path: str) -> tuple[int, 
 
 
 def request_inside(engine: Engine, container: str, port: int, path: str) -> tuple[int, str]:
-    """The same with the image's own health check, whose output has the line of the status. One that says no more than whether the answer
-    was a good one is taken at its word: 200 or 500.
-    """
+    """The same by the image's own health check, whose output has the status line. Where it has none, its exit status decides: 200 or 500."""
     try:
         status, output = engine.execute(container, ["healthcheck", str(port), path], timeout=20)
-    except EngineError as error:  # it ended since it was looked at
+    except EngineError as error:  # it ended since it was inspected
         return 0, str(error)
-    if answered := re.search(r"HTTP/\d(?:\.\d)? (\d{3})\b", output):
-        return int(answered[1]), output
+    if line := re.search(r"HTTP/\d(?:\.\d)? (\d{3})\b", output):
+        return int(line[1]), output
     return (200 if status == 0 else 500), output
 
 
 class Problem(str):
-    """What is wrong, in words that begin with the container; empty when nothing is. `retryable`: it asked for time (503, no answer yet)."""
+    """A message that begins with the container's name; empty for no problem. `retryable`: 503 or no response yet."""
 
     retryable = False
 
 
 class Rollout:
-    """One act on one host. `wanted` holds the module's options."""
+    """The rollout of a release on one host. `options`: the module's parameters and the manifest's `around`."""
 
     def __init__(self, engine: Engine, store: Store, options: dict[str, Any], check: bool) -> None:
         self.engine, self.store, self.options, self.check = engine, store, options, check
         self.stack = Stack(engine, options["labels"], check)
         self.edge = Edge(self.stack, store, options)
-        # Whether this run has put back what it could.
+        # Whether abort() was called.
         self.aborted = False
 
     def record_change(self, action: str, **diff: str) -> bool:
         return self.stack.record_change(action, **diff)
 
-    # the whole act ----------------------------------------------------------------------------------------------------
-
     def run(
         self, target: dict[str, Any], migrate: Callable[[], None] | None = None, before_switch: Callable[[], None] | None = None
     ) -> bool:
-        """Let `target` serve. True when something had to be done. Raises Failed, with what served before serving on."""
+        """Make `target` the active release; True if anything was changed. Raises Failed, with the previous release still active."""
         before = self.store.manifest(self.store.current)
         previous = before if before.get("version") != target["version"] else {}
         for network in target.get("networks") or []:
-            # In check mode those that the release stands on are planned already, and not there.
+            # In check mode those of the infrastructure are planned and do not exist.
             planned = f"create network {network['name']}" in self.stack.actions
             if not planned and self.engine.find(f"/networks/{network['name']}") is None:
                 self.stack.network(network)
@@ -99,39 +95,39 @@ class Rollout:
             self._smoke(target, previous)
         if before_switch:
             before_switch()
-        # Watched as far as there is another release to go back to.
+        # Without a previous release there is nothing to switch back to, so nothing to monitor.
         with phase("switch"):
             try:
-                switched = self.edge.route(target, previous, monitored=bool(previous and self.options["observe"]))
+                switched = self.edge.route(target, previous, monitored=bool(previous and self.options["monitor_seconds"]))
             except Failed as error:
                 time.sleep(SETTLE)
-                # The edge may have the new routes loaded: what stays noted makes the next run load them again.
+                # The edge may have loaded the new routes: the pending operation makes the next run load the old ones.
                 raise Failed(self.abort(target, previous, str(error), keep_pending=True)) from error
         if switched and previous and not self.check:
-            with phase("observe"):
+            with phase("monitor"):
                 self._monitor(target, previous)
         self.edge.set_marker(target)
         return bool(self.stack.actions) or bool(previous)
 
-    # the new one ------------------------------------------------------------------------------------------------------
+    # start and check --------------------------------------------------------------------------------------------------
 
     def _start(self, target: dict[str, Any], previous: dict[str, Any]) -> None:
         names = [spec["name"] for spec in target["containers"]]
         try:
             self.stack.containers(target["containers"])
             if not self.check:
-                self.stack.wait(names, self.options["wait"])
+                self.stack.wait(names, self.options["health_timeout"])
         except (Unhealthy, SpecError, EngineError) as error:
             raise Failed(self.abort(target, previous, str(error))) from error
 
     def _smoke(self, target: dict[str, Any], previous: dict[str, Any]) -> None:
-        """Ask the new containers themselves what users will ask; only where something of them is new."""
+        """Run the smoke checks against new containers, by their own addresses."""
         if self.check or not (previous or self.stack.created):
             return
         began = time.monotonic()
-        # What asks for time has as much as a container has to become healthy; what is broken stays so.
+        # A retryable failure has the time of a health check, any other the shorter one.
         while (problem := self._failed_check(target)) and time.monotonic() - began < self.options[
-            "wait" if problem.retryable else "smoke_wait"
+            "health_timeout" if problem.retryable else "smoke_timeout"
         ]:
             time.sleep(0.2)
         if problem:
@@ -140,14 +136,14 @@ class Rollout:
     def _failed_check(self, target: dict[str, Any]) -> Problem:
         """The first smoke check that fails."""
         by_service = {spec["labels"]["berth.service"]: spec["name"] for spec in target["containers"]}
-        asked = [(by_service[one["service"]], one) for one in self.options["smoke"] if one["service"] in by_service]
+        checks = [(by_service[check["service"]], check) for check in self.options["smoke"] if check["service"] in by_service]
         with ThreadPoolExecutor(max_workers=8) as pool:
-            answers = list(pool.map(lambda pair: request(self.engine, pair[0], int(pair[1]["port"]), pair[1]["path"]), asked))
-        for (name, one), (status, output) in zip(asked, answers, strict=True):
-            if not accepts(one, status):
-                output = f"{status or 'no answer'} {output.strip()[:300]}".strip()
-                asked_for = f"{demanded(one)} was expected (release_smoke)"
-                problem = Problem(f"{name} failed its smoke check GET {one['path']} on port {one['port']}: {output}; {asked_for}")
+            responses = list(pool.map(lambda one: request(self.engine, one[0], int(one[1]["port"]), one[1]["path"]), checks))
+        for (name, check), (status, body) in zip(checks, responses, strict=True):
+            if not accepts(check, status):
+                response = f"{status or 'no response'} {body.strip()[:300]}".strip()
+                expected = f"{demanded(check)} was expected (release_smoke)"
+                problem = Problem(f"{name} failed its smoke check GET {check['path']} on port {check['port']}: {response}; {expected}")
                 problem.retryable = status in (0, 503)
                 return problem
         return Problem()
@@ -156,77 +152,78 @@ class Rollout:
         return f"last lines of its log:\n{self.engine.logs(name, 20)}" if self.engine.find(f"/containers/{name}/json") else ""
 
     def abort(self, target: dict[str, Any], previous: dict[str, Any], why: str, keep_pending: bool = False) -> str:
-        """Point the edge back, and remove what this run started, unless it is what serves; the message for a person.
+        """Switch the edge back and remove what this run started, unless it is active; returns the message.
 
-        `noted`: it stays under way. Raises Failed or EngineError where the edge cannot be pointed back; nothing is removed then.
+        Raises Failed or EngineError where the edge cannot be switched back; then nothing is removed.
         """
         self.aborted = True
-        # What it points to may be what an interrupted run has left.
-        elsewhere = previous and (self.edge.points_to(target) or (self.edge.resumed and not self.edge.points_to(previous)))
-        if not self.check and elsewhere:
+        # An interrupted run may have left the edge with the routes of another release.
+        wrong_routes = previous and (self.edge.points_to(target) or (self.edge.resumed and not self.edge.points_to(previous)))
+        if not self.check and wrong_routes:
             self.edge.route(previous, target)
             time.sleep(SETTLE)
         if not self.check and (previous or not self.store.current):
-            to_remove = {spec["name"] for spec in target["containers"]}
+            names = {spec["name"] for spec in target["containers"]}
             if not self.store.current:  # nor was there an edge
-                to_remove |= {self.edge.container} & (self.stack.created - self.stack.replaced)
-            left = self.stack.remove(name for name in to_remove if self._is_owned(name))
+                names |= {self.edge.container} & (self.stack.created - self.stack.replaced)
+            left = self.stack.remove(name for name in names if self._is_owned(name))
             why = f"{why}\n{left}" if left else why
             if not keep_pending:
                 self.store.end()
         if previous:
             version = previous["version"]
-            down = f"{version} does not run either: make rollback VERSION={version} starts it"
-            serves = f"{version} serves on" if self.check or self.is_running(previous) else down
+            stopped = f"{version} is not running either; to start it: make rollback VERSION={version}"
+            active = f"{version} is still active" if self.check or self.is_running(previous) else stopped
         else:
-            serves = "it is what serves" if self.store.current else "nothing served before"
-        return f"release {target['version']} did not get traffic ({serves}):\n{why}"
+            active = "it is the active release" if self.store.current else "there was no active release"
+        return f"Release {target['version']} did not get traffic ({active}):\n{why}"
 
     def _is_owned(self, name: str) -> bool:
-        """Whether Berth created a container of this name: what stands in the way of a release stays."""
+        """Whether Berth created a container of this name."""
         labels = ((self.engine.find(f"/containers/{name}/json") or {}).get("Config") or {}).get("Labels") or {}
         return name in self.stack.created or (self.options["labels"].items() <= labels.items() and is_owned(name, labels))
 
     def is_running(self, release: dict[str, Any]) -> bool:
-        """Whether all containers of a release run; also where nobody can tell."""
+        """Whether all containers of a release run; True where the engine does not respond."""
         try:
-            there = [self.engine.find(f"/containers/{spec['name']}/json") for spec in release.get("containers") or []]
+            existing = [self.engine.find(f"/containers/{spec['name']}/json") for spec in release.get("containers") or []]
         except EngineError:
             return True
-        return all(actual and actual["State"]["Running"] for actual in there)
+        return all(actual and actual["State"]["Running"] for actual in existing)
 
-    # afterwards -------------------------------------------------------------------------------------------------------
+    # monitor ----------------------------------------------------------------------------------------------------------
 
     def _monitor(self, target: dict[str, Any], previous: dict[str, Any]) -> None:
-        """Watch the release for a while with its traffic; the edge goes back as soon as it fails."""
+        """Monitor the release with its traffic; abort as soon as it fails."""
+        seconds: float = self.options["monitor_seconds"]
         names = [spec["name"] for spec in target["containers"]]
         started = {name: self.engine.call("GET", f"/containers/{name}/json")["State"]["StartedAt"] for name in names}
-        end, misses, asked = time.monotonic() + self.options["observe"], 0, time.monotonic()
+        end, misses, checked = time.monotonic() + seconds, 0, time.monotonic()
         while time.monotonic() < end:
-            time.sleep(min(0.2, self.options["observe"]))
+            time.sleep(min(0.2, seconds))
             problem = next((why for name in names if (why := self._failure(name, started[name]))), "")
-            if not problem and time.monotonic() - asked > 1:
-                asked, answer = time.monotonic(), self._failed_check(target)
-                misses = misses + 1 if answer else 0
-                problem = answer if misses >= 3 else ""
+            if not problem and time.monotonic() - checked > 1:
+                checked, failed = time.monotonic(), self._failed_check(target)
+                misses = misses + 1 if failed else 0
+                problem = failed if misses >= 3 else ""
             if problem:
                 why = f"{problem}\n{self._log_tail(problem.split(' ')[0])}"
-                told = self.abort(target, previous, why).partition("\n")[2]
-                again = "serves again" if self.is_running(previous) else "does not run either"
+                details = self.abort(target, previous, why).partition("\n")[2]
+                state = "is active again" if self.is_running(previous) else "is not running either"
                 raise Failed(
-                    f"release {target['version']} failed within the {self.options['observe']} s after the switch; "
-                    f"{previous['version']} {again}:\n{told}"
+                    f"Release {target['version']} failed within {seconds} s after the traffic switch; "
+                    f"{previous['version']} {state}:\n{details}"
                 )
 
     def _failure(self, name: str, started: str) -> str:
         actual = self.engine.find(f"/containers/{name}/json")
         if actual is None:
-            return f"{name} is gone"
+            return f"{name} no longer exists"
         state = actual["State"]
-        # One that is about to be started again counts as running for the engine, and as unhealthy.
+        # The engine counts a container that waits for its restart as running.
         if not state["Running"] or state["Restarting"] or state["StartedAt"] != started:
-            code, full = self.engine.last_exit(name, time.time() - self.options["observe"] - SETTLE - 60)
-            killed = ", killed for using more memory than its limit" if full or state["OOMKilled"] else ""
+            code, out_of_memory = self.engine.last_exit(name, time.time() - self.options["monitor_seconds"] - SETTLE - 60)
+            killed = ", killed for using more memory than its limit" if out_of_memory or state["OOMKilled"] else ""
             return f"{name} ended (exit code {code or state['ExitCode']}{killed}, restarted {actual['RestartCount']} times)"
         health = state.get("Health") or {}
         if health.get("Status") == "unhealthy":

@@ -1,7 +1,6 @@
-"""Let another release serve on a Swarm: its services are updated, a new task beside each old one, and put back where they fail.
+"""Roll a release out on a Swarm: update its services, a new task beside each old one, and revert them where they fail.
 
-What Switch (module_utils/release/rollout.py) does with containers of one host, this does with services; the edges are not touched, for
-they find the tasks of a service by its name.
+The counterpart of module_utils/release/rollout.py. The edges are not changed: they find the tasks of a service by its name.
 """
 
 from __future__ import annotations
@@ -18,19 +17,19 @@ from ..docker.spec import SpecError
 from ..state.store import Failed, Store
 from .swarm_spec import secret_name, secrets_directory, service_body, service_name, unlike
 
-# A new service has no old one to go back to: after so many failed tasks it is given up.
+# A new service has no previous version to revert to: fail after so many failed tasks.
 ATTEMPTS = 3
-# Tasks of a service that is new, where nothing says how many: one may go.
+# Default number of tasks of a new service: one may fail.
 REPLICAS = 2
 
 
 class SwarmRollout:
-    """One act on a Swarm, by one of its managers. `wanted` holds the module's options, with `swarm`, the settings of its services."""
+    """The rollout of a release on a Swarm, by one of its managers. `options` as of Rollout; `swarm`: the settings of its services."""
 
     def __init__(self, engine: Engine, store: Store, options: dict[str, Any], check: bool) -> None:
         self.engine, self.store, self.options, self.check = engine, store, options, check
         self.stack = Stack(engine, options["labels"], check)
-        # Whether this run has put back what it could, and the services that it created.
+        # Whether abort() was called, and the services that this run created.
         self.aborted = False
         self.created: list[str] = []
 
@@ -39,15 +38,13 @@ class SwarmRollout:
 
     @property
     def _replayed(self) -> bool:
-        """Whether the release has served before: it is replayed at once, and not watched as long."""
+        """Whether the release was active before: its services are updated at once, and monitored for a shorter time."""
         return not self.options["manifest"]
-
-    # the whole act ----------------------------------------------------------------------------------------------------
 
     def run(
         self, target: dict[str, Any], migrate: Callable[[], None] | None = None, before_switch: Callable[[], None] | None = None
     ) -> bool:
-        """Let `target` serve. True when something had to be done. Raises Failed, with what served before serving on."""
+        """Make `target` the active release; True if anything was changed. Raises Failed, with the previous release still active."""
         before = self.store.manifest(self.store.current)
         previous = before if before.get("version") != target["version"] else {}
         if not self.check and (previous or self.store.pending):
@@ -57,14 +54,14 @@ class SwarmRollout:
         if before_switch:
             before_switch()
         try:
-            self._serve(target, together=self._replayed)
+            self._update_services(target, together=self._replayed)
         except (Failed, SpecError, EngineError) as error:
             raise Failed(self.abort(target, previous, str(error))) from error
-        self._forget_secrets()
+        self._remove_unused_secrets()
         return bool(self.stack.actions) or bool(previous)
 
-    def _serve(self, release: dict[str, Any], together: bool) -> None:
-        """Update the services of a release, those that others ask first; or all of them at once, where each pair of releases fits."""
+    def _update_services(self, release: dict[str, Any], together: bool) -> None:
+        """Update the services of a release one after another, in the order of their dependencies; or all `together`."""
         begun: list[tuple[dict[str, Any], bool]] = []
         for spec in release["containers"]:
             body = self._body(spec, release["version"])
@@ -79,23 +76,23 @@ class SwarmRollout:
                 self._wait(body, changed)
 
     def abort(self, target: dict[str, Any], previous: dict[str, Any], why: str) -> str:
-        """Put back what was updated before the one that failed; the message for a person."""
+        """Revert the services that were updated; returns the message."""
         self.aborted = True
         if previous and not self.check:
             try:
-                # Before: they may ask for what only the new release has.
+                # First: they may depend on what only the new release has.
                 self._remove_services(name for name in self.created if name not in self._services(previous))
-                self._serve(previous, together=True)
-                why += f"\n{previous['version']} serves on"
+                self._update_services(previous, together=True)
+                why += f"\n{previous['version']} is still active"
                 self.store.end()
             except (Failed, SpecError, EngineError) as error:
-                why += f"\n{previous['version']} could not be put back everywhere: {error}"
-                why += "\nWhat was under way is noted. To go back: make rollback"
+                why += f"\n{previous['version']} could not be restored everywhere: {error}"
+                why += "\nThe unfinished operation is recorded. To roll back: make rollback"
         elif not self.check and not self.store.current:
             self._remove_services(self._services(target))
             self.store.end()
-        self._forget_secrets()
-        return f"release {target['version']} does not serve:\n{why}"
+        self._remove_unused_secrets()
+        return f"Release {target['version']} did not become active:\n{why}"
 
     def _services(self, release: dict[str, Any]) -> list[str]:
         return [service_name(spec, release["version"]) for spec in release["containers"]]
@@ -113,12 +110,12 @@ class SwarmRollout:
         for network in spec["networks"]:
             found = self.engine.find(f"/networks/{network['name']}")
             if found is None and not self.check:
-                raise Failed(f"the network {network['name']} is not there; make deploy makes it")
+                raise Failed(f"the network {network['name']} does not exist; make deploy creates it")
             networks[network["name"]] = found["Id"] if found else network["name"]
         settings = self.options["swarm"]
-        there = self.engine.find(f"/services/{service_name(spec, release)}")
-        # What nobody has set stays as it is.
-        running = there["Spec"]["Mode"]["Replicated"]["Replicas"] if there else REPLICAS
+        existing = self.engine.find(f"/services/{service_name(spec, release)}")
+        # Without a setting the number stays as it is.
+        running = existing["Spec"]["Mode"]["Replicated"]["Replicas"] if existing else REPLICAS
         return service_body(
             spec | {"labels": self.options["labels"] | spec["labels"]},
             release,
@@ -128,19 +125,19 @@ class SwarmRollout:
                 "replicas": int(settings["replicas"].get(service) or running),
                 "constraints": settings["constraints"].get(service, []),
                 "endpoint_mode": settings["endpoint_mode"],
-                "monitor": 1 if self._replayed else max(1.0, float(self.options["observe"])),
+                "monitor": 1 if self._replayed else max(1.0, float(self.options["monitor_seconds"])),
                 "parallelism": 0 if self._replayed else 1,
             },
         )
 
     def _secrets(self, service: str, directory: str) -> dict[str, dict[str, str]]:
-        """{file: id and name} of the Swarm secrets with the contents of a directory; made where they are not there."""
+        """{file: id and name} of the Swarm secrets with the contents of a directory; creates the missing ones."""
         found: dict[str, dict[str, str]] = {}
         for path in sorted(Path(directory).iterdir()) if directory and Path(directory).is_dir() else []:
             content = path.read_bytes()
             name = secret_name(f"{self.options['labels']['berth.stack']}-{service}", path.name, content)
-            there = self.engine.call("GET", "/secrets", {"filters": {"name": [name]}}) or []
-            identity = next((entry["ID"] for entry in there if entry["Spec"]["Name"] == name), "")
+            existing = self.engine.call("GET", "/secrets", {"filters": {"name": [name]}}) or []
+            identity = next((entry["ID"] for entry in existing if entry["Spec"]["Name"] == name), "")
             if not identity and self.record_change(f"create secret {name}"):
                 labels = self.options["labels"] | {"berth.service": service}
                 body = {"Name": name, "Labels": labels, "Data": base64.b64encode(content).decode()}
@@ -149,7 +146,7 @@ class SwarmRollout:
         return found
 
     def _update(self, body: dict[str, Any]) -> bool:
-        """Bring a service to what is wanted of it; True when its tasks are replaced."""
+        """Create or update a service; True if its tasks are replaced."""
         name = body["Name"]
         actual = self.engine.find(f"/services/{name}")
         if actual is None:
@@ -157,7 +154,7 @@ class SwarmRollout:
                 self.engine.call("POST", "/services/create", body=body)
                 self.created.append(name)
             return True
-        # How it is updated differs between deploy and rollback and is no difference of the service.
+        # The update settings differ between deploy and rollback; alone they are no reason to update.
         lasting = {key: value for key, value in body.items() if key not in ("UpdateConfig", "RollbackConfig")}
         differ = unlike(lasting, actual["Spec"])
         if not differ:
@@ -172,12 +169,13 @@ class SwarmRollout:
             )
         return not scaled
 
-    # until it serves --------------------------------------------------------------------------------------------------
+    # wait -------------------------------------------------------------------------------------------------------------
 
     def _wait(self, body: dict[str, Any], changed: bool) -> None:
-        """Until all tasks of a service are as wanted and healthy; Failed when the engine puts the old ones back, or the time is over."""
+        """Wait until all tasks of a service are up to date and healthy; Failed when the engine reverts them, or after the timeout."""
         name, replicas = body["Name"], body["Mode"]["Replicated"]["Replicas"]
-        deadline = time.monotonic() + self.options["wait"] * max(1, replicas if changed else 1) + float(self.options["observe"])
+        timeout = self.options["health_timeout"] * max(1, replicas if changed else 1) + float(self.options["monitor_seconds"])
+        deadline = time.monotonic() + timeout
         while True:
             service = self.engine.call("GET", f"/services/{name}")
             update = (service.get("UpdateStatus") or {}).get("State", "")
@@ -188,40 +186,37 @@ class SwarmRollout:
             if len(up) >= replicas and not others and (not changed or update in ("", "completed")):
                 return
             failed = [task for task in mine if task["Status"]["State"] in ("failed", "rejected")]
-            back = (
+            reverted = (
                 update.startswith("rollback") or update == "paused" or bool(unlike(body["TaskTemplate"], service["Spec"]["TaskTemplate"]))
             )
-            if back or (not service.get("PreviousSpec") and len(failed) >= ATTEMPTS) or time.monotonic() > deadline:
-                raise Failed(self._why(name, replicas, up, failed or mine, back))
+            if reverted or (not service.get("PreviousSpec") and len(failed) >= ATTEMPTS) or time.monotonic() > deadline:
+                raise Failed(self._report(name, replicas, up, failed or mine, reverted))
             time.sleep(0.2)
 
-    def _why(self, name: str, replicas: int, up: list[Any], tasks: list[Any], back: bool) -> str:
-        told = f"{name}: {len(up)} of {replicas} tasks became healthy" + ("; the engine went back to the old ones" if back else "")
+    def _report(self, name: str, replicas: int, up: list[Any], tasks: list[Any], reverted: bool) -> str:
+        summary = f"{name}: {len(up)} of {replicas} tasks became healthy" + ("; the engine reverted the service" if reverted else "")
         newest = max(tasks, key=lambda task: task["Status"]["Timestamp"], default=None)
         if newest is None:
-            return told
+            return summary
         reason = newest["Status"].get("Err") or newest["Status"].get("Message") or newest["Status"]["State"]
-        lines = [told, f"the last one: {newest['Status']['State']}: {reason}"]
+        lines = [summary, f"the last one: {newest['Status']['State']}: {reason}"]
         try:
             lines += ["last lines of its log:", self.engine.logs(newest["ID"], 20, kind="tasks")]
         except EngineError as error:
             lines.append(f"its log cannot be read: {error}")
         return "\n".join(lines)
 
-    # afterwards -------------------------------------------------------------------------------------------------------
-
-    def _forget_secrets(self) -> None:
-        """Remove the secrets of this stack that no service uses: a rollback makes them again from the host's generations."""
+    def _remove_unused_secrets(self) -> None:
+        """Remove the secrets of this stack that no service uses; a rollback creates them again from the generations on the host."""
         if self.check:
             return
+        own = {"filters": {"label": [f"berth.stack={self.options['labels']['berth.stack']}"]}}
         used = {
             entry["SecretID"]
-            for service in self.engine.call(
-                "GET", "/services", {"filters": {"label": [f"berth.stack={self.options['labels']['berth.stack']}"]}}
-            )
+            for service in self.engine.call("GET", "/services", own)
             for spec in (service["Spec"], service.get("PreviousSpec") or {"TaskTemplate": {"ContainerSpec": {}}})
             for entry in spec["TaskTemplate"]["ContainerSpec"].get("Secrets") or []
         }
-        for entry in self.engine.call("GET", "/secrets", {"filters": {"label": [f"berth.stack={self.options['labels']['berth.stack']}"]}}):
+        for entry in self.engine.call("GET", "/secrets", own):
             if entry["ID"] not in used and self.record_change(f"remove secret {entry['Spec']['Name']}"):
                 self.engine.call("DELETE", f"/secrets/{entry['ID']}")
