@@ -75,10 +75,10 @@ def failed(directory: Path) -> dict[str, Any]:
         lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
         cause = next((line.removeprefix("Likely cause: ") for line in reversed(lines) if line.startswith("Likely cause: ")), "")
         # The builder's own words come last, and say only that the step failed.
-        said = [line for line in lines if re.search(r"error|failed", line, re.IGNORECASE) and not BUILDERS_WORDS.search(line)]
+        output = [line for line in lines if re.search(r"error|failed", line, re.IGNORECASE) and not BUILDERS_WORDS.search(line)]
         found[path.stem.removeprefix("failed-")] = {
             "log": str(path),
-            "last": re.sub(r"^(#\d+ )?[\d.]+ ", "", (said or lines or [""])[-1])[:300],
+            "last": re.sub(r"^(#\d+ )?[\d.]+ ", "", (output or lines or [""])[-1])[:300],
             "cause": cause,
         }
     return found
@@ -107,34 +107,34 @@ def outcome(task: str, pieces: list[dict[str, Any]], sizes: list[dict[str, Any]]
     """What became of the advice on `task`: what the analysers say to the same question, and what was applied."""
     own = [piece for piece in pieces if piece["task"] == task]
     done = [piece["id"] for piece in own if piece.get("applied")]
-    told = f"the analysers say {', '.join(piece['id'] for piece in own) or 'nothing'} to it"
-    told += f"; applied: {', '.join(done)}" if done else "; nothing was applied"
+    summary = f"the analysers say {', '.join(piece['id'] for piece in own) or 'nothing'} to it"
+    summary += f"; applied: {', '.join(done)}" if done else "; nothing was applied"
     changed = [f"{s['image']} {s['before'] / 1e6:.1f} -> {s['size'] / 1e6:.1f} MB" for s in sizes if s.get("before")]
-    return told + (f"; {', '.join(changed)}" if changed and task == "size" else "")
+    return summary + (f"; {', '.join(changed)}" if changed and task == "size" else "")
 
 
-def make(wanted: dict[str, Any]) -> dict[str, Any]:
+def make(options: dict[str, Any]) -> dict[str, Any]:
     """The report."""
     facts = {
-        "images": wanted["images"],
-        "settings": wanted["settings"],
-        "runs": wanted["runs"],
-        "builds": builds(Path(wanted["builds"]), wanted["contents"]),
-        "failed": failed(Path(wanted["builds"])) if wanted["failed"] else {},
-        "compose": compose(Path(wanted["compose"])) if wanted["compose"] else {},
+        "images": options["images"],
+        "settings": options["settings"],
+        "runs": options["runs"],
+        "builds": builds(Path(options["builds"]), options["contents"]),
+        "failed": failed(Path(options["builds"])) if options["failed"] else {},
+        "compose": compose(Path(options["compose"])) if options["compose"] else {},
     }
-    earlier = wanted["before"]
+    earlier = options["before"]
     was = {size["service"]: size["size"] for size in earlier.get("sizes", [])}
     sizes = [
         {"service": r["service"], "image": r["image"], "size": r["size"]} | ({"before": was[r["service"]]} if r["service"] in was else {})
-        for r in wanted["images"]
+        for r in options["images"]
     ]
     pieces = analyse(facts)
     # What was applied is no longer advice; it stands in the report all the same.
     applied = [piece | {"applied": True} for piece in earlier.get("advice", []) if piece["id"] in earlier.get("chosen", [])]
     if applied:
         pieces = applied + [piece | {"id": f"B{number}"} for number, piece in enumerate(pieces, 1)]
-    by_task = {answer["task"]: answer for answer in wanted["answers"]}
+    by_task = {answer["task"]: answer for answer in options["answers"]}
     tasks = []
     for task in TASKS:
         answer = by_task.get(task) or {"answer": "", "reason": "it was not asked", "seconds": 0}
@@ -150,7 +150,7 @@ def make(wanted: dict[str, Any]) -> dict[str, Any]:
             }
         )
     return {
-        "version": wanted["version"],
+        "version": options["version"],
         "when": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "sizes": sizes,
         "advice": pieces,

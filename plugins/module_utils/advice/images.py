@@ -107,12 +107,12 @@ def heavy_packages(facts: Facts) -> Items:
     for report in applications(facts):
         packages = report["weight"]["packages"][:3]
         if packages and packages[0]["bytes"] > 5 * MB:
-            told = ", ".join(f"{p['name']} {p['bytes'] / MB:.1f} MB" for p in packages)
+            largest = ", ".join(f"{p['name']} {p['bytes'] / MB:.1f} MB" for p in packages)
             out.append(
                 item(
                     "size",
                     f"The {report['service']}'s heaviest dependencies",
-                    told,
+                    largest,
                     bytes_=packages[0]["bytes"],
                     line="leave out, or replace, what the application does without",
                 )

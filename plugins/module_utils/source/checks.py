@@ -57,7 +57,7 @@ class Tree:
         return sorted([*self.files, *filter(_printable, aside)])
 
     @cached_property
-    def known(self) -> set[str]:
+    def paths(self) -> set[str]:
         return set(self.files)
 
     @cached_property
@@ -96,8 +96,8 @@ class Tree:
                 return f"{which}; set {self.role}_include: [{name}]"
         if not (ignored := self.ignored_by(path)):
             return ""
-        there = next((path + end for end in ENDINGS if os.path.lexists(self.root / (path + end))), "")
-        return f"commit {there or path} ({ignored} hides it)" + (f", or set {self.role}_include: [{there}]" if there else "")
+        existing = next((path + end for end in ENDINGS if os.path.lexists(self.root / (path + end))), "")
+        return f"commit {existing or path} ({ignored} hides it)" + (f", or set {self.role}_include: [{existing}]" if existing else "")
 
 
 def _printable(path: str) -> bool:

@@ -28,7 +28,7 @@ def follow(frontend: Frontend, starts: list[str]) -> tuple[set[str], list[dict[s
     """Follow the imports from the files `starts`: the files that are reached, and what was found on the way."""
     tree, queue, found = frontend.tree, [*starts], []
     seen: set[str] = set()
-    told: set[str] = set()
+    reported: set[str] = set()
     scripts = " ".join(str(s) for s in (frontend.manifest.get("scripts") or {}).values()) + frontend.options.extra_commands
     while queue:
         path = queue.pop()
@@ -47,11 +47,11 @@ def follow(frontend: Frontend, starts: list[str]) -> tuple[set[str], list[dict[s
             kind, value = frontend.resolve(specifier, path)
             if kind == "file":
                 queue.append(value)
-            elif kind == "missing" and specifier not in told:
-                told.add(specifier)
+            elif kind == "missing" and specifier not in reported:
+                reported.add(specifier)
                 found.append(_missing(frontend, path, line, specifier, value, scripts))
-            elif kind == "package" and value not in told and not types and not _provided(frontend, value, specifier):
-                told.add(value)
+            elif kind == "package" and value not in reported and not types and not _provided(frontend, value, specifier):
+                reported.add(value)
                 severity = (
                     "warning" if later or (frontend.locks and LOCKS[posixpath.basename(frontend.locks[0])] in ("pnpm", "bun")) else "error"
                 )

@@ -23,9 +23,9 @@ def ready(f: Facts, name: str) -> Evidence:
 @check("e2e")
 def version_served(f: Facts) -> Evidence:
     """The version that /health tells. Passes when it is the one that is recorded as current."""
-    told, current = f.step("health")["figures"].get("version"), f.part("releases")["current"]
-    require(told == current, f"/health tells {told}, {current} is recorded")
-    return f"{told}"
+    reported, current = f.step("health")["figures"].get("version"), f.part("releases")["current"]
+    require(reported == current, f"/health tells {reported}, {current} is recorded")
+    return f"{reported}"
 
 
 @check("e2e")
@@ -66,8 +66,8 @@ def tool_used(f: Facts) -> Evidence:
 @check("browser")
 def console(f: Facts) -> Evidence:
     """The page in a real browser without a window. Passes when it is drawn with its form and the console has no error."""
-    if not f.browser.get("there"):
-        raise NotVerified(f.browser.get("why", "no browser looked at the page"))
+    if not f.browser.get("loaded"):
+        raise NotVerified(f.browser.get("why", "the page was not checked in a browser"))
     require(not f.browser["errors"], f"the console says: {f.browser['errors'][0] if f.browser['errors'] else ''}")
     require(f.browser["elements"] >= 5, f"the page has {f.browser['elements']} elements to use")
     return f"{f.browser['name']}: {f.browser['elements']} fields and buttons, no error in the console"

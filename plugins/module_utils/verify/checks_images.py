@@ -19,15 +19,15 @@ def built(f: Facts, service: str) -> Evidence:
     log = (f.source.get("builds") or {}).get(content)
     require(not (log and "error" in log), f"the log of its build cannot be read: {(log or {}).get('error')}")
     require(not (log and log["errors"]), f"the build said: {(log or {}).get('errors')}")
-    told = f"; its build took {log['seconds']:.0f} s, {log['lines']} lines without an error" if log else ""
-    return f"{(image['tags'] or [image['id'][:19]])[0]}, content {content[:12]}{told}"
+    note = f"; its build took {log['seconds']:.0f} s, {log['lines']} lines without an error" if log else ""
+    return f"{(image['tags'] or [image['id'][:19]])[0]}, content {content[:12]}{note}"
 
 
 @check("record")
 def build_warnings(f: Facts) -> Evidence:
     """The logs of the builds of both images. Passes when none of their lines is a warning, but those accepted for a reason."""
     accepted: dict[str, str] = f.settings.get("build_warnings_accepted") or {}
-    told = []
+    lines = []
     for service in APPLICATION:
         content = f.image(service)["labels"].get("berth.content", "")
         log = (f.source.get("builds") or {}).get(content)
@@ -36,9 +36,9 @@ def build_warnings(f: Facts) -> Evidence:
         require("error" not in log, f"the log of the {service}'s build cannot be read: {log.get('error')}")
         warned = [line for line in log["warnings"] if not any(words in line for words in accepted)]
         require(not warned, f"{service}: {'; '.join(warned[:3])}")
-        told += [f"{service} accepted: {accepted[words]}" for words in accepted if any(words in line for line in log["warnings"])]
-        told.append(f"{service} {log['lines']} lines, {log.get('cached', 0)} steps from the cache")
-    return f"no open warning in the logs: {'; '.join(told)}"
+        lines += [f"{service} accepted: {accepted[words]}" for words in accepted if any(words in line for line in log["warnings"])]
+        lines.append(f"{service} {log['lines']} lines, {log.get('cached', 0)} steps from the cache")
+    return f"no open warning in the logs: {'; '.join(lines)}"
 
 
 def whole_source(instructions: list[list[str]]) -> list[int]:
@@ -70,10 +70,10 @@ def build_caching(f: Facts) -> Evidence:
 
 @check("stack")
 def runtime(f: Facts, service: str) -> Evidence:
-    """The interpreter in the {}'s container, asked there. Passes when it is the wanted version."""
-    wanted = str(f.settings["runtimes"][service])
+    """The interpreter in the {}'s container, asked there. Passes when it is the expected version."""
+    expected = str(f.settings["runtimes"][service])
     version = f.asked(service)["runtime"]
-    require(version == wanted or version.startswith(f"{wanted}."), f"{version} runs, {wanted} is wanted")
+    require(version == expected or version.startswith(f"{expected}."), f"{version} runs, not {expected}")
     return f"version {version}"
 
 
@@ -295,9 +295,9 @@ def configuration_secrets(f: Facts) -> Evidence:
         require(
             not container["logs"].get("secrets"), f"{container['name']} wrote a secret into its log: {container['logs'].get('secrets')}"
         )
-    bad = [release["version"] for release in f.part("releases")["known"] if release["secret_hits"]]
+    bad = [release["version"] for release in f.part("releases")["kept"] if release["secret_hits"]]
     require(not bad, f"manifests with secrets: {', '.join(bad)}")
-    return f"environment and logs of {len(f.containers())} containers, {len(f.part('releases')['known'])} manifests"
+    return f"environment and logs of {len(f.containers())} containers, {len(f.part('releases')['kept'])} manifests"
 
 
 @check("stack")
@@ -336,11 +336,11 @@ def api_urls(f: Facts) -> Evidence:
     """Where the two containers are told to find each other. Passes when each has a URL by the environment, and none is baked into the
     image.
     """
-    told = []
+    lines = []
     for service in APPLICATION:
         urls = {n: v for n, v in f.container(service)["environment"].items() if re.match(r"https?://", v)}
         require(urls, f"the {service} is told no URL")
         baked = [name for name in urls if name in f.image(service)["environment"]]
         require(not baked, f"baked into the {service}'s image: {', '.join(baked)}")
-        told += [f"{name}={value}" for name, value in urls.items()]
-    return ", ".join(told)
+        lines += [f"{name}={value}" for name, value in urls.items()]
+    return ", ".join(lines)

@@ -31,16 +31,16 @@ def restart_keeps(f: Facts) -> Evidence:
 def previous_kept(f: Facts) -> Evidence:
     """The release before the current one. Passes when its images and secrets are still there, and its manifest says how to run it again."""
     found = f.part("releases")
-    if len(found["known"]) < 2 or not found["previous"]:
+    if len(found["kept"]) < 2 or not found["previous"]:
         raise NotVerified("there was only one release so far: nothing older could be kept")
-    release = next((r for r in found["known"] if r["version"] == found["previous"]), None)
+    release = next((r for r in found["kept"] if r["version"] == found["previous"]), None)
     require(release, f"there is no manifest of {found['previous']}")
-    require(release["images_there"], f"images of {release['version']} are gone")
+    require(release["images_exist"], f"images of {release['version']} are gone")
     require(release["replayable"], f"the manifest of {release['version']} does not say how to run it again: it is an older Berth's")
     require(
         release["secrets"] in f.part("secrets")["generations"], f"secrets generation {release['secrets']} of {release['version']} is gone"
     )
-    ready = sum(r["images_there"] and r["replayable"] for r in found["known"]) - 1
+    ready = sum(r["images_exist"] and r["replayable"] for r in found["kept"]) - 1
     return f"{release['version']}: manifest, both images, secrets generation {release['secrets']}; {ready} in all can be gone back to"
 
 
@@ -59,7 +59,7 @@ def manifests(f: Facts) -> Evidence:
     require(release["secrets"] in f.part("secrets")["generations"], f"secrets generation {release['secrets']} is gone")
     require(found["configuration"], "the edge's configuration is not kept")
     return (
-        f"{len(found['known'])} manifests, {len(found['backups'])} backups; {release['version']}: images by digest, configuration, "
+        f"{len(found['kept'])} manifests, {len(found['backups'])} backups; {release['version']}: images by digest, configuration, "
         f"secrets generation {release['secrets']}"
     )
 
@@ -74,9 +74,9 @@ def audit(f: Facts) -> Evidence:
     done = [line for line in ended if line["to"] == found["current"]]
     require(done, f"nothing tells how {found['current'] or 'what runs'} came to serve")
     released = [line for line in done if line["verb"] in ("deploy", "up", "rotate", "rollback", "scale")] or done
-    told = "{when}: {who}, {verb}, {seconds} s".format(**released[-1])
+    line = "{when}: {who}, {verb}, {seconds} s".format(**released[-1])
     back = [line for line in ended if line["verb"] == "rollback"]
-    return told + ("; last rollback {when} to {to}, {seconds} s".format(**back[-1]) if back else "; no rollback so far")
+    return line + ("; last rollback {when} to {to}, {seconds} s".format(**back[-1]) if back else "; no rollback so far")
 
 
 @check("record")
@@ -100,7 +100,7 @@ def vulnerabilities(f: Facts) -> Evidence:
     version = f.release()["image_version"]
     if found.get("version") != version:
         raise NotVerified(f"the last scan was of {found.get('version')}, and images of {version} run: make check-images scans them")
-    told = []
+    lines = []
     for report in found["images"]:
         scans = {entry["id"]: entry for entry in report["criteria"] if entry["id"] in ("secrets", "debian", "javascript")}
         for name, entry in scans.items():
@@ -110,8 +110,8 @@ def vulnerabilities(f: Facts) -> Evidence:
         if not scans:
             raise NotVerified(f"{report['service']} was not scanned")
         warned = "; ".join(entry["evidence"] for entry in scans.values() if entry["status"] == "warning")
-        told.append(f"{report['service']} {', '.join(scans)}" + (f" (warning: {warned})" if warned else ""))
-    return "; ".join(told)
+        lines.append(f"{report['service']} {', '.join(scans)}" + (f" (warning: {warned})" if warned else ""))
+    return "; ".join(lines)
 
 
 @check("stack")

@@ -11,7 +11,7 @@ from .facts import Evidence, Facts, NotVerified, check, require
 def committed_secrets(f: Facts) -> Evidence:
     """The files that git keeps. Passes when no .env, key or vault is among them and no text has a credential's form."""
     found = f.repository["committed"]
-    if not found["known"]:
+    if not found["checked"]:
         raise NotVerified("the project is no git repository here")
     require(not found["bad_names"] and not found["secrets"], f"kept by git: {', '.join(found['bad_names'] + found['secrets'])}")
     require(any(line.strip("/") == ".env" for line in f.repository["gitignore"]), ".gitignore does not name .env")
@@ -77,17 +77,17 @@ def document(f: Facts, name: str) -> Evidence:
 
 
 @check("repository")
-def document_tells(f: Facts, argument: str) -> Evidence:
+def document_covers(f: Facts, argument: str) -> Evidence:
     """A document and what it must tell ({}). Passes when each of the words is in it."""
-    name, _, wanted = argument.partition(":")
+    name, _, words = argument.partition(":")
     text = f.document(name)["text"].lower()
-    missing = [word for word in wanted.split(",") if word.replace("_", " ").lower() not in text]
+    missing = [word for word in words.split(",") if word.replace("_", " ").lower() not in text]
     require(not missing, f"{name} says nothing of {', '.join(missing)}")
-    return f"{name} tells of {wanted.replace(',', ', ').replace('_', ' ')}"
+    return f"{name} tells of {words.replace(',', ', ').replace('_', ' ')}"
 
 
 @check("repository")
-def verb(f: Facts, name: str) -> Evidence:
+def playbook(f: Facts, name: str) -> Evidence:
     """The playbooks. Passes when there is one for `{}`."""
     require(name in f.repository["playbooks"], f"there is no playbooks/{name}.yml")
     return f"playbooks/{name}.yml"

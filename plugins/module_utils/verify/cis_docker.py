@@ -62,7 +62,7 @@ def _system_mounts(inspected: Tree) -> list[str]:
 def warnings(inspected: Tree) -> dict[str, str]:
     """Recommendation -> what is wanted, for those that the container does not follow."""
     host = inspected["HostConfig"]
-    return {number: wanted for number, (wanted, follows) in RECOMMENDATIONS.items() if not follows(inspected, host)}
+    return {number: requirement for number, (requirement, follows) in RECOMMENDATIONS.items() if not follows(inspected, host)}
 
 
 def score(warned: dict[str, str]) -> int:

@@ -70,7 +70,7 @@ class Facts:
         secrets are other ones, that and -r2, -r3, ...: compare images with `image_version`.
         """
         found = self.part("releases")
-        release = next((r for r in found["known"] if r["version"] == found["current"]), None)
+        release = next((r for r in found["kept"] if r["version"] == found["current"]), None)
         if release is None:
             raise Fail(f"there is no manifest of {found['current'] or 'a current release'}")
         return {**release, "image_version": release.get("image_version") or release["version"]}
@@ -115,7 +115,7 @@ class Facts:
 
     def document(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.repository["documents"].get(name) or {}
-        if not found.get("there"):
+        if not found.get("exists"):
             raise Fail(f"{name} does not exist")
         if found["broken"]:
             raise Fail(f"{name} links to what is not there: {', '.join(found['broken'])}")
@@ -129,7 +129,7 @@ class Facts:
 
     def dockerfile(self, service: str) -> dict[str, Any]:
         found: dict[str, Any] = self.sources()["dockerfiles"][service]
-        if not found["there"]:
+        if not found["exists"]:
             raise Fail(f"there is no Dockerfile of the {service}")
         return found
 

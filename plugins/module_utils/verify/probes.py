@@ -17,17 +17,17 @@ Probe = tuple[str, str, Callable[[], Evidence]]  # key, title, act
 class Probes:
     """Probes on the session of a story: its `web`, `token`, `user` and `engine`."""
 
-    def __init__(self, story: Any) -> None:
-        self.story = story
-        self.wanted, self.engine = story.wanted, story.engine
+    def __init__(self, check: Any) -> None:
+        self.check = check
+        self.options, self.engine = check.options, check.engine
 
     @property
     def web(self) -> Browser:
-        return self.story.web
+        return self.check.web
 
     @property
     def token(self) -> str:
-        return self.story.token
+        return self.check.token
 
     def steps(self) -> list[Probe]:
         """What needs the story's session and task; nothing where the application has no such part."""

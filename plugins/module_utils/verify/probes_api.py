@@ -20,7 +20,7 @@ class Api(Probes):
 
     def operations(self) -> Evidence:
         document = self.web("GET", "/openapi.json")[2]
-        open_paths = set(self.wanted["public_paths"])
+        open_paths = set(self.options["public_paths"])
         checked, unsafe, broken = 0, [], []
         for path, methods in document["paths"].items():
             for method in methods:
