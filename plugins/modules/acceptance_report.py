@@ -115,7 +115,7 @@ def _score(results: list[dict[str, Any]]) -> str:
 
 
 def remember(report: dict[str, Any], gathered: dict[str, Any], directory: Path) -> None:
-    """Keep a restart that was part of the story: later runs of this version need not do it again."""
+    """Keep a restart that was part of the end-to-end check: later runs of this version need not do it again."""
     steps = {step["key"]: step for step in gathered.get("e2e") or []}
     if "restart" not in steps:
         return

@@ -32,7 +32,7 @@ options:
   settings: {description: Variables that advice may change., type: dict, default: {}}
   contents: {description: "By service, the content that its build's log is kept under.", type: dict, default: {}}
   builds: {description: Directory of the builds' logs., type: path, required: true}
-  failed: {description: Whether the build failed; the logs of earlier failures say nothing about sources that were built since., type: bool,
+  failed: {description: Whether the build failed; the logs of earlier failures do not count for sources that were built since., type: bool,
     default: false}
   runs: {description: "What runs: C(service), C(memory_bytes).", type: list, elements: dict, default: []}
   compose: {description: The Compose file; empty for none., type: path, default: ""}
@@ -43,7 +43,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Say what could be better
+- name: Report what could be better
   berth.stack.advice_report: {version: v1, directory: reports/latest, images: "{{ image_checks_reports }}", builds: .local/builds}
 """
 
@@ -74,7 +74,7 @@ def failed(directory: Path) -> dict[str, Any]:
     for path in sorted(directory.glob("failed-*.log")):
         lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
         cause = next((line.removeprefix("Likely cause: ") for line in reversed(lines) if line.startswith("Likely cause: ")), "")
-        # The builder's own words come last, and say only that the step failed.
+        # The builder's own lines come last, and report only that the step failed.
         output = [line for line in lines if re.search(r"error|failed", line, re.IGNORECASE) and not BUILDERS_WORDS.search(line)]
         found[path.stem.removeprefix("failed-")] = {
             "log": str(path),
@@ -85,14 +85,14 @@ def failed(directory: Path) -> dict[str, Any]:
 
 
 def compose(path: Path) -> dict[str, Any]:
-    """{errors, services} of a Compose file: what Compose itself says of it, and what stands in it."""
+    """{errors, services} of a Compose file: Compose's own errors, and its services."""
     if not path.is_file():
         return {"errors": [f"there is no {path}"], "services": {}}
     errors = []
     try:
         command = ["docker", "compose", "--file", str(path), "config", "--quiet"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        # A client without the plugin knows no `--file`: that says nothing about the file.
+        # A client without the plugin knows no `--file`: that is no error of the file.
         if done.returncode and not re.search(r"unknown (shorthand )?(flag|command)|not a docker command", done.stderr):
             errors.append(done.stderr.strip().splitlines()[-1])
     except (OSError, subprocess.TimeoutExpired):
@@ -104,10 +104,10 @@ def compose(path: Path) -> dict[str, Any]:
 
 
 def outcome(task: str, pieces: list[dict[str, Any]], sizes: list[dict[str, Any]]) -> str:
-    """What became of the advice on `task`: what the analysers say to the same question, and what was applied."""
+    """The outcome of the advice on `task`: the analysers' items on the same question, and what was applied."""
     own = [piece for piece in pieces if piece["task"] == task]
     done = [piece["id"] for piece in own if piece.get("applied")]
-    summary = f"the analysers say {', '.join(piece['id'] for piece in own) or 'nothing'} to it"
+    summary = f"items of the analysers: {', '.join(piece['id'] for piece in own) or 'none'}"
     summary += f"; applied: {', '.join(done)}" if done else "; nothing was applied"
     changed = [f"{s['image']} {s['before'] / 1e6:.1f} -> {s['size'] / 1e6:.1f} MB" for s in sizes if s.get("before")]
     return summary + (f"; {', '.join(changed)}" if changed and task == "size" else "")

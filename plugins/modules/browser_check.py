@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Look at a page in a real browser without a window, where the controller has one."""
+"""Check a page in a real browser without a window, where the controller has one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: browser_check
-short_description: Look at a page in a real browser without a window
+short_description: Check a page in a real browser without a window
 description:
-  - Loads the page in Chromium or Chrome and tells what its console says and what there is to use.
+  - Loads the page in Chromium or Chrome and returns its console's errors and its elements to use.
   - No browser is a result, not a failure.
 options:
   url: {description: Address of the page., type: str, required: true}
@@ -29,7 +29,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at the page
+- name: Check the page
   berth.stack.browser_check: {url: "https://localhost:8443", ca: "{{ certificate }}"}
 """
 
@@ -66,7 +66,7 @@ def key_hash(url: str, ca: str, connect: str) -> str:
 def check(url: str, ca: str, connect: str, seconds: int) -> dict:
     browser = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
     if browser is None:
-        return {"loaded": False, "why": "the controller has no Chromium or Chrome to look at the page with"}
+        return {"loaded": False, "why": "the controller has no Chromium or Chrome to check the page with"}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [
             browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--no-proxy-server",

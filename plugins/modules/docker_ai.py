@@ -17,9 +17,9 @@ DOCUMENTATION = r"""
 module: docker_ai
 short_description: Ask Docker's AI agent, with a time limit
 description:
-  - "Asks whether the agent is there (C(docker ai version)), and then one question after another (C(docker ai PROMPT)), each with a closed
-    standard input and in an empty directory of its own: it can neither wait for an answer nor touch a file."
-  - An agent that is not there, that fails, says nothing or takes too long is no failure; the answer is then a reason instead.
+  - "Asks whether the agent is available (C(docker ai version)), and then one question after another (C(docker ai PROMPT)), each with a
+    closed standard input and in an empty directory of its own: it can neither wait for an answer nor touch a file."
+  - An agent that is not available, that fails, has no output or takes too long is no failure; the answer is then a reason instead.
 options:
   questions: {description: "What is asked: C(task) and C(prompt).", type: list, elements: dict, required: true}
   timeout: {description: Seconds that an answer may take., type: int, default: 180}
@@ -34,7 +34,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 available: {description: Whether the agent is available., type: bool, returned: always}
-version: {description: What it says that it is., type: str, returned: always}
+version: {description: The version that it reports., type: str, returned: always}
 answers:
   description: "Each C(task), C(answer) (empty where there is none), C(reason) (why there is none), C(seconds)."
   type: list
@@ -87,7 +87,7 @@ def call(arguments: list[str], seconds: float) -> tuple[int | None, str, str]:
 
 
 def probe() -> tuple[bool, str]:
-    """(whether the agent is there, its version or why not)."""
+    """(whether the agent is available, its version or why not)."""
     try:
         status, out, err = call(["version"], PROBE_SECONDS)
     except OSError as error:

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Put load on an application with k6, run verbs in the middle of it, and tell every answer and what was lost."""
+"""Put load on an application with k6, run commands in the middle of it, and record every response and lost write."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DOCUMENTATION = r"""
 module: load_run
 short_description: Put load on an application with k6, and run verbs in the middle of it
 description:
-  - Load goes to loopback addresses only. Every acknowledged write is looked for in the end; the run's user and tasks are removed.
+  - Load goes to loopback addresses only. Every acknowledged write is searched for in the end; the run's user and tasks are removed.
 options:
   url: {description: Where the application is reached., type: str, required: true}
   ca: {description: "Certificate (PEM) of the authority to trust; empty for the public ones.", type: str, default: ""}
@@ -77,13 +77,13 @@ def probe(options: dict[str, Any], results: list[tuple[float, bool]], stop: thre
 
 
 def perform(commands: list[dict[str, Any]], started: float, directory: str, results: list[dict[str, Any]]) -> None:
-    """Run the verbs at their times, one after another."""
+    """Run the commands at their times, one after another."""
     for command in sorted(commands, key=lambda command: float(command["at"])):
         time.sleep(max(0.0, started + float(command["at"]) - time.time()))
-        begun = time.time()
+        started_at = time.time()
         environment = {**os.environ, **{k: str(v) for k, v in (command.get("environment") or {}).items()}}
         ended = subprocess.run(command["command"], cwd=directory, env=environment, capture_output=True, text=True, check=False)
-        entry = {"name": command["name"], "time": begun, "ok": ended.returncode == 0, "seconds": round(time.time() - begun, 1)}
+        entry = {"name": command["name"], "time": started_at, "ok": ended.returncode == 0, "seconds": round(time.time() - started_at, 1)}
         results.append(entry | ({} if entry["ok"] else {"output": (ended.stdout + ended.stderr)[-1500:]}))
 
 

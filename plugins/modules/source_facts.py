@@ -117,7 +117,7 @@ def frontend(source: Path) -> dict[str, Any]:
 
 
 def warned(output: list[str]) -> list[str]:
-    """The warnings of a build. Lines of the same step and code that follow each other are one: npm tells an engine in five."""
+    """The warnings of a build. Lines of the same step and code that follow each other are one: npm reports an engine in five."""
     found: list[str] = []
     before = ""
     for line in output:
@@ -134,7 +134,7 @@ def warned(output: list[str]) -> list[str]:
 
 
 def build_logs(directory: Path) -> dict[str, Any]:
-    """By the content that was built: what the build said of warnings and errors."""
+    """By the content that was built: warnings and errors of the build."""
     found = {}
     for path in directory.glob("*.json") if directory.is_dir() else []:
         record = report(path)

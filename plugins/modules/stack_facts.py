@@ -32,7 +32,7 @@ options:
   directory: {description: State directory of the stack., type: path, required: true}
   database: {description: "C(container) and C(name) of the database; empty: it is not asked.", type: dict, default: {}}
   errors_since: {description: Seconds since 1970 from when errors in logs count., type: float, default: 0}
-  lines: {description: Log lines of each container to look at., type: int, default: 400}
+  lines: {description: Log lines of each container to read., type: int, default: 400}
 """
 
 EXAMPLES = r"""

@@ -42,7 +42,7 @@ def memory(facts: Facts) -> Items:
 
 
 def compose(facts: Facts) -> Items:
-    """compose.yaml: what Compose says of it, and that each service is hardened."""
+    """compose.yaml: what Compose reports, and that each service is hardened."""
     given = facts["compose"]
     out = [
         item(

@@ -17,7 +17,7 @@ def shell(facts: Facts) -> Items:
         item(
             "size",
             f"The {r['service']}'s image has a shell",
-            "it is there to look around in; nothing that serves needs it",
+            "it is for debugging; nothing that serves needs it",
             bytes_=r["weight"]["parts"]["shell"],
             risk="medium",
             severity="warning",
@@ -136,7 +136,7 @@ def wasted(facts: Facts) -> Items:
 
 
 def findings(facts: Facts) -> Items:
-    """What `make check-images` finds, ranked among the rest; what has somebody's reason is not told again."""
+    """What `make check-images` finds, ranked among the rest; what was accepted is left out."""
     out = []
     for report in facts["images"]:
         for found in report["findings"]:

@@ -42,7 +42,7 @@ def analyse(facts: Facts) -> Items:
 
 
 def chosen(advice: Items, choice: str) -> Items:
-    """What `wanted` applies: nothing (empty, false), what is safe (true), or the pieces named by id, separated by commas.
+    """What `choice` applies: nothing (empty, false), what is safe (true), or the pieces named by id, separated by commas.
 
     Raises ValueError with the ids that there are, or that no variable changes.
     """

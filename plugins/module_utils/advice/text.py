@@ -45,7 +45,7 @@ def text(report: dict[str, Any]) -> list[str]:
         lines.append(f"{piece['id']:<4}{where}{piece['title']}{parts}: {piece['why']}")
         applied = "  [applied]" if piece.get("applied") else mark.get(piece["apply"], "").format(**piece)
         lines.append(f"    -> {remedy(piece)}{applied}")
-    lines += [] if report["advice"] else ["The analysers have nothing to say."]
+    lines += [] if report["advice"] else ["The analysers found nothing."]
     asked = {entry["source"]: entry for entry in report["tasks"]}
     if "docker-ai" in asked:
         lines.append(

@@ -79,7 +79,7 @@ def _entry(application: Application) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def _asgi(tree: Tree) -> Iterator[tuple[str, str]]:
-    """(file, name) of what looks like an application."""
+    """(file, name) of each probable application."""
     for path in tree.files:
         if path.endswith(".py") and not TESTS.search(path):
             for match in ASGI.finditer(tree.text(path) or ""):

@@ -1,4 +1,4 @@
-"""What package.json and its lock file say, and whether the image's Node.js can satisfy it."""
+"""The dependencies in package.json and its lock file, and whether the image's Node.js can satisfy it."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def _stale_lock(frontend: Frontend) -> Iterator[dict[str, Any]]:
 
 
 def _next_version(frontend: Frontend) -> tuple[str, str]:
-    """(version, where it stands): what the lock file says, else the lowest that package.json allows."""
+    """(version, file:line): that of the lock file, else the lowest that package.json allows."""
     if frontend.locks and frontend.locks[0].endswith("package-lock.json"):
         match = re.search(r'"node_modules/next":\s*\{\s*"version":\s*"([^"]+)"', frontend.lock_text)
         if match:

@@ -1,4 +1,4 @@
-"""Follow the imports of a Next.js source, as its build does, and tell of what is not there.
+"""The import graph of a Next.js source, as its build follows it, and what is missing in it.
 
 What may be generated, or is loaded later, is a warning where it is missing; what else the build would refuse is an error.
 """
@@ -89,7 +89,7 @@ def _missing(frontend: Frontend, path: str, line: int, specifier: str, spot: str
     ]
     advice = "commit it, or correct the import"
     if near:
-        advice = f"there is {near[0]}: the image's file system tells upper from lower case"
+        advice = f"there is {near[0]}: file names in the image are case-sensitive"
     elif hidden := tree.hidden(spot):
         advice = hidden
     return finding(

@@ -91,7 +91,7 @@ class Frontend:
 
     @cached_property
     def lock_text(self) -> str:
-        """What the lock file says; larger than what people write, so read here."""
+        """The lock file's text; it is larger than what Tree reads."""
         if not self.locks:
             return ""
         path = self.tree.root / self.locks[0]
@@ -118,7 +118,7 @@ class Frontend:
 
     @cached_property
     def aliases(self) -> tuple[list[tuple[str, list[str]]], list[str]]:
-        """(pattern, targets) of compilerOptions.paths, and the directories that bare names are looked for in."""
+        """(pattern, targets) of compilerOptions.paths, and the directories that bare names are searched in."""
         paths: list[tuple[str, list[str]]] = []
         bases: list[str] = []
         for name in ("tsconfig.json", "jsconfig.json"):
@@ -166,7 +166,7 @@ class Frontend:
         return None
 
     def resolve(self, specifier: str, importer: str) -> tuple[str, str]:
-        """("file", path) | ("missing", where it was looked for) | ("package", its name)."""
+        """("file", path) | ("missing", where it was searched) | ("package", its name)."""
         specifier = specifier.partition("?")[0]
         if specifier.startswith("."):
             spot = posixpath.normpath(posixpath.join(posixpath.dirname(importer), specifier))

@@ -1,4 +1,4 @@
-"""Look at the source of a Next.js application as its build will see it, without installing or running anything.
+"""Check the source of a Next.js application as its build will read it, without installing or running anything.
 
 Imports are followed from the files that Next.js starts from (pages, routes, middleware, configuration). What the build would
 refuse is an error; what may be generated, or is not reached, is a warning.
@@ -52,7 +52,7 @@ def _entries(frontend: Frontend) -> list[str]:
     inside = [p for p in frontend.tree.files if not base or p.startswith(base + "/")]
     found = [p for p in inside if ENTRIES.match(p[len(base) + 1 :] if base else p) and not TESTS.search(p)]
     if not any(not posixpath.basename(p).startswith("next.config") for p in found):
-        extensions = r"\.(page|route)\.[jt]sx?$|^(src/)?(app|pages)/.*\.[jt]sx?$"  # pageExtensions may say anything
+        extensions = r"\.(page|route)\.[jt]sx?$|^(src/)?(app|pages)/.*\.[jt]sx?$"  # pageExtensions may allow anything
         found += [p for p in inside if re.search(extensions, p[len(base) + 1 :] if base else p)]
     return found
 

@@ -168,7 +168,7 @@ class ImportGraph:
                 path,
                 item,
                 hard,
-                f"imports {top}, which is in {spot or 'the root of the source'}, where imports do not look",
+                f"imports {top}, which is in {spot or 'the root of the source'}, where imports are not searched",
                 f"set {options.role}_pythonpath: {path_setting}, or {options.role}_app_root: {spot}",
             )
             return

@@ -113,7 +113,7 @@ class Application:
         return path.rpartition("/")[0].replace("/", ".")
 
     def elsewhere(self, top: str) -> str:
-        """A directory in the source that has a module of this name, where imports do not look."""
+        """A directory in the source that has a module of this name, where imports are not searched."""
         spots = {
             str(PurePosixPath(file).parent.parent if file.endswith(f"{top}/__init__.py") else PurePosixPath(file).parent)
             for file in self.tree.files

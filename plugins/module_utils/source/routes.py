@@ -46,7 +46,7 @@ def _found(text: str) -> tuple[set[str], set[str]]:
 
 
 def declared(source: Path, expected: list[str]) -> list[str]:
-    """Those of the paths `wanted` that the source declares a route for, itself or below one or two prefixes."""
+    """Those of the paths `expected` that the source declares a route for, itself or below one or two prefixes."""
     if not expected:
         return []
     tree = Tree(source)

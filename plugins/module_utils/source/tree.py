@@ -311,7 +311,7 @@ def select(
     """The files of a source that reach an image.
 
     `kind` is fastapi, nextjs or own (a Dockerfile of the user's own); `include` are patterns of what is taken although git or a
-    .dockerignore ignores it; `role` names the variable of these in what is said (backend_image).
+    .dockerignore ignores it; `role` names the variable of these in messages (backend_image).
     """
     root, variable = Path(source).resolve(), f"{role or 'backend_image'}_include"
     listing, out = _listing(root), Selection(kind)
@@ -320,8 +320,8 @@ def select(
     own = Ignore(_text(rules, root, out) if rules.is_file() else "")
     never, secrets = _Rules(NEVER), _Rules(patterns(kind, SECRETS))
     not_run, left_behind = _Rules(patterns(kind, NOT_RUN)), Ignore("\n".join(patterns(kind, LEFT_BEHIND)))
-    rules = {pattern: Ignore(pattern) for pattern in include}
-    included = _included(root, rules, never, secrets, variable, out) if rules else set()
+    include_rules = {pattern: Ignore(pattern) for pattern in include}
+    included = _included(root, include_rules, never, secrets, variable, out) if include_rules else set()
     # Virtual environments of any name: what is not tracked in them is not the application's.
     made = {posixpath.dirname(path) for path in listing.others if kind != "own" and posixpath.basename(path) == "pyvenv.cfg"}
     environments = _Rules([re.sub(r"([\\*?\[])", r"\\\1", folder) for folder in made if folder])
@@ -335,7 +335,7 @@ def select(
         except (FileNotFoundError, NotADirectoryError):
             continue  # deleted, and not yet committed as such
         except OSError:
-            mode = stat.S_IFREG  # in a directory that cannot be read: file_findings says so
+            mode = stat.S_IFREG  # in a directory that cannot be read: file_findings reports it
         if path not in included and _below_link(root, posixpath.dirname(path), links):
             continue  # its directory has become a link, which is listed itself
         tracked = path in listing.tracked

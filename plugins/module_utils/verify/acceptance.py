@@ -38,7 +38,7 @@ def parts(entry: dict[str, Any]) -> list[tuple[str, list[str]]]:
 
 
 def internal_error(name: str, error: Exception) -> str:
-    """What is said of a check that threw: it, the exception, and where."""
+    """The evidence of a check that threw: it, the exception, and where."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"internal error in check {name}: {type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
 
@@ -47,7 +47,7 @@ def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
     """One criterion: {id, title, section, status, evidence, seconds, checks: [{check, status, evidence, probe}], measured, needs, read}.
 
     It passes when all its checks pass; one that fails decides, then one that could not be verified. A check that throws, or gives no
-    evidence, fails: it is broken, and says nothing of the stack.
+    evidence, fails: it is broken, and proves nothing of the stack.
     """
     started = time.perf_counter()
     outcomes: list[dict[str, Any]] = []

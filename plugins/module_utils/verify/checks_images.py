@@ -15,10 +15,10 @@ def built(f: Facts, service: str) -> Evidence:
     """
     image = f.image(service)
     content = image["labels"].get("berth.content", "")
-    require(content, "the image does not say what it was built from (label berth.content)")
+    require(content, "the image has no label berth.content: what it was built from is not known")
     log = (f.source.get("builds") or {}).get(content)
     require(not (log and "error" in log), f"the log of its build cannot be read: {(log or {}).get('error')}")
-    require(not (log and log["errors"]), f"the build said: {(log or {}).get('errors')}")
+    require(not (log and log["errors"]), f"the build reported: {(log or {}).get('errors')}")
     note = f"; its build took {log['seconds']:.0f} s, {log['lines']} lines without an error" if log else ""
     return f"{(image['tags'] or [image['id'][:19]])[0]}, content {content[:12]}{note}"
 
@@ -136,7 +136,7 @@ def layers(f: Facts, service: str) -> Evidence:
 @check("stack")
 def tags(f: Facts, service: str) -> Evidence:
     """Tag and labels of the {}'s image. Passes when it is the image that the current release names, its tag is the release's version of
-    images, and not `latest`, and the labels tell version and revision.
+    images, and not `latest`, and the labels have version and revision.
     """
     image, release = f.image(service), f.release()
     version, named, runs = release["image_version"], release["images"].get(service, ""), f.container(service)["image_id"]
@@ -154,7 +154,7 @@ def tags(f: Facts, service: str) -> Evidence:
 
 @check("stack")
 def exposed(f: Facts, argument: str) -> Evidence:
-    """Image and container ({}). Passes when exactly that port is exposed, is what the application is told, and is not published on the
+    """Image and container ({}). Passes when exactly that port is exposed, is the application's PORT, and is not published on the
     host.
     """
     service, _, port = argument.partition(":")
@@ -197,7 +197,7 @@ def healthcheck(f: Facts, service: str) -> Evidence:
     answer = container.get("health_when_down")
     if answer is None:
         raise NotVerified("the health check could not be run inside the container")
-    require(answer != 0, f"`{' '.join(test[1:])}` says healthy where nothing answers: it cannot fail")
+    require(answer != 0, f"`{' '.join(test[1:])}` reports healthy where nothing listens: it cannot fail")
     return f"{' '.join(test[1:])}: healthy; exit status {answer} where nothing answers"
 
 
@@ -207,7 +207,7 @@ def health_steady(f: Facts) -> Evidence:
     count = 0
     for container in f.containers():
         results = container["health_log"]
-        # A check that is asked while the program starts says no.
+        # A check that runs while the program starts fails.
         since = results[results.index(0) :] if 0 in results else []
         require(container["health"] == "healthy" and since, f"{container['name']} is {container['health']}, results {results}")
         require(not any(since), f"{container['name']} is not steadily healthy: {results}")
@@ -280,7 +280,7 @@ def image_secrets(f: Facts) -> Evidence:
         found = f.image(service)["scan"]["secrets"]
         require(not found, f"{service}: {'; '.join(hit['path'] + ' (' + hit['what'] + ')' for hit in found[:4])}")
         files += image["scan"]["files"]
-    require(files, "no image was looked into")
+    require(files, "no image was scanned")
     return f"{files} files in {len(f.part('images'))} images, and their histories"
 
 
@@ -333,13 +333,13 @@ def environment(f: Facts, service: str) -> Evidence:
 
 @check("stack")
 def api_urls(f: Facts) -> Evidence:
-    """Where the two containers are told to find each other. Passes when each has a URL by the environment, and none is baked into the
+    """The URLs by which the two containers find each other. Passes when each has one by the environment, and none is baked into the
     image.
     """
     lines = []
     for service in APPLICATION:
         urls = {n: v for n, v in f.container(service)["environment"].items() if re.match(r"https?://", v)}
-        require(urls, f"the {service} is told no URL")
+        require(urls, f"the {service} is given no URL")
         baked = [name for name in urls if name in f.image(service)["environment"]]
         require(not baked, f"baked into the {service}'s image: {', '.join(baked)}")
         lines += [f"{name}={value}" for name, value in urls.items()]

@@ -29,7 +29,7 @@ def env_example(f: Facts) -> Evidence:
 
 @check("repository")
 def env_documented(f: Facts) -> Evidence:
-    """Every environment variable that the playbooks read. Passes when docs/environment.md or .env.example says what it is."""
+    """Every environment variable that the playbooks read. Passes when docs/environment.md or .env.example describes it."""
     text = f.document("docs/environment.md")["text"]
     found = f.repository["environment"]
     missing = [name for name in found["read"] if name not in found["example"] and not re.search(rf"\b{name}\b", text)]
@@ -43,7 +43,7 @@ def env_documented(f: Facts) -> Evidence:
 def container_env_documented(f: Facts) -> Evidence:
     """The settings that containers are given. Passes when docs/environment.md names those of backend and frontend."""
     text = f.document("docs/environment.md")["text"]
-    require("Of the containers" in text and "_FILE" in text, "docs/environment.md does not say what containers are given")
+    require("Of the containers" in text and "_FILE" in text, "docs/environment.md does not describe what containers are given")
     return "docs/environment.md, Of the containers"
 
 
@@ -78,12 +78,12 @@ def document(f: Facts, name: str) -> Evidence:
 
 @check("repository")
 def document_covers(f: Facts, argument: str) -> Evidence:
-    """A document and what it must tell ({}). Passes when each of the words is in it."""
+    """A document and what it must cover ({}). Passes when each of the words is in it."""
     name, _, words = argument.partition(":")
     text = f.document(name)["text"].lower()
     missing = [word for word in words.split(",") if word.replace("_", " ").lower() not in text]
-    require(not missing, f"{name} says nothing of {', '.join(missing)}")
-    return f"{name} tells of {words.replace(',', ', ').replace('_', ' ')}"
+    require(not missing, f"{name} does not cover {', '.join(missing)}")
+    return f"{name} covers {words.replace(',', ', ').replace('_', ' ')}"
 
 
 @check("repository")

@@ -53,12 +53,12 @@ def all_run(f: Facts) -> Evidence:
 
 @check("stack")
 def start_seconds(f: Facts, *services: str) -> Evidence:
-    """Seconds from a container's start until it says in its log that it is ready. Passes when the slowest is within the budget."""
+    """Seconds from a container's start until its log reports that it is ready. Passes when the slowest is within the budget."""
     seconds = {}
     for container in f.containers(*services):
         ready = container["logs"].get("ready_seconds")
         if ready is None:
-            raise NotVerified(f"the log of {container['name']} does not say when it was ready (rotated, or in other words)")
+            raise NotVerified(f"the log of {container['name']} does not report when it was ready (rotated, or in another form)")
         seconds[container["service"]] = max(ready, seconds.get(container["service"], 0))
     line = ", ".join(f"{service} {value:.2f} s" for service, value in seconds.items())
     return below(line, max(seconds.values()), f.budgets["start_seconds"], "s", "start")
@@ -215,7 +215,7 @@ def isolation(f: Facts) -> Evidence:
 @check("stack")
 def network_policy(f: Facts) -> Evidence:
     """Who reaches whom and the internet: connections tried from inside every container's network. Passes when it is what network_reach
-    (group_vars/all/reach.yml) says, no more and no less.
+    (group_vars/all/reach.yml) allows, no more and no less.
     """
     table = f.settings["reach"]
 

@@ -38,11 +38,11 @@ def base_image(f: Facts, service: str) -> Evidence:
 
 @check("stack")
 def base_release(f: Facts, service: str) -> Evidence:
-    """The Debian packages that the {}'s image says it is made of. Passes when base-files is among them and their number is within the
+    """The Debian packages that the {}'s image records. Passes when base-files is among them and their number is within the
     budget.
     """
     packages = f.image(service)["scan"]["packages"]
-    require("base-files" in packages, "the image does not say which distribution it is made of")
+    require("base-files" in packages, "the image does not record its distribution")
     return below(f"Debian, {len(packages)} packages", len(packages), f.budgets["packages"], "packages", f"packages {service}")
 
 

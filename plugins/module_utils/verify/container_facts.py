@@ -15,7 +15,7 @@ from .netns import reached
 
 
 def container(engine: Engine, listed: dict[str, Any], canaries: list[bytes], options: dict[str, Any]) -> dict[str, Any]:
-    """How a listed container was made and how it stands; `wanted` tells how many `lines` of its log to look at, and `errors_since`."""
+    """How a listed container was made and its state; `options` has the number of log `lines` to read, and `errors_since`."""
     actual = engine.call("GET", f"/containers/{listed['Id']}/json")
     config, host, state = actual["Config"], actual["HostConfig"], actual["State"]
     running = state["Running"]
@@ -80,7 +80,7 @@ def container(engine: Engine, listed: dict[str, Any], canaries: list[bytes], opt
 
 
 def _live(engine: Engine, identity: str, pid: int, service: str, config: dict[str, Any]) -> dict[str, Any]:
-    """What only a running container can tell."""
+    """What only a running container has."""
     stats = engine.statistics(identity)
     top = engine.call("GET", f"/containers/{identity}/top", {"ps_args": "-eo pid,uid,args"})
     columns = [title.upper() for title in top["Titles"]]
@@ -95,7 +95,7 @@ def _live(engine: Engine, identity: str, pid: int, service: str, config: dict[st
     test = (config.get("Healthcheck") or {}).get("Test") or []
     if service in ("backend", "frontend") and test[:1] in (["CMD"], ["CMD-SHELL"]):
         command = test[1:] if test[0] == "CMD" else ["/bin/sh", "-c", *test[1:]]
-        # Nothing listens on port 1: a check that does not look says "healthy" all the same.
+        # Nothing listens on port 1: a check that tests nothing succeeds all the same.
         facts["health_when_down"] = exit_status(engine, identity, command, ["PORT=1", "HEALTH_PATH=/nothing-is-here"])
     if service == "backend":
         facts["asked"] = ask_backend(engine, identity)
@@ -105,7 +105,7 @@ def _live(engine: Engine, identity: str, pid: int, service: str, config: dict[st
 
 
 def reach(containers: list[dict[str, Any]], ways_out: set[str]) -> None:
-    """Tell of each running container which services it reaches, tried from inside it, and whether it has a way to the internet."""
+    """Add to each running container which services it reaches, tried from inside it, and whether it has a way to the internet."""
     running = [c for c in containers if c["running"]]
     listening = {
         (address, int(port.partition("/")[0])): c["service"] for c in running for address in c["addresses"] for port in c["exposed"]

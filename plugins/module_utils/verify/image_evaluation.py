@@ -24,10 +24,10 @@ TITLES = {
     "size": "The image is within its budget",
     "user": "It runs as a user of its own",
     "entrypoint": "Its first process is the right one",
-    "health": "It says whether it is well",
+    "health": "It reports its health",
     "port": "It exposes its own port and no other",
     "contents": "It holds no shell, no package manager, no set-user-id program, nothing that its user could change",
-    "labels": "It says what it is (OCI annotations)",
+    "labels": "It is described by OCI annotations",
 }
 Image = dict[str, Any]
 Findings = list[dict[str, Any]]
@@ -44,7 +44,7 @@ def user(config: dict[str, Any], expected: Image) -> Findings:
     if not re.fullmatch(r"\d+(:\d+)?", name):
         return [
             finding(
-                "user", "warning", f"USER {name} is a name: a cluster that asks for a non-root user cannot tell", "USER", "name the number"
+                "user", "warning", f"USER {name} is a name: a cluster that demands a non-root user refuses it", "USER", "name the number"
             )
         ]
     return []
@@ -90,7 +90,7 @@ def health(config: dict[str, Any], expected: Image) -> Findings:
     check = config.get("Healthcheck") or config.get("HealthCheck") or {}
     test = check.get("Test") or []
     if not test or test == ["NONE"]:
-        return [finding("health", "error", "it has no HEALTHCHECK: a container of it is never known to be well", "HEALTHCHECK",
+        return [finding("health", "error", "it has no HEALTHCHECK: the health of its containers cannot be checked", "HEALTHCHECK",
                         f"add HEALTHCHECK to roles/{expected['role']}/files/Dockerfile")]  # fmt: skip
     if re.search(r"\|\|\s*(true|exit 0|:)\s*$", " ".join(test)):
         return [
@@ -186,7 +186,7 @@ def contents(seen: dict[str, Entry], expected: Image) -> Findings:
     return out
 
 
-# --- what the scanners say ------------------------------------------------------------------------------------------------------
+# --- output of the scanners ------------------------------------------------------------------------------------------------------
 
 
 def not_verified(check: str, why: str, advice: str = "") -> Findings:

@@ -54,7 +54,7 @@ def accepted(targets: Iterable[Target], seconds: float) -> set[Target]:
 
 def reached(pid: int, targets: Iterable[Target], seconds: float = 1.0) -> set[Target] | None:
     """`accepted`, tried from inside the network namespace of `pid`; None where this host does not let us in."""
-    wanted = list(targets)
+    tried = list(targets)
     found: list[set[Target] | None] = [None]
 
     def inside() -> None:
@@ -63,7 +63,7 @@ def reached(pid: int, targets: Iterable[Target], seconds: float = 1.0) -> set[Ta
             enter(pid)
         except OSError:
             return
-        found[0] = accepted(wanted, seconds)
+        found[0] = accepted(tried, seconds)
 
     thread = threading.Thread(target=inside)
     thread.start()

@@ -1,4 +1,4 @@
-"""Looks at who is let in to an application: wrong tokens, other sites, other users."""
+"""Probes of who is let in to an application: wrong tokens, other sites, other users."""
 
 from __future__ import annotations
 

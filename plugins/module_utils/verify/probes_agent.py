@@ -1,4 +1,4 @@
-"""Looks at the agent of an application: its MCP server, asked without the chat, and the chat."""
+"""Probes of an application's agent: its MCP server, called without the chat, and the chat."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Agent(Probes):
 
     def mcp(self) -> Evidence:
         client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "acceptance", "version": "1"}}
-        begun = self._mcp("initialize", client, self.token)[1].get("result") or {}
+        server = self._mcp("initialize", client, self.token)[1].get("result") or {}
         tools = [tool["name"] for tool in (self._mcp("tools/list", {}, self.token)[1].get("result") or {}).get("tools", [])]
-        if not begun.get("serverInfo") or not tools:
-            raise Broken(f"initialize: {begun or 'nothing'}; tools: {tools or 'none'}")
-        return f"{begun['serverInfo'].get('name')}, protocol {begun.get('protocolVersion')}; tools: {', '.join(tools)}", {"tools": tools}
+        if not server.get("serverInfo") or not tools:
+            raise Broken(f"initialize: {server or 'nothing'}; tools: {tools or 'none'}")
+        return f"{server['serverInfo'].get('name')}, protocol {server.get('protocolVersion')}; tools: {', '.join(tools)}", {"tools": tools}
 
     def mcp_call(self) -> Evidence:
         listed = (self._mcp("tools/list", {}, self.token)[1].get("result") or {}).get("tools", [])
@@ -51,8 +51,8 @@ class Agent(Probes):
             raise Broken("the MCP server has no tool that lists")
         result = self._mcp("tools/call", {"name": tool, "arguments": {}}, self.token)[1].get("result") or {}
         if result.get("isError") or self.check.title not in json.dumps(result):
-            raise Broken(f"{tool} does not tell the task of the story: {json.dumps(result)[:300]}")
-        return f"{tool} tells the task that the chat added"
+            raise Broken(f"{tool} does not list the task of this check: {json.dumps(result)[:300]}")
+        return f"{tool} lists the task that the chat added"
 
     def mcp_guard(self) -> Evidence:
         answers = {}

@@ -1,4 +1,4 @@
-"""Looks at the edge that an application stands behind: its certificate, its names, its headers."""
+"""Probes of the edge in front of an application: its certificate, its names, its headers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from .app_client import Broken, Browser
 from .probes import Evidence, Probe, Probes
 
-# OWASP's list (Secure Headers Project), and what tells a stranger what an answer was made with.
+# OWASP's list (Secure Headers Project), and those that disclose the software.
 SECURITY_HEADERS = (
     "strict-transport-security",
     "content-security-policy",
@@ -23,7 +23,7 @@ SECURITY_HEADERS = (
     "cross-origin-resource-policy",
     "x-permitted-cross-domain-policies",
 )
-TELL_TALE = ("server", "x-powered-by")
+DISCLOSING = ("server", "x-powered-by")
 
 
 class Edge(Probes):
@@ -44,7 +44,7 @@ class Edge(Probes):
         ):
             version, certificate = secure.version(), secure.getpeercert()
         if not certificate:
-            raise Broken("this client verifies no certificate: what it says of the edge proves nothing")
+            raise Broken("this client verifies no certificate: its checks of the edge prove nothing")
         if version not in ("TLSv1.2", "TLSv1.3"):
             raise Broken(f"the edge speaks {version}")
         days = (ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()) / 86400
@@ -85,6 +85,6 @@ class Edge(Probes):
             headers = {name.lower() for name in self.web("GET", path, expect=None)[1]}
             if missing := [name for name in SECURITY_HEADERS if name not in headers]:
                 raise Broken(f"{path} lacks {', '.join(missing)}")
-            if present := [name for name in TELL_TALE if name in headers]:
-                raise Broken(f"{path} says {', '.join(present)}")
+            if present := [name for name in DISCLOSING if name in headers]:
+                raise Broken(f"{path} discloses {', '.join(present)}")
         return f"{len(SECURITY_HEADERS)} headers at each of {', '.join(paths)}"

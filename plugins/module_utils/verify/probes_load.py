@@ -1,4 +1,4 @@
-"""Looks at an application under many requests: how soon it answers, whether it answers right, what memory it takes."""
+"""Probes of an application under many requests: response times, right responses, memory."""
 
 from __future__ import annotations
 

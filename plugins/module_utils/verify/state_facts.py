@@ -56,7 +56,7 @@ def releases(engine: Engine, directory: Path, labels: dict[str, str], canaries: 
             "images": manifest.get("images") or {},
             "images_exist": bool(manifest.get("images")) and set(manifest["images"].values()) <= existing,
             "configuration": bool(manifest.get("containers")),
-            # An older Berth's manifests do not say how to run them again.
+            # An older Berth's manifests do not describe how to run them.
             "replayable": "around" in manifest and bool(manifest.get("edge")),
             "secrets": str(manifest.get("secrets_generation", "")),
             "secret_hits": hits(json.dumps(manifest).encode(), canaries),
