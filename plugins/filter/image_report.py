@@ -12,8 +12,8 @@ def image_report_lines(reports: list[dict[str, Any]]) -> list[str]:
     lines = []
     for report in reports:
         count = {status: sum(1 for c in report["criteria"] if c["status"] == status) for status in ORDER}
-        told = ", ".join(f"{number} {status}" for status, number in count.items() if number)
-        lines.append(f"{report['image']}  {report['size'] / 1e6:.1f} MB, {len(report['layers'])} layers: {told}")
+        counts = ", ".join(f"{number} {status}" for status, number in count.items() if number)
+        lines.append(f"{report['image']}  {report['size'] / 1e6:.1f} MB, {len(report['layers'])} layers: {counts}")
         for status in ORDER[:-1]:
             lines += [f"  {status:<12} {c['id']:<11} {c['evidence']}" for c in report["criteria"] if c["status"] == status]
     return lines

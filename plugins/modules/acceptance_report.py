@@ -115,45 +115,45 @@ def _score(results: list[dict[str, Any]]) -> str:
 
 
 def remember(report: dict[str, Any], gathered: dict[str, Any], directory: Path) -> None:
-    """Keep a restart that was part of the story: later runs of this version need not do it again."""
+    """Keep a restart that was part of the end-to-end check: later runs of this version need not do it again."""
     steps = {step["key"]: step for step in gathered.get("e2e") or []}
     if "restart" not in steps:
         return
-    told = [steps[key] for key in ("restart", "session_kept", "task_kept") if key in steps]
+    restarted = [steps[key] for key in ("restart", "session_kept", "task_kept") if key in steps]
     record = {
         "version": report["version"],
         "when": report["started"],
-        "ok": all(step["outcome"] == "ok" for step in told),
-        "evidence": "; ".join(f"{step['step']}: {step['evidence']}" for step in told),
+        "ok": all(step["outcome"] == "ok" for step in restarted),
+        "evidence": "; ".join(f"{step['step']}: {step['evidence']}" for step in restarted),
     }
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "restart.json").write_text(json.dumps(record, indent=2))
 
 
-def write(report: dict[str, Any], gathered: dict[str, Any], wanted: dict[str, Any], whole: bool) -> Path:
+def write(report: dict[str, Any], gathered: dict[str, Any], options: dict[str, Any], whole: bool) -> Path:
     """Write the files of a report; return the page's path."""
-    root = Path(wanted["directory"])
+    root = Path(options["directory"])
     latest = root / ("latest" if whole else "selection")
     latest.mkdir(parents=True, exist_ok=True)
-    kept = latest / f"{wanted['name']}.json"
+    kept = latest / f"{options['name']}.json"
     previous: dict[str, Any] = {}
     if whole and kept.is_file():
         with contextlib.suppress(ValueError):  # one that was cut off is replaced
             previous = json.loads(kept.read_text())
         history = root / "history"
         history.mkdir(exist_ok=True)
-        shutil.copyfile(kept, history / f"{previous.get('started', 'undated').replace(':', '')}-{wanted['name']}.json")
-        for old in sorted(history.glob(f"*-{wanted['name']}.json"))[: -wanted["keep"]]:
+        shutil.copyfile(kept, history / f"{previous.get('started', 'undated').replace(':', '')}-{options['name']}.json")
+        for old in sorted(history.glob(f"*-{options['name']}.json"))[: -options["keep"]]:
             old.unlink()
     if previous.get("stack") != report["stack"]:
         previous = {}
     kept.write_text(json.dumps(report, indent=1))
-    (latest / f"{wanted['name']}.xml").write_bytes(junit(report))
-    (latest / f"{wanted['name']}.html").write_text(page(Path(wanted["template"]), report, gathered, previous))
-    (latest / ("facts.json" if wanted["name"] == "acceptance" else f"facts-{wanted['name']}.json")).write_text(
+    (latest / f"{options['name']}.xml").write_bytes(junit(report))
+    (latest / f"{options['name']}.html").write_text(page(Path(options["template"]), report, gathered, previous))
+    (latest / ("facts.json" if options["name"] == "acceptance" else f"facts-{options['name']}.json")).write_text(
         json.dumps(gathered, indent=1)
     )
-    return latest / f"{wanted['name']}.html"
+    return latest / f"{options['name']}.html"
 
 
 def main() -> None:
@@ -172,14 +172,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wanted, gathered, about = module.params, module.params["gathered"], module.params["about"]
-    catalogue = yaml.safe_load(Path(wanted["catalogue"]).read_text())
+    options, gathered, about = module.params, module.params["gathered"], module.params["about"]
+    catalogue = yaml.safe_load(Path(options["catalogue"]).read_text())
     if wrong := problems(catalogue):
-        module.fail_json(msg=f"{wanted['catalogue']}: {'; '.join(wrong)}")
-    results = evaluate_all(catalogue, gathered, wanted["section"], wanted["ids"])
+        module.fail_json(msg=f"{options['catalogue']}: {'; '.join(wrong)}")
+    results = evaluate_all(catalogue, gathered, options["section"], options["ids"])
     if not results:
         sections = ", ".join(group["section"] for group in catalogue)
-        module.fail_json(msg=f"no criterion is chosen by SECTION={wanted['section']} ID={wanted['ids']}; sections: {sections}")
+        module.fail_json(msg=f"no criterion is chosen by SECTION={options['section']} ID={options['ids']}; sections: {sections}")
     started = float(about["started"])
     report = {
         "stack": about["stack"],
@@ -191,11 +191,11 @@ def main() -> None:
         "summary": summary(results),
         "criteria": results,
     }
-    place = Path(wanted["directory"]) / "latest" / f"{wanted['name']}.html"
+    place = Path(options["directory"]) / "latest" / f"{options['name']}.html"
     if not module.check_mode:
         try:
-            place = write(report, gathered, wanted, whole=len(results) == len(criteria(catalogue)))
-            remember(report, gathered, Path(wanted["records"]))
+            place = write(report, gathered, options, whole=len(results) == len(criteria(catalogue)))
+            remember(report, gathered, Path(options["records"]))
         except OSError as error:
             lines = "\n".join(terminal(report, place))
             module.fail_json(

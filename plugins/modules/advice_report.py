@@ -32,7 +32,7 @@ options:
   settings: {description: Variables that advice may change., type: dict, default: {}}
   contents: {description: "By service, the content that its build's log is kept under.", type: dict, default: {}}
   builds: {description: Directory of the builds' logs., type: path, required: true}
-  failed: {description: Whether the build failed; the logs of earlier failures say nothing about sources that were built since., type: bool,
+  failed: {description: Whether the build failed; the logs of earlier failures do not count for sources that were built since., type: bool,
     default: false}
   runs: {description: "What runs: C(service), C(memory_bytes).", type: list, elements: dict, default: []}
   compose: {description: The Compose file; empty for none., type: path, default: ""}
@@ -43,7 +43,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Say what could be better
+- name: Report what could be better
   berth.stack.advice_report: {version: v1, directory: reports/latest, images: "{{ image_checks_reports }}", builds: .local/builds}
 """
 
@@ -74,25 +74,25 @@ def failed(directory: Path) -> dict[str, Any]:
     for path in sorted(directory.glob("failed-*.log")):
         lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()]
         cause = next((line.removeprefix("Likely cause: ") for line in reversed(lines) if line.startswith("Likely cause: ")), "")
-        # The builder's own words come last, and say only that the step failed.
-        said = [line for line in lines if re.search(r"error|failed", line, re.IGNORECASE) and not BUILDERS_WORDS.search(line)]
+        # The builder's own lines come last, and report only that the step failed.
+        output = [line for line in lines if re.search(r"error|failed", line, re.IGNORECASE) and not BUILDERS_WORDS.search(line)]
         found[path.stem.removeprefix("failed-")] = {
             "log": str(path),
-            "last": re.sub(r"^(#\d+ )?[\d.]+ ", "", (said or lines or [""])[-1])[:300],
+            "last": re.sub(r"^(#\d+ )?[\d.]+ ", "", (output or lines or [""])[-1])[:300],
             "cause": cause,
         }
     return found
 
 
 def compose(path: Path) -> dict[str, Any]:
-    """{errors, services} of a Compose file: what Compose itself says of it, and what stands in it."""
+    """{errors, services} of a Compose file: Compose's own errors, and its services."""
     if not path.is_file():
         return {"errors": [f"there is no {path}"], "services": {}}
     errors = []
     try:
         command = ["docker", "compose", "--file", str(path), "config", "--quiet"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        # A client without the plugin knows no `--file`: that says nothing about the file.
+        # A client without the plugin knows no `--file`: that is no error of the file.
         if done.returncode and not re.search(r"unknown (shorthand )?(flag|command)|not a docker command", done.stderr):
             errors.append(done.stderr.strip().splitlines()[-1])
     except (OSError, subprocess.TimeoutExpired):
@@ -104,37 +104,37 @@ def compose(path: Path) -> dict[str, Any]:
 
 
 def outcome(task: str, pieces: list[dict[str, Any]], sizes: list[dict[str, Any]]) -> str:
-    """What became of the advice on `task`: what the analysers say to the same question, and what was applied."""
+    """The outcome of the advice on `task`: the analysers' items on the same question, and what was applied."""
     own = [piece for piece in pieces if piece["task"] == task]
     done = [piece["id"] for piece in own if piece.get("applied")]
-    told = f"the analysers say {', '.join(piece['id'] for piece in own) or 'nothing'} to it"
-    told += f"; applied: {', '.join(done)}" if done else "; nothing was applied"
+    summary = f"items of the analysers: {', '.join(piece['id'] for piece in own) or 'none'}"
+    summary += f"; applied: {', '.join(done)}" if done else "; nothing was applied"
     changed = [f"{s['image']} {s['before'] / 1e6:.1f} -> {s['size'] / 1e6:.1f} MB" for s in sizes if s.get("before")]
-    return told + (f"; {', '.join(changed)}" if changed and task == "size" else "")
+    return summary + (f"; {', '.join(changed)}" if changed and task == "size" else "")
 
 
-def make(wanted: dict[str, Any]) -> dict[str, Any]:
+def make(options: dict[str, Any]) -> dict[str, Any]:
     """The report."""
     facts = {
-        "images": wanted["images"],
-        "settings": wanted["settings"],
-        "runs": wanted["runs"],
-        "builds": builds(Path(wanted["builds"]), wanted["contents"]),
-        "failed": failed(Path(wanted["builds"])) if wanted["failed"] else {},
-        "compose": compose(Path(wanted["compose"])) if wanted["compose"] else {},
+        "images": options["images"],
+        "settings": options["settings"],
+        "runs": options["runs"],
+        "builds": builds(Path(options["builds"]), options["contents"]),
+        "failed": failed(Path(options["builds"])) if options["failed"] else {},
+        "compose": compose(Path(options["compose"])) if options["compose"] else {},
     }
-    earlier = wanted["before"]
+    earlier = options["before"]
     was = {size["service"]: size["size"] for size in earlier.get("sizes", [])}
     sizes = [
         {"service": r["service"], "image": r["image"], "size": r["size"]} | ({"before": was[r["service"]]} if r["service"] in was else {})
-        for r in wanted["images"]
+        for r in options["images"]
     ]
     pieces = analyse(facts)
     # What was applied is no longer advice; it stands in the report all the same.
     applied = [piece | {"applied": True} for piece in earlier.get("advice", []) if piece["id"] in earlier.get("chosen", [])]
     if applied:
         pieces = applied + [piece | {"id": f"B{number}"} for number, piece in enumerate(pieces, 1)]
-    by_task = {answer["task"]: answer for answer in wanted["answers"]}
+    by_task = {answer["task"]: answer for answer in options["answers"]}
     tasks = []
     for task in TASKS:
         answer = by_task.get(task) or {"answer": "", "reason": "it was not asked", "seconds": 0}
@@ -150,7 +150,7 @@ def make(wanted: dict[str, Any]) -> dict[str, Any]:
             }
         )
     return {
-        "version": wanted["version"],
+        "version": options["version"],
         "when": f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         "sizes": sizes,
         "advice": pieces,

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Look at a page in a real browser without a window, where the controller has one."""
+"""Check a page in a real browser without a window, where the controller has one."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = r"""
 module: browser_check
-short_description: Look at a page in a real browser without a window
+short_description: Check a page in a real browser without a window
 description:
-  - Loads the page in Chromium or Chrome and tells what its console says and what there is to use.
+  - Loads the page in Chromium or Chrome and returns its console's errors and its elements to use.
   - No browser is a result, not a failure.
 options:
   url: {description: Address of the page., type: str, required: true}
@@ -29,13 +29,13 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look at the page
+- name: Check the page
   berth.stack.browser_check: {url: "https://localhost:8443", ca: "{{ certificate }}"}
 """
 
 RETURN = r"""
 page:
-  description: "C(there), C(why) there is no browser, C(name), C(errors) of the console, C(elements) to use, C(title)."
+  description: "C(loaded), C(why) there is no browser, C(name), C(errors) of the console, C(elements) to use, C(title)."
   type: dict
   returned: always
 """
@@ -63,10 +63,10 @@ def key_hash(url: str, ca: str, connect: str) -> str:
     return base64.b64encode(hashlib.sha256(base64.b64decode(body)).digest()).decode()
 
 
-def look(url: str, ca: str, connect: str, seconds: int) -> dict:
+def check(url: str, ca: str, connect: str, seconds: int) -> dict:
     browser = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
     if browser is None:
-        return {"there": False, "why": "the controller has no Chromium or Chrome to look at the page with"}
+        return {"loaded": False, "why": "the controller has no Chromium or Chrome to check the page with"}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [
             browser, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--no-proxy-server",
@@ -81,14 +81,14 @@ def look(url: str, ca: str, connect: str, seconds: int) -> dict:
         try:
             ended = subprocess.run([*command, url], capture_output=True, timeout=seconds, check=False)
         except subprocess.TimeoutExpired:
-            return {"there": False, "why": f"{browser} did not show the page within {seconds} s"}
+            return {"loaded": False, "why": f"{browser} did not show the page within {seconds} s"}
     dom, log = ended.stdout.decode(errors="replace"), ended.stderr.decode(errors="replace")
     if "<html" not in dom:
-        return {"there": False, "why": f"{browser} ended with {ended.returncode}: {log.strip()[-300:]}"}
+        return {"loaded": False, "why": f"{browser} ended with {ended.returncode}: {log.strip()[-300:]}"}
     version = subprocess.run([browser, "--version"], capture_output=True, check=False).stdout.decode().strip()
     title = re.search(r"<title>(.*?)</title>", dom, re.S)
     return {
-        "there": True,
+        "loaded": True,
         "name": version,
         "errors": [f"{text[:300]} ({source})" for text, source in CONSOLE.findall(log) if ERROR.search(text)],
         "elements": len(re.findall(r"<(?:input|button|textarea|select|a)\b", dom)),
@@ -107,9 +107,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     try:
-        page = look(**module.params)
+        page = check(**module.params)
     except (OSError, subprocess.CalledProcessError, ValueError) as error:
-        page = {"there": False, "why": f"the browser could not be used: {error}"}
+        page = {"loaded": False, "why": f"the browser could not be used: {error}"}
     module.exit_json(changed=False, page=page)
 
 

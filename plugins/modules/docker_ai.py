@@ -17,9 +17,9 @@ DOCUMENTATION = r"""
 module: docker_ai
 short_description: Ask Docker's AI agent, with a time limit
 description:
-  - "Asks whether the agent is there (C(docker ai version)), and then one question after another (C(docker ai PROMPT)), each with a closed
-    standard input and in an empty directory of its own: it can neither wait for an answer nor touch a file."
-  - An agent that is not there, that fails, says nothing or takes too long is no failure; the answer is then a reason instead.
+  - "Asks whether the agent is available (C(docker ai version)), and then one question after another (C(docker ai PROMPT)), each with a
+    closed standard input and in an empty directory of its own: it can neither wait for an answer nor touch a file."
+  - An agent that is not available, that fails, has no output or takes too long is no failure; the answer is then a reason instead.
 options:
   questions: {description: "What is asked: C(task) and C(prompt).", type: list, elements: dict, required: true}
   timeout: {description: Seconds that an answer may take., type: int, default: 180}
@@ -33,8 +33,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-there: {description: Whether the agent is there., type: bool, returned: always}
-version: {description: What it says that it is., type: str, returned: always}
+available: {description: Whether the agent is available., type: bool, returned: always}
+version: {description: The version that it reports., type: str, returned: always}
 answers:
   description: "Each C(task), C(answer) (empty where there is none), C(reason) (why there is none), C(seconds)."
   type: list
@@ -87,16 +87,16 @@ def call(arguments: list[str], seconds: float) -> tuple[int | None, str, str]:
 
 
 def probe() -> tuple[bool, str]:
-    """(whether the agent is there, its version or why not)."""
+    """(whether the agent is available, its version or why not)."""
     try:
         status, out, err = call(["version"], PROBE_SECONDS)
     except OSError as error:
         return False, f"there is no docker command ({error.strerror})"
     if status == 0:
         return True, out.splitlines()[0] if out else "of unknown version"
-    said = (err or out).splitlines()
-    told = "it did not answer in time" if status is None else said[0] if said else f"exit status {status}"
-    return False, f"Docker's AI agent is not here (docker ai: {told}); it comes with Docker Desktop, and is enabled in its settings"
+    output = (err or out).splitlines()
+    why = "it did not answer in time" if status is None else output[0] if output else f"exit status {status}"
+    return False, f"Docker's AI agent is not here (docker ai: {why}); it comes with Docker Desktop, and is enabled in its settings"
 
 
 def ask(prompt: str, seconds: float) -> dict[str, Any]:
@@ -107,8 +107,8 @@ def ask(prompt: str, seconds: float) -> dict[str, Any]:
     if status is None:
         return {"answer": "", "reason": f"docker ai gave no answer within {seconds:g} s", "seconds": took}
     if status or not out:
-        told = (err or out).splitlines()
-        reason = f"docker ai ended with {status}: {told[-1] if told else 'it said nothing'}"
+        output = (err or out).splitlines()
+        reason = f"docker ai ended with {status}: {output[-1] if output else 'no output'}"
         return {"answer": "", "reason": reason, "seconds": took}
     return {"answer": out, "reason": "", "seconds": took}
 
@@ -122,13 +122,13 @@ def main() -> None:
         supports_check_mode=True,
     )
     questions: list[dict[str, Any]] = module.params["questions"]
-    there, version = probe()
-    if not there or module.check_mode:
-        reason = version if not there else "it is not asked in check mode"
+    available, version = probe()
+    if not available or module.check_mode:
+        reason = version if not available else "it is not asked in check mode"
         answers = [{"task": q["task"], "answer": "", "reason": reason, "seconds": 0} for q in questions]
     else:
         answers = [{"task": question["task"]} | ask(question["prompt"], module.params["timeout"]) for question in questions]
-    module.exit_json(changed=False, there=there, version=version if there else "", answers=answers)
+    module.exit_json(changed=False, available=available, version=version if available else "", answers=answers)
 
 
 if __name__ == "__main__":

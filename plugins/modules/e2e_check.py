@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Tell the story of a user through the edge, and check each step of it."""
+"""Check the application end to end, as a user through the edge."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from ..module_utils.verify.probes_load import Load
 
 DOCUMENTATION = r"""
 module: e2e_check
-short_description: Tell the story of a user through the edge, and check each step of it
+short_description: Check the application end to end, as a user through the edge
 description:
   - Signs a new user up and in, asks the chat to add a task, finds it by the API and in the database, restarts all containers where
-    that is wanted, finds session and task again, and removes user and task. Certificates are always verified.
-  - Then looks beyond the story at all that the acceptance criteria ask of the application (C(app_probes_*)).
-  - A step that is not as it should be fails the module, or, with C(report), is one of its results; steps that need it are then not told.
+    O(restart) is set, finds session and task again, and removes user and task. Certificates are always verified.
+  - Then checks what else the acceptance criteria ask of the application (module_utils/verify/probes_*.py).
+  - A step that fails fails the module, or, with O(report), is one of its results; steps that need it are then skipped.
 options:
   url: {description: Where users reach the application., type: str, required: true}
   ca: {description: Certificate (PEM) of the authority to trust; empty for the public ones., type: str, default: ""}
-  connect: {description: "Address to connect to instead of the URL's host, where the name is not known here.", type: str, default: ""}
+  connect: {description: "Address to connect to instead of the URL's host, where the name does not resolve here.", type: str, default: ""}
   labels: {description: Labels of the stack's containers., type: dict, required: true}
-  directory: {description: "State directory of the stack, which knows the containers of an earlier Berth.", type: path, default: ""}
+  directory: {description: "State directory of the stack; it records the containers of an earlier Berth.", type: path, default: ""}
   database:
-    description: "C(container), C(name) and C(table) of the database; empty leaves out the look into it."
+    description: "C(container), C(name) and C(table) of the database; empty skips the query."
     type: dict
     default: {}
-  restart: {description: Restart every container in the middle of the story., type: bool, default: false}
-  report: {description: Tell broken steps as results instead of failing at the first., type: bool, default: false}
+  restart: {description: Restart every container in the middle., type: bool, default: false}
+  report: {description: Report broken steps as results instead of failing at the first., type: bool, default: false}
   mcp: {description: "Path of the MCP server, empty where the application has none.", type: str, default: /mcp}
   chat: {description: Whether the application has a chat., type: bool, default: true}
   http_port: {description: Port that redirects to the URL; 0 where there is none., type: int, default: 0}
@@ -56,7 +56,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Tell the story
+- name: Check the application end to end
   berth.stack.e2e_check:
     url: https://localhost:8443
     ca: "{{ certificate }}"
@@ -66,7 +66,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 steps:
-  description: "The steps told: C(key), C(step), C(outcome) (ok, broken or skipped), C(evidence), C(figures), C(seconds)."
+  description: "Each step: C(key), C(step), C(outcome) (ok, broken or skipped), C(evidence), C(figures), C(seconds)."
   type: list
   elements: dict
   returned: always
@@ -74,20 +74,20 @@ steps:
 
 
 class Step(NamedTuple):
-    """One step: its key, what it says, what it does, and the keys of those that it cannot do without."""
+    """One step: its key, its title, what it does, and the keys of the steps that it needs."""
 
     key: str
     title: str
-    act: Callable[[], Evidence]
+    run: Callable[[], Evidence]
     needs: set[str] = set()
 
 
-class Story:
+class EndToEndCheck:
     """The steps, in order; each returns its evidence."""
 
-    def __init__(self, wanted: dict[str, Any], engine: Engine) -> None:
-        self.wanted, self.engine = wanted, engine
-        self.web = Browser(wanted["url"], wanted["ca"], wanted["connect"], wanted["timeout"])
+    def __init__(self, options: dict[str, Any], engine: Engine) -> None:
+        self.options, self.engine = options, engine
+        self.web = Browser(options["url"], options["ca"], options["connect"], options["timeout"])
         nonce = secrets.token_hex(4)
         # A domain that RFC 2606 keeps from belonging to anybody.
         self.user = {"name": "Verification", "email": f"verify-{nonce}@example.com", "password": secrets.token_urlsafe(18)}
@@ -97,7 +97,7 @@ class Story:
         self.signed_up = False
 
     def steps(self) -> list[Step]:
-        told = [
+        steps = [
             Step("health", "Backend and frontend are healthy", self.health),
             Step("page", "The page loads with all that it refers to", self.page),
             Step("sign_up", "Sign up", self.sign_up),
@@ -105,22 +105,22 @@ class Story:
             Step("token", "Get a token", self.get_token, {"sign_in"}),
             Step("refused", "Without a token, tasks are refused", self.refused),
         ]
-        if self.wanted["chat"]:
-            told.append(Step("chat", "The chat adds a task by an MCP tool", self.chat, {"token"}))
+        if self.options["chat"]:
+            steps.append(Step("chat", "The chat adds a task by an MCP tool", self.chat, {"token"}))
         else:
-            told.append(Step("chat", "Add a task", self.add, {"token"}))
-        if self.wanted["database"]:
-            told.append(Step("row", "The task is a row in PostgreSQL", self.row, {"chat"}))
-        told.append(Step("listed", "The API lists the task", self.listed, {"chat"}))
-        probes = [probe for room in (Edge, Api, Access, Agent, Load) for probe in room(self).steps()]
-        told += [Step(key, title, act, {"token"} if key not in ("tls", "headers") else set()) for key, title, act in probes]
-        if self.wanted["restart"]:
-            told += [
+            steps.append(Step("chat", "Add a task", self.add, {"token"}))
+        if self.options["database"]:
+            steps.append(Step("row", "The task is a row in PostgreSQL", self.row, {"chat"}))
+        steps.append(Step("listed", "The API lists the task", self.listed, {"chat"}))
+        probes = [probe for group in (Edge, Api, Access, Agent, Load) for probe in group(self).steps()]
+        steps += [Step(key, title, run, {"token"} if key not in ("tls", "headers") else set()) for key, title, run in probes]
+        if self.options["restart"]:
+            steps += [
                 Step("restart", "Restart every container", self.restart),
                 Step("session_kept", "The session is still valid", self.get_token, {"token"}),
                 Step("task_kept", "The task is still there", self.listed, {"listed"}),
             ]
-        return [*told, Step("clean", "Remove task, conversation and user", self.clean, {"token"})]
+        return [*steps, Step("clean", "Remove task, conversation and user", self.clean, {"token"})]
 
     def health(self) -> Evidence:
         backend = self.web("GET", "/health")[2]
@@ -128,7 +128,7 @@ class Story:
         ready = self.web("GET", "/health/ready")[2]
         for name, answer in (("/health", backend), ("/api/health", frontend), ("/health/ready", ready)):
             if not isinstance(answer, dict) or answer.get("status") != "ok":
-                raise Broken(f'{name} does not say {{"status": "ok"}}: {answer}')
+                raise Broken(f'{name} is not {{"status": "ok"}}: {answer}')
         checks = ready.get("checks", {})
         return f"version {backend.get('version')}; ready: {', '.join(checks)}", {"version": backend.get("version"), "checks": checks}
 
@@ -173,7 +173,7 @@ class Story:
         self.conversation = answer["conversation_id"]
         calls = [call["name"] for call in answer["tool_calls"]]
         if not any("add" in name or "create" in name for name in calls):
-            raise Broken(f"the chat called no tool that adds a task: {calls}; it said: {answer['reply'][:200]}")
+            raise Broken(f"the chat called no tool that adds a task: {calls}; its reply: {answer['reply'][:200]}")
         return f"tool {', '.join(calls)}; reply: {answer['reply'][:120]}", {"tools": calls}
 
     def add(self) -> str:
@@ -181,12 +181,12 @@ class Story:
         return "201"
 
     def row(self) -> str:
-        database = self.wanted["database"]
+        database = self.options["database"]
         # The title is ours: letters, digits and spaces.
         query = f"SELECT count(*) FROM {database['table']} WHERE title = '{self.title}'"
         status, output = self.engine.execute(database["container"], ["psql", "-tAX", "-U", "postgres", "-d", database["name"], "-c", query])
         if status or output.strip() != "1":
-            raise Broken(f"expected one row in {database['table']}, psql said: {output.strip()}")
+            raise Broken(f"expected one row in {database['table']}, psql reported: {output.strip()}")
         return f"one row in {database['table']}"
 
     def listed(self) -> str:
@@ -200,13 +200,13 @@ class Story:
     def restart(self) -> Evidence:
         names, started = [], time.monotonic()
         order = {"database": 0, "model": 1, "edge": 3}
-        containers = stack_containers(self.engine, self.wanted["labels"], self.wanted["known"])
+        containers = stack_containers(self.engine, self.options["labels"], self.options["recorded"])
         for container in sorted(containers, key=lambda c: order.get(c["Labels"].get("berth.service", ""), 2)):
             self.engine.call("POST", f"/containers/{container['Id']}/restart", timeout=120)
             names.append(container["Names"][0].lstrip("/"))
 
         def healthy() -> bool:
-            found = stack_containers(self.engine, self.wanted["labels"], self.wanted["known"])
+            found = stack_containers(self.engine, self.options["labels"], self.options["recorded"])
             return all("(healthy)" in c["Status"] or ("health" not in c["Status"] and c["State"] == "running") for c in found)
 
         if not wait_until(healthy, 90, 0.3):
@@ -224,12 +224,12 @@ class Story:
             self.web("DELETE", f"/api/conversations/{conversation}", token=self.token, expect=204)
         self.web("POST", "/api/auth/delete-user", {"password": self.user["password"]})
         self.signed_up = False
-        return "nothing of it is left"
+        return "all of it removed"
 
     def give_up(self) -> None:
-        """After a broken step: take the user away again, as far as that goes."""
+        """After a broken step: remove the user, as far as that goes."""
         if self.signed_up:
-            # What broke the story may break this too; the story's own message is the one that counts.
+            # What broke the check may break this too; the first message is the one that counts.
             with contextlib.suppress(Broken):
                 self.web("POST", "/api/auth/delete-user", {"password": self.user["password"]})
 
@@ -256,36 +256,36 @@ def main() -> None:
         supports_check_mode=True,
     )
     if module.check_mode:
-        module.exit_json(changed=module.params["restart"], steps=[], msg="not told in check mode")
+        module.exit_json(changed=module.params["restart"], steps=[], msg="not run in check mode")
     if urlsplit(module.params["url"]).scheme != "https":
-        module.fail_json(msg=f"the story needs an https URL, not {module.params['url']}")
-    known = Store(module.params["directory"]).containers if module.params["directory"] else set()
-    story = Story(module.params | {"known": known}, Engine())
+        module.fail_json(msg=f"the end-to-end check needs an https URL, not {module.params['url']}")
+    recorded = Store(module.params["directory"]).containers if module.params["directory"] else set()
+    check = EndToEndCheck(module.params | {"recorded": recorded}, Engine())
     steps: list[dict[str, Any]] = []
     ok: set[str] = set()
-    for step in story.steps():
-        told = {"key": step.key, "step": step.title, "outcome": "ok", "evidence": "", "figures": {}, "seconds": 0.0}
-        steps.append(told)
+    for step in check.steps():
+        result = {"key": step.key, "step": step.title, "outcome": "ok", "evidence": "", "figures": {}, "seconds": 0.0}
+        steps.append(result)
         if missing := step.needs - ok:
-            told.update(outcome="skipped", evidence=f"not told: it needs {', '.join(sorted(missing))}")
+            result.update(outcome="skipped", evidence=f"not run: it needs {', '.join(sorted(missing))}")
             continue
         started = time.monotonic()
         try:
-            evidence = step.act()
-            told["evidence"], told["figures"] = evidence if isinstance(evidence, tuple) else (evidence, {})
+            evidence = step.run()
+            result["evidence"], result["figures"] = evidence if isinstance(evidence, tuple) else (evidence, {})
             ok.add(step.key)
         except Exception as error:  # an answer that is not as it should be, or a defect of the step: neither ends the others
             what = str(error)
             if not isinstance(error, (Broken, EngineError)):
                 last = traceback.extract_tb(error.__traceback__)[-1]
                 what = f"{type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
-            told.update(outcome="broken", evidence=what)
+            result.update(outcome="broken", evidence=what)
             if not module.params["report"]:
-                story.give_up()
+                check.give_up()
                 module.fail_json(msg=f"{step.title}: {what}", steps=steps)
-        told["seconds"] = round(time.monotonic() - started, 2)
-    story.give_up()
-    # What the story made it took away again; only a restart is a change.
+        result["seconds"] = round(time.monotonic() - started, 2)
+    check.give_up()
+    # What the check made it removed again; only a restart is a change.
     module.exit_json(changed=module.params["restart"], steps=steps)
 
 

@@ -63,12 +63,12 @@ class Checker:
 
     def __init__(self, module: AnsibleModule, scratch: Path) -> None:
         self.given, self.module, self.scratch = module.params, module, scratch
-        self.wanted: dict[str, Any] = module.params["image"]
+        self.image: dict[str, Any] = module.params["image"]
         self.findings: list[dict[str, Any]] = []
         self.evidence: dict[str, str] = {}
         self.seconds: dict[str, float] = {}
         self.tar = scratch / "image.tar"
-        self.run(["docker", "save", "--output", str(self.tar), self.wanted["reference"]], check=True)
+        self.run(["docker", "save", "--output", str(self.tar), self.image["reference"]], check=True)
         self.archive = ImageArchive(self.tar)
         self.root = scratch / "layers"
         self.root.mkdir()
@@ -109,19 +109,19 @@ class Checker:
     # --- the scanners ---
 
     def hadolint(self, program: str) -> list[dict[str, Any]]:
-        file = self.wanted.get("dockerfile")
+        file = self.image.get("dockerfile")
         if not file:
             return rate.not_verified("hadolint", "no Dockerfile is known for this image")
         done = self.run([program, "--format", "json", file])
         if done.returncode and not done.stdout.strip():
             raise RuntimeError(done.stderr.strip()[-300:])
-        return rate.hadolint(done.stdout, os.path.relpath(file, self.wanted.get("root") or "/"))
+        return rate.hadolint(done.stdout, os.path.relpath(file, self.image.get("root") or "/"))
 
     def structure(self, program: str) -> list[dict[str, Any]]:
         config = self.scratch / "structure.json"
-        config.write_text(json.dumps(structure_config(self.wanted)))
+        config.write_text(json.dumps(structure_config(self.image)))
         # The files of a container that is made and never started: a hundred times faster than unpacking the archive.
-        done = self.run([program, "test", "--image", self.wanted["reference"], "--config", str(config), "--output", "json"])
+        done = self.run([program, "test", "--image", self.image["reference"], "--config", str(config), "--output", "json"])
         if not done.stdout.strip():
             raise RuntimeError(done.stderr.strip()[-300:])
         return rate.structure(done.stdout)
@@ -196,11 +196,11 @@ class Checker:
     def check(self) -> None:
         config = self.archive.config.get("config") or {}
         for name, function in rate.CONFIGURATION.items():
-            self.do(name, lambda function=function: function(config, self.wanted))
+            self.do(name, lambda function=function: function(config, self.image))
         total, wasted = sum(layer.size for layer in self.archive.layers), self.archive.wasted()
-        self.do("size", lambda: rate.size(total, self.wanted))
+        self.do("size", lambda: rate.size(total, self.image))
         self.do("efficiency", lambda: rate.efficiency(total, wasted, self.given["wasted"]))
-        self.do("contents", lambda: rate.contents(self.archive.visible(), self.wanted))
+        self.do("contents", lambda: rate.contents(self.archive.visible(), self.image))
         self.scan("hadolint", "hadolint", self.hadolint)
         self.scan("structure", "container-structure-test", self.structure)
         self.scan("secrets", "gitleaks", self.gitleaks)
@@ -212,7 +212,7 @@ class Checker:
             "entrypoint": " ".join(config.get("Entrypoint") or config.get("Cmd") or []),
             "port": ", ".join(config.get("ExposedPorts") or {}) or "none",
             "health": " ".join((config.get("Healthcheck") or {}).get("Test") or []),
-            "size": f"{total / 1e6:.1f} MB" + (f" of {self.wanted['budget']} MB" if self.wanted.get("budget") else ""),
+            "size": f"{total / 1e6:.1f} MB" + (f" of {self.image['budget']} MB" if self.image.get("budget") else ""),
             "efficiency": f"{sum(wasted.values())} bytes wasted in {len(self.archive.layers)} layers",
         }
 
@@ -220,8 +220,8 @@ class Checker:
         findings = accept(self.findings, self.given["accepted"])
         order = [name for name in rate.TITLES if name in self.seconds]
         return {
-            "service": self.wanted["service"],
-            "image": self.wanted["reference"],
+            "service": self.image["service"],
+            "image": self.image["reference"],
             "size": sum(layer.size for layer in self.archive.layers),
             "wasted": sum(self.archive.wasted().values()),
             "weight": weigh(self.archive.visible()),
@@ -231,19 +231,19 @@ class Checker:
         }
 
 
-def structure_config(wanted: dict[str, Any]) -> dict[str, Any]:
+def structure_config(image: dict[str, Any]) -> dict[str, Any]:
     """What container-structure-test is to hold the image against."""
     present = (
-        ["/etc/ssl/certs/ca-certificates.crt", "/usr/share/zoneinfo/Europe/Berlin"] if wanted["service"] in ("backend", "frontend") else []
+        ["/etc/ssl/certs/ca-certificates.crt", "/usr/share/zoneinfo/Europe/Berlin"] if image["service"] in ("backend", "frontend") else []
     )
     absent = ["/usr/bin/gcc"]
-    if wanted.get("variant") == "scratch":
+    if image.get("variant") == "scratch":
         absent += ["/bin/sh", "/bin/bash", "/usr/bin/apt-get", "/usr/bin/dpkg"]
-    metadata: dict[str, Any] = {"labels": [{"key": "berth.service", "value": wanted["service"]}]}
-    if wanted.get("ports"):
-        metadata["exposedPorts"] = [str(port) for port in wanted["ports"]]
-    if wanted.get("user"):
-        metadata["user"] = str(wanted["user"])
+    metadata: dict[str, Any] = {"labels": [{"key": "berth.service", "value": image["service"]}]}
+    if image.get("ports"):
+        metadata["exposedPorts"] = [str(port) for port in image["ports"]]
+    if image.get("user"):
+        metadata["user"] = str(image["user"])
     return {
         "schemaVersion": "2.0.0",
         "fileExistenceTests": [

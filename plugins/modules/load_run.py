@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Put load on an application with k6, run verbs in the middle of it, and tell every answer and what was lost."""
+"""Put load on an application with k6, run commands in the middle of it, and record every response and lost write."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DOCUMENTATION = r"""
 module: load_run
 short_description: Put load on an application with k6, and run verbs in the middle of it
 description:
-  - Load goes to loopback addresses only. Every acknowledged write is looked for in the end; the run's user and tasks are removed.
+  - Load goes to loopback addresses only. Every acknowledged write is searched for in the end; the run's user and tasks are removed.
 options:
   url: {description: Where the application is reached., type: str, required: true}
   ca: {description: "Certificate (PEM) of the authority to trust; empty for the public ones.", type: str, default: ""}
@@ -36,7 +36,7 @@ options:
   seconds: {description: How long., type: int, default: 600}
   rate: {description: Requests a second., type: int, default: 40}
   chat: {description: Whether the application has a chat., type: bool, default: true}
-  acts:
+  commands:
     description: "Commands to run in the middle: C(name), C(at) in seconds, C(command) as a list, C(environment)."
     type: list
     elements: dict
@@ -54,7 +54,7 @@ RETURN = r"""
 requests: {description: How many were sent., type: int, returned: always}
 acknowledged: {description: Writes that were answered with 201., type: int, returned: always}
 lost: {description: Titles of acknowledged writes that are not there., type: list, elements: str, returned: always}
-acts: {description: "C(name), C(time), C(ok), C(seconds) of the commands.", type: list, elements: dict, returned: always}
+commands: {description: "C(name), C(time), C(ok), C(seconds) of the commands.", type: list, elements: dict, returned: always}
 """
 
 
@@ -63,70 +63,70 @@ def loopback(host: str) -> bool:
     return all(ipaddress.ip_address(info[4][0]).is_loopback for info in socket.getaddrinfo(host, None))
 
 
-def probe(wanted: dict[str, Any], told: list[tuple[float, bool]], stop: threading.Event) -> None:
+def probe(options: dict[str, Any], results: list[tuple[float, bool]], stop: threading.Event) -> None:
     """Ask ten times a second whether the application is ready, each time by a new connection."""
-    web = Browser(wanted["url"], wanted["ca"], wanted["connect"], 3)
+    web = Browser(options["url"], options["ca"], options["connect"], 3)
     while not stop.is_set():
         started = time.time()
         try:
             good = web("GET", "/health/ready", expect=None)[0] == 200
         except Broken:
             good = False
-        told.append((round(started, 3), good))
+        results.append((round(started, 3), good))
         time.sleep(max(0.0, started + 0.1 - time.time()))
 
 
-def perform(acts: list[dict[str, Any]], started: float, directory: str, told: list[dict[str, Any]]) -> None:
-    """Run the verbs at their times, one after another."""
-    for act in sorted(acts, key=lambda act: float(act["at"])):
-        time.sleep(max(0.0, started + float(act["at"]) - time.time()))
-        begun = time.time()
-        environment = {**os.environ, **{k: str(v) for k, v in (act.get("environment") or {}).items()}}
-        ended = subprocess.run(act["command"], cwd=directory, env=environment, capture_output=True, text=True, check=False)
-        entry = {"name": act["name"], "time": begun, "ok": ended.returncode == 0, "seconds": round(time.time() - begun, 1)}
-        told.append(entry | ({} if entry["ok"] else {"output": (ended.stdout + ended.stderr)[-1500:]}))
+def perform(commands: list[dict[str, Any]], started: float, directory: str, results: list[dict[str, Any]]) -> None:
+    """Run the commands at their times, one after another."""
+    for command in sorted(commands, key=lambda command: float(command["at"])):
+        time.sleep(max(0.0, started + float(command["at"]) - time.time()))
+        started_at = time.time()
+        environment = {**os.environ, **{k: str(v) for k, v in (command.get("environment") or {}).items()}}
+        ended = subprocess.run(command["command"], cwd=directory, env=environment, capture_output=True, text=True, check=False)
+        entry = {"name": command["name"], "time": started_at, "ok": ended.returncode == 0, "seconds": round(time.time() - started_at, 1)}
+        results.append(entry | ({} if entry["ok"] else {"output": (ended.stdout + ended.stderr)[-1500:]}))
 
 
-def kept(wanted: dict[str, Any], nonce: str, acknowledged: set[str]) -> list[str]:
+def kept(options: dict[str, Any], nonce: str, acknowledged: set[str]) -> list[str]:
     """Titles that were acknowledged and are not there; the run's user is removed."""
-    web = Browser(wanted["url"], wanted["ca"], wanted["connect"], 30)
+    web = Browser(options["url"], options["ca"], options["connect"], 30)
     password = f"load-{nonce}-password"
     web("POST", "/api/auth/sign-in/email", {"email": f"load-{nonce}@example.com", "password": password})
     token = web("GET", "/api/auth/token")[2]["token"]
-    there: dict[str, str] = {}
+    existing: dict[str, str] = {}
     offset = 0
     while items := web("GET", f"/api/tasks?limit=100&offset={offset}", token=token)[2]["items"]:
-        there |= {item["title"]: item["id"] for item in items}
+        existing |= {item["title"]: item["id"] for item in items}
         offset += len(items)
     # The service keeps tasks of users that are gone: the run takes its own away.
-    for identity in there.values():
+    for identity in existing.values():
         web("DELETE", f"/api/tasks/{identity}", token=token, expect=None)
     web("POST", "/api/auth/delete-user", {"password": password}, expect=None)
-    return sorted(acknowledged - set(there))
+    return sorted(acknowledged - set(existing))
 
 
-def load(wanted: dict[str, Any]) -> dict[str, Any]:
+def load(options: dict[str, Any]) -> dict[str, Any]:
     nonce = secrets.token_hex(4)
     probes: list[tuple[float, bool]] = []
-    acts: list[dict[str, Any]] = []
+    commands: list[dict[str, Any]] = []
     stop = threading.Event()
     with tempfile.TemporaryDirectory() as scratch:
         place = Path(scratch)
         environment = {**os.environ, "K6_NO_USAGE_REPORT": "true"}
-        if wanted["ca"]:
-            (place / "ca.pem").write_text(wanted["ca"])
+        if options["ca"]:
+            (place / "ca.pem").write_text(options["ca"])
             environment["SSL_CERT_FILE"] = str(place / "ca.pem")
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY"):
             environment.pop(name, None)
         settings = {
-            "URL": wanted["url"],
-            "DURATION": wanted["seconds"],
-            "RATE": wanted["rate"],
-            "CHAT": int(wanted["chat"]),
+            "URL": options["url"],
+            "DURATION": options["seconds"],
+            "RATE": options["rate"],
+            "CHAT": int(options["chat"]),
             "NONCE": nonce,
         }
         command = [
-            wanted["k6"],
+            options["k6"],
             "run",
             "--quiet",
             "--no-color",
@@ -138,12 +138,12 @@ def load(wanted: dict[str, Any]) -> dict[str, Any]:
         command += [word for key, value in settings.items() for word in ("--env", f"{key}={value}")]
         started = time.time()
         threads = [
-            threading.Thread(target=probe, args=(wanted, probes, stop)),
-            threading.Thread(target=perform, args=(wanted["acts"], started, wanted["directory"], acts)),
+            threading.Thread(target=probe, args=(options, probes, stop)),
+            threading.Thread(target=perform, args=(options["commands"], started, options["directory"], commands)),
         ]
         for thread in threads:
             thread.start()
-        ended = subprocess.run([*command, wanted["script"]], env=environment, capture_output=True, text=True, check=False)
+        ended = subprocess.run([*command, options["script"]], env=environment, capture_output=True, text=True, check=False)
         seconds = time.time() - started
         threads[1].join()
         time.sleep(2)
@@ -174,8 +174,8 @@ def load(wanted: dict[str, Any]) -> dict[str, Any]:
         "requests": requests,
         "probes": probes,
         "acknowledged": len(acknowledged),
-        "lost": kept(wanted, nonce, acknowledged),
-        "acts": acts,
+        "lost": kept(options, nonce, acknowledged),
+        "commands": commands,
     }
 
 
@@ -190,22 +190,24 @@ def main() -> None:
             "seconds": {"type": "int", "default": 600},
             "rate": {"type": "int", "default": 40},
             "chat": {"type": "bool", "default": True},
-            "acts": {"type": "list", "elements": "dict", "default": []},
+            "commands": {"type": "list", "elements": "dict", "default": []},
             "directory": {"type": "path", "required": True},
             "to": {"type": "path", "required": True},
         }
     )
-    wanted = module.params
-    host = wanted["connect"] or urlsplit(wanted["url"]).hostname or ""
+    options = module.params
+    host = options["connect"] or urlsplit(options["url"]).hostname or ""
     if not loopback(host):
         module.fail_json(msg=f"{host} is not this machine: make stress sends its load to loopback addresses only")
     try:
-        run = load(wanted)
+        run = load(options)
     except (RuntimeError, Broken, OSError, KeyError) as error:
         module.fail_json(msg=str(error))
-    Path(wanted["to"]).parent.mkdir(parents=True, exist_ok=True)
-    Path(wanted["to"]).write_text(json.dumps(run))
-    module.exit_json(changed=True, requests=len(run["requests"]), acknowledged=run["acknowledged"], lost=run["lost"], acts=run["acts"])
+    Path(options["to"]).parent.mkdir(parents=True, exist_ok=True)
+    Path(options["to"]).write_text(json.dumps(run))
+    module.exit_json(
+        changed=True, requests=len(run["requests"]), acknowledged=run["acknowledged"], lost=run["lost"], commands=run["commands"]
+    )
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Look at a source before an image is built from it, and refuse what cannot work."""
+"""Check a source before an image is built from it, and refuse what cannot work."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from ..module_utils.source.versions import MISSING
 
 DOCUMENTATION = r"""
 module: source_check
-short_description: Look at a source before an image is built from it, and refuse what cannot work
+short_description: Check a source before an image is built from it, and refuse what cannot work
 requirements: [packaging, semantic-version]
 description:
   - Reads the source and runs nothing of it. Finds imports that lead nowhere, files that do not parse, a missing or stale lock file,
     versions that the image's Python or Node.js cannot satisfy, credentials that would be copied, files that cannot be,
     addresses of this machine, a health path that is nowhere, and documented variables that nothing gives.
-  - Without the required libraries, on a builder that is not the controller, versions are not compared, and RV(notes) says so.
+  - Without the required libraries, on a builder that is not the controller, versions are not compared; RV(notes) has a line about it.
   - What certainly fails is an error and stops the run; what may fail is a warning, and stops it where O(strict) is set.
 options:
   source: {description: Directory of the source., type: path, required: true}
   kind: {description: What it is the source of., type: str, required: true, choices: [fastapi, nextjs]}
   dockerfile:
-    description: "A Dockerfile of the user's own, which knows what it needs: then only the files that it is given are looked at."
+    description: "A Dockerfile of the user's own, which defines what it needs: then only the files of its context are checked."
     type: path
     default: ""
   include: {description: Patterns of files that go into the image although they are ignored., type: list, elements: str, default: []}
@@ -52,13 +52,13 @@ options:
     default: []
   strict: {description: Let warnings stop the run too., type: bool, default: false}
   refuse:
-    description: "Fail where the source cannot be built; without it RV(refused) says so, and who asks fails."
+    description: "Fail where the source cannot be built; without it the reason is in RV(refused), and the caller fails."
     type: bool
     default: true
 """
 
 EXAMPLES = r"""
-- name: Look at the source
+- name: Check the source
   berth.stack.source_check:
     source: /srv/app/backend
     kind: fastapi

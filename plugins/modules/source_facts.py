@@ -53,7 +53,7 @@ FAILED = re.compile(r"(?i)^(?:#\d+ [\d.]+ )?(?:error[: ]|npm err|failed to compi
 def dockerfile(path: Path) -> dict[str, Any]:
     """Stages and instructions of a Dockerfile; heredocs are part of their instruction."""
     if not path.is_file():
-        return {"there": False, "stages": [], "instructions": [], "secrets": []}
+        return {"exists": False, "stages": [], "instructions": [], "secrets": []}
     instructions: list[list[str]] = []
     heredoc, joined = "", ""
     for line in path.read_text().splitlines():
@@ -77,7 +77,7 @@ def dockerfile(path: Path) -> dict[str, Any]:
             words = [word for word in rest.split() if not word.startswith("--")]
             stages.append({"from": words[0], "as": words[2] if len(words) > 2 else ""})
     secrets = [hit for name, rest in instructions if name in ("ENV", "ARG", "RUN", "COPY") for hit in setting_hits(rest)]
-    return {"there": True, "stages": stages, "instructions": [[name, rest[:4000]] for name, rest in instructions], "secrets": secrets}
+    return {"exists": True, "stages": stages, "instructions": [[name, rest[:4000]] for name, rest in instructions], "secrets": secrets}
 
 
 def backend(source: Path) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def backend(source: Path) -> dict[str, Any]:
     pyproject, lock = source / "pyproject.toml", source / "uv.lock"
     entries = [line.split(";")[0].split(" --hash")[0].strip(" \\") for line in lines(requirements) if re.match(r"[A-Za-z0-9]", line)]
     return {
-        "there": source.is_dir(),
+        "exists": source.is_dir(),
         "declared": next((path.name for path in (lock, requirements, pyproject) if path.is_file()), ""),
         "requirements": len(entries),
         "unpinned": [] if lock.is_file() else [entry for entry in entries if "==" not in entry and "@" not in entry],
@@ -107,7 +107,7 @@ def frontend(source: Path) -> dict[str, Any]:
         differ = sorted(name for name in set(declared) | set(locked) if declared.get(name) != locked.get(name))
     configuration = next((p for p in source.glob("next.config.*")), None)
     return {
-        "there": source.is_dir(),
+        "exists": source.is_dir(),
         "locks": locks,
         "lock_differs": differ,
         "dependencies": sorted(package.get("dependencies", {})),
@@ -118,8 +118,8 @@ def frontend(source: Path) -> dict[str, Any]:
 
 
 def warned(output: list[str]) -> list[str]:
-    """The warnings of a build. Lines of the same step and code that follow each other are one: npm tells an engine in five."""
-    told: list[str] = []
+    """The warnings of a build. Lines of the same step and code that follow each other are one: npm reports an engine in five."""
+    found: list[str] = []
     before = ""
     for line in output:
         if not WARNING.search(line):
@@ -127,23 +127,23 @@ def warned(output: list[str]) -> list[str]:
             continue
         code = NPM_CODE.search(line)
         if code and before == code[0]:
-            told[-1] += f" {line[code.end() :].strip()}"
+            found[-1] += f" {line[code.end() :].strip()}"
         else:
-            told.append(line)
+            found.append(line)
         before = code[0] if code else ""
-    return [text[:300] for text in told]
+    return [text[:300] for text in found]
 
 
 def build_logs(directory: Path) -> dict[str, Any]:
-    """By the content that was built: what the build said of warnings and errors."""
-    told = {}
+    """By the content that was built: warnings and errors of the build."""
+    found = {}
     for path in directory.glob("*.json") if directory.is_dir() else []:
         record = report(path)
         if "error" in record:
-            told[path.stem] = {"error": record["error"]}
+            found[path.stem] = {"error": record["error"]}
             continue
         output = record.get("output", "").splitlines()
-        told[record["content"]] = {
+        found[record["content"]] = {
             "service": record["service"],
             "lines": len(output),
             "cached": sum(line.endswith(" CACHED") for line in output),
@@ -151,7 +151,7 @@ def build_logs(directory: Path) -> dict[str, Any]:
             "warnings": warned(output),
             "errors": [line[:300] for line in output if FAILED.search(line)],
         }
-    return told
+    return found
 
 
 def report(path: Path) -> dict[str, Any]:

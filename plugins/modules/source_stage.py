@@ -51,13 +51,13 @@ bytes: {description: How many bytes they have., type: int, returned: when presen
 """
 
 PREFIX = "berth-context-"
-# 2020-01-01: where no commit tells a time. Not 0, which some programs take for none.
+# 2020-01-01: where there is no commit. Not 0, which some programs take for none.
 UNDATED = 1577836800
 FORGOTTEN = 24 * 3600  # seconds after which a directory is of a run that was killed
 
 
 class Changed(ValueError):
-    """A source that is not what was looked at."""
+    """The source changed since it was inspected."""
 
 
 def copy(image: dict[str, Any], target: Path) -> tuple[int, int]:

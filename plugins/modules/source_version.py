@@ -41,11 +41,11 @@ options:
     type: int
     default: 60
   migrations:
-    description: The image whose source has the migrations of the database; what they say is told as C(schema).
+    description: The image whose source has the migrations of the database; returned as C(schema).
     type: str
     default: ""
   routes:
-    description: "By image, paths to look for in its source, a Python application's; those that it declares are told as C(routes)."
+    description: "By image, paths to look for in its source, a Python application's; those that it declares are returned as C(routes)."
     type: dict
     default: {}
 """

@@ -32,7 +32,7 @@ options:
   directory: {description: State directory of the stack., type: path, required: true}
   database: {description: "C(container) and C(name) of the database; empty: it is not asked.", type: dict, default: {}}
   errors_since: {description: Seconds since 1970 from when errors in logs count., type: float, default: 0}
-  lines: {description: Log lines of each container to look at., type: int, default: 400}
+  lines: {description: Log lines of each container to read., type: int, default: 400}
 """
 
 EXAMPLES = r"""
@@ -49,13 +49,13 @@ stack:
 """
 
 
-def gather(engine: Engine, wanted: dict[str, Any]) -> dict[str, Any]:
-    directory = Path(wanted["directory"])
+def gather(engine: Engine, options: dict[str, Any]) -> dict[str, Any]:
+    directory = Path(options["directory"])
     canaries = secret_values(directory)
-    labels = {"berth.stack": wanted["stack"]}
+    labels = {"berth.stack": options["stack"]}
     listed = stack_containers(engine, labels, Store(directory).containers)
     with ThreadPoolExecutor(max_workers=8) as pool:
-        containers = sorted(pool.map(lambda one: container(engine, one, canaries, wanted), listed), key=lambda c: c["name"])
+        containers = sorted(pool.map(lambda one: container(engine, one, canaries, options), listed), key=lambda c: c["name"])
     version, info = engine.call("GET", "/version"), engine.call("GET", "/info")
     networks = [network(one) for one in engine.listing("networks", labels)]
     reach(containers, {one["name"] for one in networks if one["way_out"]})
@@ -73,7 +73,7 @@ def gather(engine: Engine, wanted: dict[str, Any]) -> dict[str, Any]:
         "volumes": [{"name": v["Name"], "labels": v.get("Labels") or {}} for v in engine.listing("volumes", labels)],
         "secrets": secrets(directory),
         "releases": releases(engine, directory, labels, canaries),
-        "database": ask_database(engine, wanted["database"]),
+        "database": ask_database(engine, options["database"]),
     }
     facts["images"] = images(engine, directory, {c["service"]: c["image_id"] for c in containers}, canaries)
     # What is found to leak is named, and not repeated.

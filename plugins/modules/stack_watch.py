@@ -34,7 +34,7 @@ options:
 
 EXAMPLES = r"""
 - name: Watch
-  berth.stack.stack_watch: {labels: {berth.stack: berth}, seconds: 60, faults: [{at: 10, act: kill, service: backend}]}
+  berth.stack.stack_watch: {labels: {berth.stack: berth}, seconds: 60, faults: [{at: 10, action: kill, service: backend}]}
 """
 
 RETURN = r"""
@@ -49,7 +49,7 @@ def containers(engine: Engine, labels: dict[str, str], known: set[str], service:
 
 
 def sample(engine: Engine, labels: dict[str, str], known: set[str]) -> dict[str, Any]:
-    told: dict[str, Any] = {"time": time.time(), "memory": {}, "service": {}, "pid": {}}
+    result: dict[str, Any] = {"time": time.time(), "memory": {}, "service": {}, "pid": {}}
     for listed in containers(engine, labels, known):
         try:
             used = memory_used(engine.statistics(listed["Id"]))
@@ -57,28 +57,28 @@ def sample(engine: Engine, labels: dict[str, str], known: set[str]) -> dict[str,
         except EngineError:
             continue  # it is being replaced
         name = listed["Names"][0].lstrip("/")
-        told["memory"][name] = used
-        told["service"][name] = listed["Labels"].get("berth.service", "")
-        told["pid"][name] = pid
-    return told
+        result["memory"][name] = used
+        result["service"][name] = listed["Labels"].get("berth.service", "")
+        result["pid"][name] = pid
+    return result
 
 
-def act(engine: Engine, labels: dict[str, str], known: set[str], fault: dict[str, Any]) -> dict[str, Any]:
+def inject(engine: Engine, labels: dict[str, str], known: set[str], fault: dict[str, Any]) -> dict[str, Any]:
     """Do one fault; what cannot be done fails the run."""
     target = next(iter(containers(engine, labels, known, fault["service"])), None)
     if target is None:
         raise EngineError(404, f"no container of {fault['service']} runs")
-    told = {"name": fault.get("name") or f"{fault['act']} {fault['service']}", "time": time.time(), "ok": True}
-    if fault["act"] == "kill":
+    result = {"name": fault.get("name") or f"{fault['action']} {fault['service']}", "time": time.time(), "ok": True}
+    if fault["action"] == "kill":
         # `docker kill` would mark it as stopped by hand: a crash is a signal that the engine did not send.
         os.kill(engine.call("GET", f"/containers/{target['Id']}/json")["State"]["Pid"], signal.SIGKILL)
-    elif fault["act"] == "restart":
+    elif fault["action"] == "restart":
         engine.call("POST", f"/containers/{target['Id']}/restart", timeout=120)
     else:
         status, output = engine.execute(target["Id"], fault["command"])
         if status:
-            raise EngineError(status, f"{told['name']}: {output[-300:]}")
-    return told
+            raise EngineError(status, f"{result['name']}: {output[-300:]}")
+    return result
 
 
 def main() -> None:
@@ -91,18 +91,18 @@ def main() -> None:
             "faults": {"type": "list", "elements": "dict", "default": []},
         }
     )
-    engine, wanted = Engine(), module.params
+    engine, options = Engine(), module.params
     started = time.time()
-    pending = sorted(wanted["faults"], key=lambda fault: float(fault["at"]))
+    pending = sorted(options["faults"], key=lambda fault: float(fault["at"]))
     samples, done = [], []
     try:
-        while time.time() < started + wanted["seconds"]:
+        while time.time() < started + options["seconds"]:
             # Read anew: releases come and go meanwhile.
-            known = Store(wanted["directory"]).containers if wanted["directory"] else set()
-            samples.append(sample(engine, wanted["labels"], known))
+            known = Store(options["directory"]).containers if options["directory"] else set()
+            samples.append(sample(engine, options["labels"], known))
             while pending and time.time() >= started + float(pending[0]["at"]):
-                done.append(act(engine, wanted["labels"], known, pending.pop(0)))
-            time.sleep(min(wanted["every"], max(0.05, started + float(pending[0]["at"]) - time.time())) if pending else wanted["every"])
+                done.append(inject(engine, options["labels"], known, pending.pop(0)))
+            time.sleep(min(options["every"], max(0.05, started + float(pending[0]["at"]) - time.time())) if pending else options["every"])
     except (EngineError, OSError) as error:
         module.fail_json(msg=str(error), samples=samples, faults=done)
     module.exit_json(changed=bool(done), samples=samples, faults=done)

@@ -44,15 +44,15 @@ def main() -> None:
             "directory": {"type": "path", "required": True},
         }
     )
-    wanted = module.params
-    run = json.loads(Path(wanted["load"]).read_text())
-    watch = {"samples": wanted["watch"].get("samples", []), "faults": wanted["watch"].get("faults", [])}
-    told = figures(run, watch, {name: float(value) for name, value in wanted["budgets"].items()})
-    record = {"version": wanted["version"], "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run["started"])), **told}
-    directory = Path(wanted["directory"])
+    options = module.params
+    run = json.loads(Path(options["load"]).read_text())
+    watch = {"samples": options["watch"].get("samples", []), "faults": options["watch"].get("faults", [])}
+    measured = figures(run, watch, {name: float(value) for name, value in options["budgets"].items()})
+    record = {"version": options["version"], "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(run["started"])), **measured}
+    directory = Path(options["directory"])
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "stress.json").write_text(json.dumps(record, indent=1))
-    Path(wanted["load"]).unlink()
+    Path(options["load"]).unlink()
     found = record["figures"]
     over = [name for name, figure in found.items() if figure["value"] > figure["budget"]]
     lines = [

@@ -20,7 +20,7 @@ class Mutation:
     """`act` in words, `apply` to a copy of the facts, and the other checks (as in the catalogue) that see it too."""
 
     check: str
-    act: str
+    change: str
     apply: Callable[[Tree], None]
     also: set[str] = field(default_factory=set)
 
@@ -40,7 +40,7 @@ def image(facts: Tree, service: str) -> Tree:
 
 def release(facts: Tree, which: str = "current") -> Tree:
     state = facts["stack"]["releases"]
-    return next(r for r in state["known"] if r["version"] == state[which])
+    return next(r for r in state["kept"] if r["version"] == state[which])
 
 
 def step(facts: Tree, key: str) -> Tree:
@@ -244,15 +244,15 @@ MUTATIONS: list[Mutation] = [
              lambda f: f["source"]["dockerfiles"][BACKEND]["secrets"].append("API_KEY")),
     *(Mutation(f"document {name}", f"{name} links to a file that is not there", lambda f, n=name: f["repository"]["documents"][n]["broken"].append("gone.md"), also)
       for name, also in (
-          ("README.md", {"document_tells README.md:make_up,image,verify", "document_tells README.md:read-only,capabilities,secrets"}),
-          ("docs/deployment.md", {"document_tells docs/deployment.md:by_hand,ansible-playbook"}),
-          ("docs/rollback.md", {"document_tells docs/rollback.md:make_rollback,make_releases"}),
+          ("README.md", {"document_covers README.md:make_up,image,verify", "document_covers README.md:read-only,capabilities,secrets"}),
+          ("docs/deployment.md", {"document_covers docs/deployment.md:by_hand,ansible-playbook"}),
+          ("docs/rollback.md", {"document_covers docs/rollback.md:make_rollback,make_releases"}),
           ("docs/troubleshooting.md", set()))),
-    Mutation("document_tells README.md:make_up,image,verify", "the README says nothing of make up", _text("README.md", "make up")),
-    Mutation("document_tells README.md:read-only,capabilities,secrets", "the README says nothing of capabilities", _text("README.md", "capabilities")),
-    Mutation("document_tells docs/architecture.md:networks,secrets", "the architecture says nothing of networks", _text("docs/architecture.md", "networks")),
-    Mutation("document_tells docs/deployment.md:by_hand,ansible-playbook", "the way without make is not told", _text("docs/deployment.md", "by hand")),
-    Mutation("document_tells docs/rollback.md:make_rollback,make_releases", "rolling back is not told", _text("docs/rollback.md", "make rollback")),
+    Mutation("document_covers README.md:make_up,image,verify", "the README says nothing of make up", _text("README.md", "make up")),
+    Mutation("document_covers README.md:read-only,capabilities,secrets", "the README says nothing of capabilities", _text("README.md", "capabilities")),
+    Mutation("document_covers docs/architecture.md:networks,secrets", "the architecture says nothing of networks", _text("docs/architecture.md", "networks")),
+    Mutation("document_covers docs/deployment.md:by_hand,ansible-playbook", "the way without make is not told", _text("docs/deployment.md", "by hand")),
+    Mutation("document_covers docs/rollback.md:make_rollback,make_releases", "rolling back is not told", _text("docs/rollback.md", "make rollback")),
     Mutation("entrypoint backend:uvicorn", "the backend starts gunicorn", set_in("image:backend/entrypoint", ["gunicorn"])),
     Mutation("entrypoint frontend:server.js|next-server", "the frontend starts next dev", set_in("image:frontend/command", ["dev"])),
     Mutation("env_documented", "a playbook reads an undocumented variable", lambda f: f["repository"]["environment"]["read"].append("SECRET_SWITCH")),
@@ -272,7 +272,7 @@ MUTATIONS: list[Mutation] = [
     Mutation("image_size frontend", "the frontend's image has 130 MB", _bigger(FRONTEND, 130_000_000)),
     Mutation("init", "the frontend starts without dumb-init", set_in("container:frontend/entrypoint", ["node"])),
     Mutation("isolation", "the edge is put into the database's network", _swapped_edge),
-    Mutation("reach_table", "the edge is put where it reaches the database", lambda f: container(f, "edge")["reaches"].append("database")),
+    Mutation("network_policy", "the edge is put where it reaches the database", lambda f: container(f, "edge")["reaches"].append("database")),
     Mutation("benchmark", "the model has no CPU shares", lambda f: container(f, "model")["benchmark"]["warnings"].update({"5.12": "CPU shares"})),
     *(Mutation(f"latency {name}", f"answers ({name}) take 10 s", _latency(name)) for name in ("page", "health", "tasks")),
     *(Mutation(f"layers {s}", f"the {s}'s image has nine layers more", _many_layers(s)) for s in (BACKEND, FRONTEND)),
@@ -299,7 +299,7 @@ MUTATIONS: list[Mutation] = [
     *(Mutation(f"ownership {s}", f"anybody may write a file of the {s}", lambda f, s=s: image(f, s)["scan"]["writable"].append("app/x"))
       for s in (BACKEND, FRONTEND)),
     Mutation("package_lock", "package-lock.json is stale", lambda f: f["source"]["applications"][FRONTEND]["lock_differs"].append("next")),
-    Mutation("previous_kept", "an image of the release before was removed", set_in("release:previous/images_there", False)),
+    Mutation("previous_kept", "an image of the release before was removed", set_in("release:previous/images_exist", False)),
     Mutation("audit", "a deploy was killed half-way",
              set_in("stack/releases/pending", {"verb": "deploy", "from": "older", "to": "newer", "since": "2026-11-25T02:00:00Z"})),
     Mutation("production_only frontend", "TypeScript is in the image",
@@ -338,7 +338,7 @@ MUTATIONS: list[Mutation] = [
     Mutation("tool_used", "the chat called a tool that the MCP server does not list", lambda f: step(f, "chat")["figures"].update(tools=["add_note"])),
     *(Mutation(f"user {s}", f"the {s}'s image names no user", set_in(f"image:{s}/user", "")) for s in (BACKEND, FRONTEND)),
     Mutation("users", "the edge has the capability NET_ADMIN", set_in("container:edge/cap_add", ["NET_ADMIN"])),
-    *(Mutation(f"verb {v}", f"playbooks/{v}.yml is deleted", lambda f, v=v: f["repository"]["playbooks"].remove(v)) for v in ("backup", "releases", "restore", "rollback")),
+    *(Mutation(f"playbook {v}", f"playbooks/{v}.yml is deleted", lambda f, v=v: f["repository"]["playbooks"].remove(v)) for v in ("backup", "releases", "restore", "rollback")),
     Mutation("version_served", "/health tells another version", lambda f: step(f, "health")["figures"].update(version="other")),
     Mutation("volumes", "the database's data is in no volume", set_in("container:database/mounts", [])),
     Mutation("vulnerabilities", "a Debian package of the backend has an update outstanding",
@@ -353,7 +353,7 @@ def completed(facts: Tree) -> Tree:
     stack, source = full["stack"], full["source"]
     version = stack["releases"]["current"]
     older = {**release(full), "version": "older"}
-    stack["releases"].update(previous="older", known=[release(full), older])
+    stack["releases"].update(previous="older", kept=[release(full), older])
     for service in (BACKEND, FRONTEND):
         image(full, service)["digests"] = [f"registry.example/{service}@{image(full, service)['id']}"]
         content = image(full, service)["labels"]["berth.content"]
@@ -361,7 +361,7 @@ def completed(facts: Tree) -> Tree:
     for found in stack["containers"]:
         found["logs"]["bad"] = []
     full["settings"]["registry"] = "registry.example"
-    full["browser"].update(there=True, name="Chromium", errors=[], elements=9)
+    full["browser"].update(loaded=True, name="Chromium", errors=[], elements=9)
     hard = {"user": "1:1", "healthcheck": {"interval": "10s"}, "read_only": True, "mem_limit": "256m"}
     full["repository"]["compose"] = {"services": dict.fromkeys(("backend", "frontend", "database"), hard)}
     for found in full["repository"]["documents"].values():

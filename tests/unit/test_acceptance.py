@@ -58,7 +58,7 @@ def test_every_check_has_a_mutation():
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.check)
 def test_mutation_is_caught_and_nothing_else_complains(mutation):
     after = outcomes(mutation.mutated(FACTS))
-    assert after[mutation.check] == "fail", mutation.act
+    assert after[mutation.check] == "fail", mutation.change
     assert {check for check, status in after.items() if status != "pass"} == {mutation.check, *mutation.also}
 
 
@@ -78,7 +78,7 @@ def test_missing_facts_are_not_verified_and_say_why():
 def release_named(name: str, image_version: str) -> dict:
     """The facts of a current release with this name, of images with that version."""
     facts = json.loads(json.dumps(FACTS).replace(f'"{FACTS["stack"]["releases"]["current"]}"', f'"{name}"'))
-    for release in facts["stack"]["releases"]["known"]:
+    for release in facts["stack"]["releases"]["kept"]:
         release["image_version"] = image_version
     facts["source"]["image_checks"]["version"] = image_version
     return facts
@@ -95,7 +95,7 @@ def test_a_release_is_held_against_the_images_that_its_manifest_names():
     facts = release_named(f"{images}-r2", "v9")
     assert outcomes(facts)["tags backend"] == "fail", "no image has the tag v9"
     facts = release_named(f"{images}-r2", images)
-    facts["stack"]["releases"]["known"][0]["images"]["backend"] = "sha256:other"
+    facts["stack"]["releases"]["kept"][0]["images"]["backend"] = "sha256:other"
     assert outcomes(facts)["tags backend"] == "fail", "another image runs than is named"
     assert outcomes(facts)["tags frontend"] == "pass"
 

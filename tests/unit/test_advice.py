@@ -213,7 +213,7 @@ def test_what_the_agent_answered_is_kept_with_what_became_of_it(tmp_path):
     report = make(given)
     keep(tmp_path, report, {"size": "How could it be smaller?"})
     entry = next(e for e in report["tasks"] if e["task"] == "size")
-    assert entry["source"] == "docker-ai" and entry["outcome"] == "the analysers say A1 to it; nothing was applied"
+    assert entry["source"] == "docker-ai" and entry["outcome"] == "items of the analysers: A1; nothing was applied"
     assert "Use fewer locales." in (tmp_path / "advice/size.md").read_text() and "How could it" in (tmp_path / "advice/size.md").read_text()
     assert json.loads((tmp_path / "advice.json").read_text())["version"] == "v1"
     assert "Use fewer locales." in (tmp_path / "advice.md").read_text()

@@ -58,7 +58,7 @@ def test_an_agent_that_fails_or_says_nothing_is_a_reason(agent):
     agent('sys.stderr.write("not signed in\\n"); sys.exit(1)')
     assert ask("?", 10)["reason"] == "docker ai ended with 1: not signed in"
     agent("pass")
-    assert ask("?", 10)["reason"] == "docker ai ended with 0: it said nothing"
+    assert ask("?", 10)["reason"] == "docker ai ended with 0: no output"
 
 
 def test_without_the_agent_it_is_unknown_and_says_why(agent, monkeypatch, tmp_path):

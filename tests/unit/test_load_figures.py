@@ -36,7 +36,7 @@ def test_a_lost_write_and_a_failed_verb_are_over_budget():
     run = {
         "started": 0.0, "seconds": 10.0, "probes": probes(*[1] * 10), "acknowledged": 3, "lost": ["load a 1-1"],
         "requests": [{"time": 1.0, "ms": 5.0, "status": 200, "kind": "read"}, {"time": 2.0, "ms": 7.0, "status": 502, "kind": "read"}],
-        "acts": [{"name": "deploy", "time": 3.0, "ok": False, "seconds": 1}],
+        "commands": [{"name": "deploy", "time": 3.0, "ok": False, "seconds": 1}],
     }  # fmt: skip
     told = figures(run, {"samples": [], "faults": []}, budgets)["figures"]
     assert told["lost_writes"]["value"] == 1
@@ -47,7 +47,7 @@ def test_a_lost_write_and_a_failed_verb_are_over_budget():
 
 def test_no_acknowledged_write_proves_nothing():
     budgets = dict.fromkeys(("error_percent", "p95_ms", "recovery_seconds", "lost_writes", "memory_mb_per_minute"), 1)
-    run = {"started": 0.0, "seconds": 1.0, "probes": [], "acknowledged": 0, "lost": [], "requests": [], "acts": []}
+    run = {"started": 0.0, "seconds": 1.0, "probes": [], "acknowledged": 0, "lost": [], "requests": [], "commands": []}
     told = figures(run, {"samples": [], "faults": []}, budgets)["figures"]
     assert told["lost_writes"]["value"] == 1
     assert told["error_percent"]["value"] == 100

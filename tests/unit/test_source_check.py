@@ -109,10 +109,10 @@ BROKEN_BACKENDS = {
         {},
         "app.main:app is the entry point, and app/main.py has no app -> set backend_image_app: app.main:api",
     ),
-    "imports from a directory that is not looked in": (
+    "imports from a directory that is not searched": (
         {"app/main.py": "import store\napp = 1\n'/health'", "src/store/__init__.py": ""},
         {},
-        "imports store, which is in src, where imports do not look -> set backend_image_pythonpath: src",
+        "imports store, which is in src, where imports are not searched -> set backend_image_pythonpath: src",
     ),
     "no dependency file": ({"requirements.txt": None}, {}, "set backend_image_dependencies to the path of a requirements file"),
     "another health path": (
@@ -173,7 +173,7 @@ BROKEN_FRONTENDS = {
     "another case": (
         {"lib/api.ts": None, "lib/Api.ts": "export const api = 1;"},
         {},
-        "imports @/lib/api, which is not in the source (lib/api) -> there is lib/Api.ts: the image's file system tells upper from lower",
+        "imports @/lib/api, which is not in the source (lib/api) -> there is lib/Api.ts: file names in the image are case-sensitive",
     ),
     "a package that nothing names": (
         {"lib/api.ts": 'import axios from "axios";\nexport const api = axios;\n'},

@@ -39,7 +39,7 @@ def test_what_a_rollback_goes_back_to_stays_and_no_release_is_let_go(behind: int
 
 
 def test_both_of_its_commands_keep_all_releases() -> None:
-    commands = [entry["command"] for entry in VARIABLES["__verify_acts"]]
+    commands = [entry["command"] for entry in VARIABLES["__verify_commands"]]
     assert len(commands) == 2 and all("__verify_aside" in command for command in commands)
 
 

@@ -14,27 +14,27 @@ def memory(facts: Facts) -> Items:
         limit, used = size(facts["settings"].get(variable, "")), int(run.get("memory_bytes") or 0)
         if not limit or not used:
             continue
-        told = f"it uses {used / 1024**2:.0f} of {limit / 1024**2:.0f} MiB"
-        wanted = max(64, -(-2 * used // (32 * 1024**2)) * 32)
+        use = f"it uses {used / 1024**2:.0f} of {limit / 1024**2:.0f} MiB"
+        fitting = max(64, -(-2 * used // (32 * 1024**2)) * 32)
         if used > 0.8 * limit:
             out.append(
                 item(
                     "performance",
                     f"The {run['service']} is near its memory limit",
-                    told,
+                    use,
                     risk="high",
                     severity="warning",
-                    change={variable: f"{wanted}m"},
+                    change={variable: f"{fitting}m"},
                     apply="safe",
                 )
             )
-        elif limit > 4 * used and wanted * 1024**2 < limit:
+        elif limit > 4 * used and fitting * 1024**2 < limit:
             out.append(
                 item(
                     "performance",
                     f"The {run['service']}'s memory limit is wide",
-                    f"{told} now; under load it uses more",
-                    change={variable: f"{max(wanted, 128)}m"},
+                    f"{use} now; under load it uses more",
+                    change={variable: f"{max(fitting, 128)}m"},
                     apply="asked",
                 )
             )
@@ -42,7 +42,7 @@ def memory(facts: Facts) -> Items:
 
 
 def compose(facts: Facts) -> Items:
-    """compose.yaml: what Compose says of it, and that each service is hardened."""
+    """compose.yaml: what Compose reports, and that each service is hardened."""
     given = facts["compose"]
     out = [
         item(

@@ -17,7 +17,7 @@ def shell(facts: Facts) -> Items:
         item(
             "size",
             f"The {r['service']}'s image has a shell",
-            "it is there to look around in; nothing that serves needs it",
+            "it is for debugging; nothing that serves needs it",
             bytes_=r["weight"]["parts"]["shell"],
             risk="medium",
             severity="warning",
@@ -107,12 +107,12 @@ def heavy_packages(facts: Facts) -> Items:
     for report in applications(facts):
         packages = report["weight"]["packages"][:3]
         if packages and packages[0]["bytes"] > 5 * MB:
-            told = ", ".join(f"{p['name']} {p['bytes'] / MB:.1f} MB" for p in packages)
+            largest = ", ".join(f"{p['name']} {p['bytes'] / MB:.1f} MB" for p in packages)
             out.append(
                 item(
                     "size",
                     f"The {report['service']}'s heaviest dependencies",
-                    told,
+                    largest,
                     bytes_=packages[0]["bytes"],
                     line="leave out, or replace, what the application does without",
                 )
@@ -136,7 +136,7 @@ def wasted(facts: Facts) -> Items:
 
 
 def findings(facts: Facts) -> Items:
-    """What `make check-images` finds, ranked among the rest; what has somebody's reason is not told again."""
+    """What `make check-images` finds, ranked among the rest; what was accepted is left out."""
     out = []
     for report in facts["images"]:
         for found in report["findings"]:

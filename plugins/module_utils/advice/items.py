@@ -1,7 +1,7 @@
 """A piece of advice on images, and the facts that it is made from.
 
 An item: `task` (what it is about, see TASKS), `title`, `why`, `saves` {bytes, seconds, risk}, `where` (file:line, or empty), and
-either `change` {variable: value} or `line`, the words for what no variable changes. `apply` tells what `APPLY=true` does with it:
+either `change` {variable: value} or `line`, the words for what no variable changes. `apply` is what `APPLY=true` does with it:
 safe (applies it), asked (only when it is named: it takes something away that an application may use), or empty (a person's work).
 
 The facts: `images` (reports of the module image_checks), `settings` {variable: value}, `builds` {service: {seconds, steps}},

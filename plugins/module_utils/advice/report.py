@@ -41,12 +41,12 @@ def analyse(facts: Facts) -> Items:
     return [{"id": f"A{number}"} | piece for number, piece in enumerate(found, 1)]
 
 
-def chosen(advice: Items, wanted: str) -> Items:
-    """What `wanted` applies: nothing (empty, false), what is safe (true), or the pieces named by id, separated by commas.
+def chosen(advice: Items, choice: str) -> Items:
+    """What `choice` applies: nothing (empty, false), what is safe (true), or the pieces named by id, separated by commas.
 
     Raises ValueError with the ids that there are, or that no variable changes.
     """
-    words = [word.strip() for word in str(wanted or "").split(",") if word.strip()]
+    words = [word.strip() for word in str(choice or "").split(",") if word.strip()]
     if not words or words[0].lower() in ("false", "no", "0"):
         return []
     if words[0].lower() in ("true", "yes", "1", "safe"):

@@ -10,17 +10,17 @@ from .items import MB, TASKS
 def saving(piece: dict[str, Any]) -> str:
     """3.2 MB, 5 s, risk high; or nothing."""
     saves = piece["saves"]
-    told = [f"{saves['bytes'] / MB:.1f} MB"] if saves["bytes"] >= MB / 10 else []
-    told += [f"{saves['seconds']:.0f} s"] if saves["seconds"] >= 1 else []
-    told += [f"risk {saves['risk']}"] if saves["risk"] != "none" else []
-    return ", ".join(told)
+    parts = [f"{saves['bytes'] / MB:.1f} MB"] if saves["bytes"] >= MB / 10 else []
+    parts += [f"{saves['seconds']:.0f} s"] if saves["seconds"] >= 1 else []
+    parts += [f"risk {saves['risk']}"] if saves["risk"] != "none" else []
+    return ", ".join(parts)
 
 
 def remedy(piece: dict[str, Any]) -> str:
     """The variable or the line to change."""
     if piece["change"]:
-        told = "; ".join(f"{name}: {_plain(value)}" for name, value in piece["change"].items())
-        return told + (f" ({piece['line']})" if piece["line"] else "")
+        parts = "; ".join(f"{name}: {_plain(value)}" for name, value in piece["change"].items())
+        return parts + (f" ({piece['line']})" if piece["line"] else "")
     return piece["line"]
 
 
@@ -40,12 +40,12 @@ def text(report: dict[str, Any]) -> list[str]:
     ]
     mark = {"safe": "  [APPLY=true]", "asked": "  [APPLY={id}]"}
     for piece in report["advice"]:
-        told = f" ({saving(piece)})" if saving(piece) else ""
+        parts = f" ({saving(piece)})" if saving(piece) else ""
         where = f"{piece['where']}: " if piece["where"] else ""
-        lines.append(f"{piece['id']:<4}{where}{piece['title']}{told}: {piece['why']}")
+        lines.append(f"{piece['id']:<4}{where}{piece['title']}{parts}: {piece['why']}")
         applied = "  [applied]" if piece.get("applied") else mark.get(piece["apply"], "").format(**piece)
         lines.append(f"    -> {remedy(piece)}{applied}")
-    lines += [] if report["advice"] else ["The analysers have nothing to say."]
+    lines += [] if report["advice"] else ["The analysers found nothing."]
     asked = {entry["source"]: entry for entry in report["tasks"]}
     if "docker-ai" in asked:
         lines.append(

@@ -52,12 +52,12 @@ class Tree:
 
     @cached_property
     def written(self) -> list[str]:
-        """Those, and what stays out of the image but says something of it: examples of settings, ignore files."""
+        """Those, and what stays out of the image but describes it: examples of settings, ignore files."""
         aside = [path for path, why in self.selection.left_out.items() if why != NOT_OF_AN_IMAGE or path == ".dockerignore"]
         return sorted([*self.files, *filter(_printable, aside)])
 
     @cached_property
-    def known(self) -> set[str]:
+    def paths(self) -> set[str]:
         return set(self.files)
 
     @cached_property
@@ -96,8 +96,8 @@ class Tree:
                 return f"{which}; set {self.role}_include: [{name}]"
         if not (ignored := self.ignored_by(path)):
             return ""
-        there = next((path + end for end in ENDINGS if os.path.lexists(self.root / (path + end))), "")
-        return f"commit {there or path} ({ignored} hides it)" + (f", or set {self.role}_include: [{there}]" if there else "")
+        existing = next((path + end for end in ENDINGS if os.path.lexists(self.root / (path + end))), "")
+        return f"commit {existing or path} ({ignored} hides it)" + (f", or set {self.role}_include: [{existing}]" if existing else "")
 
 
 def _printable(path: str) -> bool:
@@ -198,21 +198,21 @@ def _is_secret(what: str, match: re.Match[str], path: str) -> bool:
     if "host" in groups:
         return not LOCAL_HOST.match(groups["host"]) and entropy(value) > 2.5
     if "name" in groups:
-        # A name and a long value say little: the value must look drawn at random, and a name in the public part is no secret.
+        # A name and a long value prove little: the value must look drawn at random, and a name in the public part is no secret.
         return not re.match(r"NEXT_PUBLIC_", groups["name"]) and entropy(value) > 3.7 and bool(re.search(r"\d", value)) and not re.search(
             r"[a-z]{7,}[._-][a-z]{5,}", value)  # fmt: skip
     return entropy(value) > 3.0
 
 
 KEYS = {"a private key", "a service account's key"}
-# Forms that say little without a look at where they are: in tests and examples they are made up.
+# Forms that prove little without their place: in tests and examples they are made up.
 UNCLEAR = {"a password in a database URL", "a password"}
 
 
 def credentials(tree: Tree) -> Iterator[dict[str, Any]]:
     """Credentials in files that would be copied, and in those that git tracks though their name keeps them out.
 
-    Values are never told: name, file and line are.
+    Values are never reported: name, file and line are.
     """
     selection, tracked, copied = tree.selection, tree.selection.tracked or set(), set(tree.selection.files)
     for path in sorted([*filter(_printable, selection.files), *filter(_printable, selection.committed_secrets)]):

@@ -77,7 +77,7 @@ def _entry(kind: bytes, path: str, payload: bytes, size: int) -> bytes:
 
 
 def git(path: Path, *arguments: str) -> str | None:
-    """What git says, or None outside a checkout or without git."""
+    """git's output, or None outside a checkout or without git."""
     try:
         # The playbook may run as root over a user's checkout: that is no reason for git to refuse to read it.
         done = subprocess.run(["git", "-c", "safe.directory=*", "-C", str(path), *arguments], capture_output=True, text=True, check=False)
@@ -99,7 +99,7 @@ def describe(paths: list[Path], length: int) -> tuple[str, str, bool]:
 
 def origin(source: Path) -> dict[str, str]:
     """OCI annotations of what is built from `source`: where its repository is, without a user's credentials, and what package.json or
-    pyproject.toml says of its licence. What is not known is not among them."""
+    pyproject.toml declares as its licence. Only what can be read is among them."""
     address = re.sub(r"(?<=://)[^/@]+@", "", git(source, "remote", "get-url", "origin") or "")
     found = {"source": address if re.match(r"(https?|ssh|git)://|[\w.-]+@[\w.-]+:", address) else "", "licenses": _licence(source)}
     return {f"org.opencontainers.image.{name}": value for name, value in found.items() if value}
@@ -108,13 +108,13 @@ def origin(source: Path) -> dict[str, str]:
 def _licence(source: Path) -> str:
     try:
         if (source / "package.json").is_file():
-            said = json.loads((source / "package.json").read_text()).get("license")
+            declared = json.loads((source / "package.json").read_text()).get("license")
         elif (source / "pyproject.toml").is_file():
-            said = tomllib.loads((source / "pyproject.toml").read_text()).get("project", {}).get("license")
+            declared = tomllib.loads((source / "pyproject.toml").read_text()).get("project", {}).get("license")
         else:
             return ""
     except (OSError, ValueError):
         return ""
-    said = said.get("text") if isinstance(said, dict) else said
+    declared = declared.get("text") if isinstance(declared, dict) else declared
     # An SPDX expression; a whole text is none.
-    return said if isinstance(said, str) and re.fullmatch(r"[A-Za-z0-9.+() -]{1,80}", said) else ""
+    return declared if isinstance(declared, str) and re.fullmatch(r"[A-Za-z0-9.+() -]{1,80}", declared) else ""

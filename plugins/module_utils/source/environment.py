@@ -11,7 +11,7 @@ from .findings import finding
 
 
 class Reads(dict[str, str]):
-    """By variable: the place in the source that reads it. Looked up only for the names that are asked for.
+    """By variable: the place in the source that reads it. Searched only for the names that are asked for.
 
     `form` is the regular expression of a reading, with {name} where the variable's name stands.
     """

@@ -1,7 +1,7 @@
-"""Look at the source of a FastAPI (any ASGI) application as an image would run it, without importing any of it.
+"""Check the source of a FastAPI (any ASGI) application as an image would run it, without importing any of it.
 
-Modules are followed from the entry point, as Python would import them: what nothing imports cannot stop the application, and is
-judged more mildly. Certain failures are errors; what only may fail is a warning.
+Modules are followed from the entry point, as Python would import them: what nothing imports cannot stop the application, and
+is a warning. Certain failures are errors; what only may fail is a warning.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 from .checks import LOCALHOST, TESTS, Tree, credentials
 from .environment import Reads, documented
 from .findings import finding
-from .python_dependencies import Options, declared, judge
-from .python_imports import Walk
+from .python_dependencies import Options, declared, dependency_findings
+from .python_imports import ImportGraph
 from .python_modules import Application, bound, imports
 from .tree import select
 
@@ -33,11 +33,11 @@ def check(root: str, options: Options, tree: Tree | None = None) -> list[dict[st
     application = Application(tree, options)
     dependencies, locked = declared(tree, options)
     out: list[dict[str, Any]] = []
-    out += judge(tree, options, dependencies, locked)
+    out += dependency_findings(tree, options, dependencies, locked)
     starts, wrong = _entry(application)
-    walk = Walk(application, dependencies)
-    reachable = walk.follow(starts)
-    out += wrong + walk.findings
+    graph = ImportGraph(application, dependencies)
+    reachable = graph.follow(starts)
+    out += wrong + graph.findings
     if reachable:
         for path in tree.files:
             if path.endswith(".py") and path not in reachable and not TESTS.search(path):
@@ -62,14 +62,14 @@ def _entry(application: Application) -> tuple[list[str], list[dict[str, Any]]]:
     body = application.parsed(entry[1])
     names = bound(body) if body else None
     if attribute and names is not None and attribute.partition(".")[0].partition("(")[0] not in names:
-        there = [f"{module}:{name}" for path, name in _asgi(tree) if path == entry[1]]
+        candidates = [f"{module}:{name}" for path, name in _asgi(tree) if path == entry[1]]
         found.append(
             finding(
                 "entry",
                 "error",
                 f"{options.app} is the entry point, and {entry[1]} has no {attribute}",
                 entry[1],
-                f"set {options.role}_app: {there[0]}" if there else f"set {options.role}_app",
+                f"set {options.role}_app: {candidates[0]}" if candidates else f"set {options.role}_app",
             )
         )
     parts = module.split(".")
@@ -79,7 +79,7 @@ def _entry(application: Application) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def _asgi(tree: Tree) -> Iterator[tuple[str, str]]:
-    """(file, name) of what looks like an application."""
+    """(file, name) of each probable application."""
     for path in tree.files:
         if path.endswith(".py") and not TESTS.search(path):
             for match in ASGI.finditer(tree.text(path) or ""):
@@ -94,7 +94,7 @@ def _no_entry(application: Application, module: str) -> dict[str, Any]:
         body = application.parsed(path)
         tops = {i.module.partition(".")[0] for i in imports(body) if not i.level} if body else set()
         fit = {
-            folder: sum(f"{folder}/{top}.py".lstrip("/") in tree.known or f"{folder}/{top}".lstrip("/") in tree.directories for top in tops)
+            folder: sum(f"{folder}/{top}.py".lstrip("/") in tree.paths or f"{folder}/{top}".lstrip("/") in tree.directories for top in tops)
             for folder in folders
         }
         folder = max(folders, key=lambda f: (fit[f], f == "", -len(f)))
@@ -125,19 +125,19 @@ def _strings(application: Application) -> Iterator[tuple[str, int, str]]:
 
 def _health(application: Application, reachable: set[str]) -> Iterator[dict[str, Any]]:
     options = application.options
-    wanted = "/" + options.health_path.split("?")[0].strip("/")
-    if wanted in BUILT_IN_PATHS or wanted == "/":
+    expected = "/" + options.health_path.split("?")[0].strip("/")
+    if expected in BUILT_IN_PATHS or expected == "/":
         return
     others, catch_all = {}, False
     for path, line, text in _strings(application):
         spelled = text.rstrip("/")
-        if spelled == wanted or (len(spelled) > 1 and wanted.endswith("/" + spelled.lstrip("/"))):
+        if spelled == expected or (len(spelled) > 1 and expected.endswith("/" + spelled.lstrip("/"))):
             return
         catch_all |= bool(re.search(r"\{\w+:path\}", text))
         if HEALTHY.match(text):
             others.setdefault(text, f"{path}:{line}")
     dependencies, _ = declared(application.tree, options)
-    # What is started and cannot be read may hold it.
+    # A module that is started and cannot be parsed may have it.
     unread = reachable & application.problems.keys()
     if any("health" in name for name in dependencies.names) or catch_all or unread:
         return
@@ -146,8 +146,8 @@ def _health(application: Application, reachable: set[str]) -> Iterator[dict[str,
         if others
         else f"add such a route, or set {options.role}_health_path (for example /docs)"
     )
-    there = "; there is " + ", ".join(f"{text} ({where})" for text, where in list(others.items())[:3]) if others else ""
-    yield finding("health", "error", f"the health path {options.health_path} is nowhere in the source{there}", options.app, advice)
+    alternatives = "; there is " + ", ".join(f"{text} ({where})" for text, where in list(others.items())[:3]) if others else ""
+    yield finding("health", "error", f"the health path {options.health_path} is nowhere in the source{alternatives}", options.app, advice)
 
 
 def _localhost(application: Application, reachable: set[str]) -> Iterator[dict[str, Any]]:

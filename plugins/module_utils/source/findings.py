@@ -25,18 +25,18 @@ def _day(value: Any) -> date:
 
 def unusable(accepted: list[dict[str, Any]]) -> list[str]:
     """What is wrong with the entries themselves: one without a reason or an end is none."""
-    told = []
+    problems = []
     for entry in accepted:
         name = entry.get("check") or "(no check)"
         if not entry.get("check"):
-            told.append("an entry names no check")
+            problems.append("an entry names no check")
         if not str(entry.get("reason") or "").strip():
-            told.append(f"{name}: no reason is given")
+            problems.append(f"{name}: no reason is given")
         try:
             _day(entry.get("until"))
         except ValueError:
-            told.append(f"{name}: until must be a day, YYYY-MM-DD")
-    return told
+            problems.append(f"{name}: until must be a day, YYYY-MM-DD")
+    return problems
 
 
 def accept(findings: list[dict[str, Any]], accepted: list[dict[str, Any]], today: date | None = None) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""What package.json and its lock file say, and whether the image's Node.js can satisfy it."""
+"""The dependencies in package.json and its lock file, and whether the image's Node.js can satisfy it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEXT_NEEDS = {13: ">=16.14.0", 14: ">=18.17.0", 15: ">=18.18.0", 16: ">=20.9.0"}
 
 def manifest(frontend: Frontend) -> Iterator[dict[str, Any]]:
     tree, options, path = frontend.tree, frontend.options, frontend.at("package.json")
-    if path not in tree.known:
+    if path not in tree.paths:
         others = [
             posixpath.dirname(p)
             for p in tree.files
@@ -77,7 +77,7 @@ def _stale_lock(frontend: Frontend) -> Iterator[dict[str, Any]]:
     if own is None:
         return
     for kind in ("dependencies", "devDependencies"):
-        for name, wanted in (frontend.manifest.get(kind) or {}).items():
+        for name, required in (frontend.manifest.get(kind) or {}).items():
             if (
                 name not in (own.get("dependencies") or {})
                 and name not in (own.get("devDependencies") or {})
@@ -87,47 +87,47 @@ def _stale_lock(frontend: Frontend) -> Iterator[dict[str, Any]]:
                 yield finding(
                     "lock",
                     "error",
-                    f"{name} {wanted} is not in {path}: npm ci refuses that",
+                    f"{name} {required} is not in {path}: npm ci refuses that",
                     f"{manifest_path}:{line}",
                     "npm install --package-lock-only, and commit package-lock.json",
                 )
 
 
 def _next_version(frontend: Frontend) -> tuple[str, str]:
-    """(version, where it stands): what the lock file says, else the lowest that package.json allows."""
+    """(version, file:line): that of the lock file, else the lowest that package.json allows."""
     if frontend.locks and frontend.locks[0].endswith("package-lock.json"):
         match = re.search(r'"node_modules/next":\s*\{\s*"version":\s*"([^"]+)"', frontend.lock_text)
         if match:
             return match[1], f"{frontend.locks[0]}:{line_of(frontend.lock_text, match.start())}"
     path = frontend.at("package.json")
     kinds = ("dependencies", "devDependencies")
-    wanted = next((m[k]["next"] for m in (frontend.manifest, frontend.root_manifest) for k in kinds if "next" in (m.get(k) or {})), "")
-    match = re.search(r"\d+(\.\d+)*", wanted)
+    required = next((m[k]["next"] for m in (frontend.manifest, frontend.root_manifest) for k in kinds if "next" in (m.get(k) or {})), "")
+    match = re.search(r"\d+(\.\d+)*", required)
     text = frontend.tree.text(path) or ""
     return (match[0] if match else ""), f"{path}:{line_of(text, max(0, text.find(chr(34) + 'next' + chr(34))))}"
 
 
-def _node_advice(frontend: Frontend, wanted: str) -> str:
+def _node_advice(frontend: Frontend, required: str) -> str:
     role = frontend.options.role
-    if node_allows(wanted, "20.19.2") and not frontend.options.node.startswith("20."):
+    if node_allows(required, "20.19.2") and not frontend.options.node.startswith("20."):
         return f"set {role}_debian_release: trixie for Node.js 20"
-    if node_allows(wanted, "18.20.4") and not frontend.options.node.startswith("18."):
+    if node_allows(required, "18.20.4") and not frontend.options.node.startswith("18."):
         return f"set {role}_debian_release: bookworm for Node.js 18"
     return f"set {role}_args.NODE_IMAGE to an image of that Node.js"
 
 
 def versions(frontend: Frontend) -> Iterator[dict[str, Any]]:
     options, path = frontend.options, frontend.at("package.json")
-    wanted = (frontend.manifest.get("engines") or {}).get("node")
-    if isinstance(wanted, str) and node_allows(wanted, options.node) is False:
+    required = (frontend.manifest.get("engines") or {}).get("node")
+    if isinstance(required, str) and node_allows(required, options.node) is False:
         text = frontend.tree.text(path) or ""
         at = re.search(r'"engines"\s*:\s*\{[^}]*?"node"', text)
         yield finding(
             "version",
             "error",
-            f"the source asks for Node.js {wanted}, the image has {options.node}",
+            f"the source asks for Node.js {required}, the image has {options.node}",
             f"{path}:{line_of(text, at.end()) if at else 1}",
-            _node_advice(frontend, wanted),
+            _node_advice(frontend, required),
         )
     version, where = _next_version(frontend)
     needs = NEXT_NEEDS.get(release(version)[0], "") if version else ""

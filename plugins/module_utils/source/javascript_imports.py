@@ -1,4 +1,4 @@
-"""Follow the imports of a Next.js source, as its build does, and tell of what is not there.
+"""The import graph of a Next.js source, as its build follows it, and what is missing in it.
 
 What may be generated, or is loaded later, is a warning where it is missing; what else the build would refuse is an error.
 """
@@ -28,7 +28,7 @@ def follow(frontend: Frontend, starts: list[str]) -> tuple[set[str], list[dict[s
     """Follow the imports from the files `starts`: the files that are reached, and what was found on the way."""
     tree, queue, found = frontend.tree, [*starts], []
     seen: set[str] = set()
-    told: set[str] = set()
+    reported: set[str] = set()
     scripts = " ".join(str(s) for s in (frontend.manifest.get("scripts") or {}).values()) + frontend.options.extra_commands
     while queue:
         path = queue.pop()
@@ -47,11 +47,11 @@ def follow(frontend: Frontend, starts: list[str]) -> tuple[set[str], list[dict[s
             kind, value = frontend.resolve(specifier, path)
             if kind == "file":
                 queue.append(value)
-            elif kind == "missing" and specifier not in told:
-                told.add(specifier)
+            elif kind == "missing" and specifier not in reported:
+                reported.add(specifier)
                 found.append(_missing(frontend, path, line, specifier, value, scripts))
-            elif kind == "package" and value not in told and not types and not _provided(frontend, value, specifier):
-                told.add(value)
+            elif kind == "package" and value not in reported and not types and not _provided(frontend, value, specifier):
+                reported.add(value)
                 severity = (
                     "warning" if later or (frontend.locks and LOCKS[posixpath.basename(frontend.locks[0])] in ("pnpm", "bun")) else "error"
                 )
@@ -89,7 +89,7 @@ def _missing(frontend: Frontend, path: str, line: int, specifier: str, spot: str
     ]
     advice = "commit it, or correct the import"
     if near:
-        advice = f"there is {near[0]}: the image's file system tells upper from lower case"
+        advice = f"there is {near[0]}: file names in the image are case-sensitive"
     elif hidden := tree.hidden(spot):
         advice = hidden
     return finding(

@@ -82,7 +82,7 @@ class Frontend:
 
     @cached_property
     def locks(self) -> list[str]:
-        return [p for folder in dict.fromkeys([self.base, ""]) for name in LOCKS if (p := posixpath.join(folder, name)) in self.tree.known]
+        return [p for folder in dict.fromkeys([self.base, ""]) for name in LOCKS if (p := posixpath.join(folder, name)) in self.tree.paths]
 
     @cached_property
     def declared(self) -> set[str]:
@@ -91,7 +91,7 @@ class Frontend:
 
     @cached_property
     def lock_text(self) -> str:
-        """What the lock file says; larger than what people write, so read here."""
+        """The lock file's text; it is larger than what Tree reads."""
         if not self.locks:
             return ""
         path = self.tree.root / self.locks[0]
@@ -118,12 +118,12 @@ class Frontend:
 
     @cached_property
     def aliases(self) -> tuple[list[tuple[str, list[str]]], list[str]]:
-        """(pattern, targets) of compilerOptions.paths, and the directories that bare names are looked for in."""
+        """(pattern, targets) of compilerOptions.paths, and the directories that bare names are searched in."""
         paths: list[tuple[str, list[str]]] = []
         bases: list[str] = []
         for name in ("tsconfig.json", "jsconfig.json"):
             path, seen = self.at(name), set()
-            while path in self.tree.known and path not in seen:
+            while path in self.tree.paths and path not in seen:
                 seen.add(path)
                 config = self.read_json(path)
                 options = config.get("compilerOptions") or {}
@@ -137,7 +137,7 @@ class Frontend:
                     ]
                 parent = config.get("extends")
                 path = posixpath.normpath(posixpath.join(folder, parent)) if isinstance(parent, str) and parent.startswith(".") else ""
-                path = path if path in self.tree.known or not path else path + ".json"
+                path = path if path in self.tree.paths or not path else path + ".json"
             if paths or bases:
                 break
         return paths, ["" if b == "." else b for b in bases]
@@ -145,35 +145,35 @@ class Frontend:
     def file(self, spot: str) -> str | None:
         """The file that a path without its extension, or of a directory, means; '' for one that is no code."""
         spot = "" if spot == "." else spot
-        if spot in self.tree.known:
+        if spot in self.tree.paths:
             return spot if spot.endswith(CODE) else ""
         for extension in CODE:
-            if spot + extension in self.tree.known:
+            if spot + extension in self.tree.paths:
                 return spot + extension
         if spot.endswith((".js", ".mjs", ".cjs", ".jsx")):
             stem = spot.rpartition(".")[0]
             for extension in (".ts", ".tsx", ".mts", ".cts"):
-                if stem + extension in self.tree.known:
+                if stem + extension in self.tree.paths:
                     return stem + extension
         for extension in (".json", ".d.ts", ".css", ".scss", ".mdx", ".md"):
-            if spot + extension in self.tree.known:
+            if spot + extension in self.tree.paths:
                 return ""
         for extension in CODE:
-            if posixpath.join(spot, "index" + extension) in self.tree.known:
+            if posixpath.join(spot, "index" + extension) in self.tree.paths:
                 return posixpath.join(spot, "index" + extension)
-        if posixpath.join(spot, "package.json") in self.tree.known or posixpath.join(spot, "index.d.ts") in self.tree.known:
+        if posixpath.join(spot, "package.json") in self.tree.paths or posixpath.join(spot, "index.d.ts") in self.tree.paths:
             return ""
         return None
 
     def resolve(self, specifier: str, importer: str) -> tuple[str, str]:
-        """("file", path) | ("missing", where it was looked for) | ("package", its name)."""
+        """("file", path) | ("missing", where it was searched) | ("package", its name)."""
         specifier = specifier.partition("?")[0]
         if specifier.startswith("."):
             spot = posixpath.normpath(posixpath.join(posixpath.dirname(importer), specifier))
             found = self.file(spot)
             return ("file", found) if found is not None else ("missing", spot)
         paths, bases = self.aliases
-        looked: list[str] = []
+        tried: list[str] = []
         for pattern, targets in sorted(paths, key=lambda p: -len(p[0].partition("*")[0])):
             head, star, tail = pattern.partition("*")
             fits = specifier == pattern if not star else specifier.startswith(head) and specifier.endswith(tail)
@@ -184,15 +184,15 @@ class Frontend:
                 spot = posixpath.normpath(target.replace("*", rest))
                 if (found := self.file(spot)) is not None:
                     return "file", found
-                looked.append(spot)
+                tried.append(spot)
             break
         for base in bases:
             if (found := self.file(posixpath.join(base, specifier))) is not None:
                 return "file", found
         parts = specifier.split("/")
         package = "/".join(parts[:2]) if specifier.startswith("@") else parts[0]
-        if looked and package not in self.declared:
-            return "missing", looked[0]
+        if tried and package not in self.declared:
+            return "missing", tried[0]
         if package in self.workspaces:
             inside = posixpath.join(self.workspaces[package], specifier.removeprefix(package).lstrip("/"))
             for spot in (inside, posixpath.join(self.workspaces[package], "src", specifier.removeprefix(package).lstrip("/"))):

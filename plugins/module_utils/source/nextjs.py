@@ -1,4 +1,4 @@
-"""Look at the source of a Next.js application as its build will see it, without installing or running anything.
+"""Check the source of a Next.js application as its build will read it, without installing or running anything.
 
 Imports are followed from the files that Next.js starts from (pages, routes, middleware, configuration). What the build would
 refuse is an error; what may be generated, or is not reached, is a warning.
@@ -52,7 +52,7 @@ def _entries(frontend: Frontend) -> list[str]:
     inside = [p for p in frontend.tree.files if not base or p.startswith(base + "/")]
     found = [p for p in inside if ENTRIES.match(p[len(base) + 1 :] if base else p) and not TESTS.search(p)]
     if not any(not posixpath.basename(p).startswith("next.config") for p in found):
-        extensions = r"\.(page|route)\.[jt]sx?$|^(src/)?(app|pages)/.*\.[jt]sx?$"  # pageExtensions may say anything
+        extensions = r"\.(page|route)\.[jt]sx?$|^(src/)?(app|pages)/.*\.[jt]sx?$"  # pageExtensions may allow anything
         found += [p for p in inside if re.search(extensions, p[len(base) + 1 :] if base else p)]
     return found
 
@@ -69,7 +69,7 @@ def _no_page(frontend: Frontend) -> dict[str, Any]:
 
 def _health(frontend: Frontend) -> Iterator[dict[str, Any]]:
     options, base = frontend.options, frontend.base
-    wanted = [part for part in options.health_path.split("?")[0].split("/") if part]
+    expected = [part for part in options.health_path.split("?")[0].split("/") if part]
     routes: dict[str, str] = {}
     prefix = f"{base}/" if base else ""
     for path in frontend.tree.files:
@@ -83,25 +83,25 @@ def _health(frontend: Frontend) -> Iterator[dict[str, Any]]:
         routes["/" + "/".join(parts)] = path
         if re.search(r"/(page|route)\.", path) and re.search(r"\[\[?(\.\.\.)?locale\]?\]|\[lang\]", inside):
             routes["/" + "/".join(p for p in parts if not re.match(r"\[", p))] = path
-        if len(parts) <= len(wanted) + 1:
-            for have, want in zip(parts, wanted, strict=False):
+        if len(parts) <= len(expected) + 1:
+            for have, want in zip(parts, expected, strict=False):
                 if have.startswith(("[[...", "[...")):
                     return
                 if have != want and not have.startswith("["):
                     break
             else:
-                if len(parts) == len(wanted) or (parts and parts[-1].startswith("[[...")):
+                if len(parts) == len(expected) or (parts and parts[-1].startswith("[[...")):
                     return
     config = " ".join(
         frontend.tree.text(p) or "" for p in frontend.tree.files if re.search(r"(^|/)(next\.config|middleware|proxy)\.[cm]?[jt]s$", p)
     )
-    last = wanted[-1] if wanted else ""
+    last = expected[-1] if expected else ""
     if (last and last in config) or (re.search(r"rewrites|basePath|pageExtensions", config) and not routes):
         return
     if "basePath" in config or re.search(r"source:\s*[\"'`]/(api/)?:path", config):
         return
     # next-intl and the like answer / by their middleware
-    if not wanted and any("[" in r for r in routes) and re.search(r"locale|lang", " ".join(routes)):
+    if not expected and any("[" in r for r in routes) and re.search(r"locale|lang", " ".join(routes)):
         return
     healthy = [r for r in routes if re.search(r"health|ping|status|livez|ready", r)]
     plain = healthy or [r for r in ("/", *sorted(routes, key=lambda r: (r.count("/"), r))) if r in routes and "[" not in r]
@@ -118,7 +118,7 @@ def _health(frontend: Frontend) -> Iterator[dict[str, Any]]:
 
 def _localhost(frontend: Frontend, reached: set[str]) -> Iterator[dict[str, Any]]:
     options = frontend.options
-    told: set[str] = set()
+    reported: set[str] = set()
     for path in sorted(reached):
         text = frontend.tree.text(path)
         if not text or not LOCALHOST.search(text) or TESTS.search(path) or EXAMPLE_FILE.search(path):
@@ -142,9 +142,9 @@ def _localhost(frontend: Frontend, reached: set[str]) -> Iterator[dict[str, Any]
             )
             if variable:
                 name = variable[-1]
-                if name in options.environment or f"{name}_FILE" in options.environment or name in told:
+                if name in options.environment or f"{name}_FILE" in options.environment or name in reported:
                     continue
-                told.add(name)
+                reported.add(name)
                 public = name.startswith("NEXT_PUBLIC_")
                 setting = f"{options.role}_{'build' if public else 'extra'}_environment.{name}"
                 yield finding(
@@ -167,11 +167,11 @@ def _localhost(frontend: Frontend, reached: set[str]) -> Iterator[dict[str, Any]
 
 def _secret_names(frontend: Frontend, reached: set[str]) -> Iterator[dict[str, Any]]:
     """What is called NEXT_PUBLIC_ is written into the pages that everybody gets."""
-    told: set[str] = set()
+    reported: set[str] = set()
     for path in sorted(reached):
         for match in re.finditer(r"env\.(NEXT_PUBLIC_\w*(?:SECRET|PASSWORD|PRIVATE_KEY|SERVICE_ROLE)\w*)", frontend.tree.text(path) or ""):
-            if match[1] not in told:
-                told.add(match[1])
+            if match[1] not in reported:
+                reported.add(match[1])
                 yield finding(
                     "credential",
                     "warning",

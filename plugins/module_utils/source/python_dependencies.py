@@ -18,7 +18,7 @@ from .versions import python_allows, release
 
 try:
     import tomllib
-except ModuleNotFoundError:  # Python 3.10 and older: TOML files are not judged
+except ModuleNotFoundError:  # Python 3.10 and older: TOML files are not read
     tomllib = None
 
 
@@ -130,16 +130,16 @@ def _poetry_marker(spec: Any) -> str:
     if isinstance(spec, list):
         each = [_poetry_marker(one) for one in spec]
         return " or ".join(f"({one})" for one in each) if all(each) else ""
-    told = [f"({spec['markers']})"] if isinstance(spec, dict) and spec.get("markers") else []
+    conditions = [f"({spec['markers']})"] if isinstance(spec, dict) and spec.get("markers") else []
     if isinstance(spec, dict) and spec.get("platform"):
-        told.append(f"sys_platform == '{spec['platform']}'")
-    return " and ".join(told)
+        conditions.append(f"sys_platform == '{spec['platform']}'")
+    return " and ".join(conditions)
 
 
 def _poetry_python(spec: Any, options_python: str) -> bool:
     """Whether a dependency in [tool.poetry.dependencies] is one for this Python."""
-    wanted = [one.get("python") if isinstance(one, dict) else None for one in (spec if isinstance(spec, list) else [spec])]
-    return any(not isinstance(one, str) or python_allows(one, options_python) is not False for one in wanted)
+    required = [one.get("python") if isinstance(one, dict) else None for one in (spec if isinstance(spec, list) else [spec])]
+    return any(not isinstance(one, str) or python_allows(one, options_python) is not False for one in required)
 
 
 def _project(tree: Tree, path: str, found: Declared, where: list[dict[str, str]]) -> None:
@@ -207,7 +207,7 @@ def declared(tree: Tree, options: Options) -> tuple[Declared, dict[str, list[dic
     where = options.environments()
 
     def first(name: str) -> str:
-        return next((p for p in (f"{root}/{name}".lstrip("/") for root in roots) if p in tree.known), "")
+        return next((p for p in (f"{root}/{name}".lstrip("/") for root in roots) if p in tree.paths), "")
 
     files = {"uv": first("uv.lock"), "requirements": first("requirements.txt"), "pyproject": first("pyproject.toml")}
     choice = options.dependencies
@@ -239,22 +239,25 @@ def declared(tree: Tree, options: Options) -> tuple[Declared, dict[str, list[dic
     return found, locked
 
 
-def judge(tree: Tree, options: Options, dependencies: Declared, locked: dict[str, list[dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+def dependency_findings(
+    tree: Tree, options: Options, dependencies: Declared, locked: dict[str, list[dict[str, Any]]]
+) -> Iterator[dict[str, Any]]:
+    """What is wrong with the dependencies: no file of them, no pins, versions that the image's Python cannot satisfy."""
     role = options.role
-    if not dependencies.file or posixpath.normpath(dependencies.file) not in tree.known:
-        wanted = (
+    if not dependencies.file or posixpath.normpath(dependencies.file) not in tree.paths:
+        missing = (
             "no uv.lock, requirements.txt or pyproject.toml with [project]"
             if options.dependencies == "auto"
             else f"no {dependencies.file or options.dependencies}"
         )
-        looked_for = [dependencies.file] if dependencies.file else ["uv.lock", "requirements.txt", "pyproject.toml"]
+        searched = [dependencies.file] if dependencies.file else ["uv.lock", "requirements.txt", "pyproject.toml"]
         others = [f for f in tree.files if re.search(r"(^|/)[^/]*requirements[^/]*\.(txt|in)$|(^|/)(Pipfile|poetry\.lock|setup\.py)$", f)]
         yield finding(
             "lock",
             "error",
-            f"{wanted} in the source or in {options.app_root}" + (f"; there is {', '.join(others[:4])}" if others else ""),
+            f"{missing} in the source or in {options.app_root}" + (f"; there is {', '.join(others[:4])}" if others else ""),
             options.app_root,
-            next(filter(None, map(tree.hidden, looked_for)), "") or f"set {role}_dependencies to the path of a requirements file",
+            next(filter(None, map(tree.hidden, searched)), "") or f"set {role}_dependencies to the path of a requirements file",
         )
         return
     unpinned = [name for name, (_, _, spec) in dependencies.names.items() if not spec.startswith("==")]
@@ -273,21 +276,21 @@ def judge(tree: Tree, options: Options, dependencies: Declared, locked: dict[str
     for path in dict.fromkeys(
         f"{base}/{name}".lstrip("/") for base in (clean(options.app_root), "") for name in ("pyproject.toml", "uv.lock")
     ):
-        if path not in tree.known:
+        if path not in tree.paths:
             continue
         data = _toml(tree, path)
-        wanted = (
+        required = (
             data.get("project", {}).get("requires-python")
             or data.get("requires-python")
             or data.get("tool", {}).get("poetry", {}).get("dependencies", {}).get("python")
         )
-        if isinstance(wanted, str) and python_allows(wanted, options.python) is False:
+        if isinstance(required, str) and python_allows(required, options.python) is False:
             yield finding(
                 "version",
                 "error",
-                f"the source asks for Python {wanted}, the image has {options.python}",
+                f"the source asks for Python {required}, the image has {options.python}",
                 f"{path}:{_line_with(tree, path, 'requires-python')}",
-                _python_advice(wanted, options),
+                _python_advice(required, options),
             )
             break
     for name, versions in locked.items():
@@ -328,10 +331,10 @@ def judge(tree: Tree, options: Options, dependencies: Declared, locked: dict[str
             )
 
 
-def _python_advice(wanted: str, options: Options) -> str:
-    if python_allows(wanted, "3.13") and options.python != "3.13":
+def _python_advice(required: str, options: Options) -> str:
+    if python_allows(required, "3.13") and options.python != "3.13":
         return f"set {options.role}_debian_release: trixie for Python 3.13"
-    if python_allows(wanted, "3.11") and options.python != "3.11":
+    if python_allows(required, "3.11") and options.python != "3.11":
         return f"set {options.role}_debian_release: bookworm for Python 3.11"
     return f"set {options.role}_args.PYTHON_IMAGE to an image of that Python"
 

@@ -1,4 +1,4 @@
-"""Follow the imports of a Python source, as Python would run them, and tell of what is not there.
+"""The import graph of a Python source, as Python would run it, and what is missing in it.
 
 What is imported for certain, when the application starts, is an error where it is missing; what may never run is a warning.
 """
@@ -18,14 +18,14 @@ from .python_packages import normal
 from .versions import release
 
 
-class Walk:
-    """The way through a source's modules: what is still to be read, what was reached, and what was found on the way."""
+class ImportGraph:
+    """The modules of a source that the application imports: what is still to be read, what was reached, and what was found."""
 
     def __init__(self, application: Application, dependencies: Declared) -> None:
         self.application, self.dependencies = application, dependencies
         self.queue: list[tuple[str, bool]] = []  # (file, whether it is imported for certain)
         self.findings: list[dict[str, Any]] = []
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
 
     def follow(self, starts: list[str]) -> set[str]:
         """Follow the imports from the files `starts`; return the files that are reached."""
@@ -38,15 +38,15 @@ class Walk:
             seen[path] = seen.get(path, False) or certain
             body = self.application.parsed(path)
             if body is None:
-                if path in self.application.problems and ("parse", path) not in self._told:
-                    self._told.add(("parse", path))
+                if path in self.application.problems and ("parse", path) not in self._reported:
+                    self._reported.add(("parse", path))
                     self.findings.append(self.application.parse_finding(path, self.application.problems[path], certain))
                 continue
             for item in imports(body):
                 self._one_import(path, item, certain)
         return set(seen)
 
-    def _tell(self, path: str, item: Import, certain: bool, message: str, advice: str) -> None:
+    def _report(self, path: str, item: Import, certain: bool, message: str, advice: str) -> None:
         severity = "error" if certain else "warning"
         self.findings.append(finding("import", severity, message, f"{path}:{item.line}", advice))
 
@@ -93,31 +93,31 @@ class Walk:
                 return
             kind, file = following
         names = None if kind == "namespace" else (bound(body) if (body := self.application.parsed(file)) else None)
-        for wanted in item.names:
-            if wanted == "*":
+        for imported in item.names:
+            if imported == "*":
                 continue
-            below = self.application.resolve(f"{name}.{wanted}") if kind != "module" else None
+            below = self.application.resolve(f"{name}.{imported}") if kind != "module" else None
             if below:
                 if below[0] != "namespace":
                     self.queue.append((below[1], hard))
             elif kind == "namespace" or (
-                kind == "package" and names is not None and wanted not in names and not _stub(self.application, file)
+                kind == "package" and names is not None and imported not in names and not _stub(self.application, file)
             ):
-                self._unresolved(path, item, f"{name}.{wanted}", file, hard)
-            elif kind == "module" and names is not None and wanted not in names and ("name", f"{name}.{wanted}") not in self._told:
-                self._told.add(("name", f"{name}.{wanted}"))
-                self._tell(
+                self._unresolved(path, item, f"{name}.{imported}", file, hard)
+            elif kind == "module" and names is not None and imported not in names and ("name", f"{name}.{imported}") not in self._reported:
+                self._reported.add(("name", f"{name}.{imported}"))
+                self._report(
                     path,
                     item,
                     hard,
-                    f"{file} has no {wanted}, which is imported from it here",
+                    f"{file} has no {imported}, which is imported from it here",
                     "correct the name, or commit what is missing",
                 )
 
     def _unresolved(self, path: str, item: Import, name: str, near: str, hard: bool) -> None:
-        if ("import", name) in self._told:
+        if ("import", name) in self._reported:
             return
-        self._told.add(("import", name))
+        self._reported.add(("import", name))
         options = self.application.options
         generated = bool(options.extra_commands) or re.search(r"generated|_pb2(_grpc)?$|_version$", name)
         if re.search(r"sys\.(modules|meta_path)", self.application.tree.text(near) or ""):
@@ -126,7 +126,7 @@ class Walk:
         advice = self.application.tree.hidden(name.replace(".", "/")) or f"commit {name.replace('.', '/')}.py" + (
             ", or correct the import" if parent else ""
         )
-        self._tell(path, item, hard and not generated, f"imports {name}, which is not in the source", advice)
+        self._report(path, item, hard and not generated, f"imports {name}, which is not in the source", advice)
 
     def _third_party(self, path: str, item: Import, top: str, hard: bool) -> None:
         application, dependencies = self.application, self.dependencies
@@ -134,13 +134,13 @@ class Walk:
         gone = next((v for v, names in packages.REMOVED.items() if top in names.split() and have >= v), None)
         again = packages.PROVIDED_AGAIN.get(top)
         available = dependencies.available()
-        if ("import", top) in self._told or not dependencies.file:
-            return  # told already; or that nothing is declared is the finding
+        if ("import", top) in self._reported or not dependencies.file:
+            return  # reported already; or that nothing is declared is the finding
         if gone or top in packages.LEFT_OUT:
             if not (again and again in available):
-                self._told.add(("import", top))
+                self._reported.add(("import", top))
                 why = f"Python {gone[0]}.{gone[1]} does not have it any more" if gone else "the image leaves it out"
-                self._tell(
+                self._report(
                     path,
                     item,
                     hard,
@@ -150,9 +150,9 @@ class Walk:
             return
         if top in sys.stdlib_module_names or any(top in names.split() for names in packages.REMOVED.values()):
             return
-        wanted = [normal(name) for name in packages.IMPORTS.get(top, (top,))]
+        distributions = [normal(name) for name in packages.IMPORTS.get(top, (top,))]
         squeezed = normal(top).replace("-", "")
-        if any(name in available for name in [*wanted, normal(top)]) or any(
+        if any(name in available for name in [*distributions, normal(top)]) or any(
             squeezed in name.split("-")
             or name.replace("-", "") in (squeezed, f"python{squeezed}", f"py{squeezed}", f"{squeezed}py", f"{squeezed}python")
             or name.startswith(normal(top) + "-")
@@ -160,33 +160,33 @@ class Walk:
             for name in available
         ):
             return
-        self._told.add(("import", top))
+        self._reported.add(("import", top))
         spot = application.elsewhere(top)
         if spot:
             path_setting = spot if not application.root else str(PurePosixPath(*[".."] * (application.root.count("/") + 1), spot))
-            self._tell(
+            self._report(
                 path,
                 item,
                 hard,
-                f"imports {top}, which is in {spot or 'the root of the source'}, where imports do not look",
+                f"imports {top}, which is in {spot or 'the root of the source'}, where imports are not searched",
                 f"set {options.role}_pythonpath: {path_setting}, or {options.role}_app_root: {spot}",
             )
             return
         unknown = [n for n in dependencies.names if n not in packages.BRINGS]
         explained = {normal(n) for names in packages.IMPORTS.values() for n in names}
         maybe = dependencies.opaque or "pip install" in options.extra_commands or "uv pip" in options.extra_commands
-        if not dependencies.complete and wanted[0] in packages.WIDE and unknown:
+        if not dependencies.complete and distributions[0] in packages.WIDE and unknown:
             maybe = True
         if (
             not dependencies.complete
             and top not in packages.IMPORTS
-            and wanted[0] not in packages.BRINGS
+            and distributions[0] not in packages.BRINGS
             and any(n not in explained for n in unknown)
         ):
             maybe = True
-        if other := next((n for n in [*wanted, normal(top)] if n in dependencies.elsewhere), ""):
+        if other := next((n for n in [*distributions, normal(top)] if n in dependencies.elsewhere), ""):
             if hard:  # in a condition of the same meaning it is right as it is
-                self._tell(
+                self._report(
                     path,
                     item,
                     True,
@@ -195,23 +195,23 @@ class Walk:
                 )
             return
         own = top in packages.OWN_WORDS
-        missing = next((n for n in wanted if n in dependencies.development), "")
+        missing = next((n for n in distributions if n in dependencies.development), "")
         if missing:
             message = f"imports {top}, and {missing} is only a development dependency: the image is built without those"
             advice = f"move {missing} to the dependencies of {dependencies.file}"
-        elif own or (not packages.IMPORTS.get(top) and wanted[0] not in packages.BRINGS and wanted[0] not in packages.WIDE):
+        elif own or (not packages.IMPORTS.get(top) and distributions[0] not in packages.BRINGS and distributions[0] not in packages.WIDE):
             hidden = application.tree.hidden(top)
             message = f"imports {top}, which is not in the source" + (
                 "" if own else f", and {dependencies.file} names nothing of that name"
             )
             advice = (hidden or f"commit {top}") + ("" if own else f", or name its package in {dependencies.file}")
         else:
-            message = f"imports {top}, and {dependencies.file} does not name {' or '.join(wanted)}"
-            advice = f"add {wanted[0]} to {dependencies.file}"
-        self._tell(path, item, hard and (own or not maybe), message, advice)
+            message = f"imports {top}, and {dependencies.file} does not name {' or '.join(distributions)}"
+            advice = f"add {distributions[0]} to {dependencies.file}"
+        self._report(path, item, hard and (own or not maybe), message, advice)
 
 
 def _stub(application: Application, file: str) -> bool:
-    """A package that computes what it has: nothing can be said of its names."""
+    """A package that computes what it has: its names are not known."""
     text = application.tree.text(file) or ""
     return "__all__" in text and ("importlib" in text or "import_module" in text or "pkgutil" in text)

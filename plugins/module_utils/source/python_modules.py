@@ -32,7 +32,7 @@ class Import:
 
 
 class Application:
-    """The source, its entry point and what is reachable from there."""
+    """The source, its entry point and what is reachable from it."""
 
     def __init__(self, tree: Tree, options: Options) -> None:
         self.tree, self.options = tree, options
@@ -58,8 +58,8 @@ class Application:
             text, tree = self.tree.text(path), None
             if text is not None:
                 try:
-                    wanted = release(self.options.python)[:2]
-                    tree = ast.parse(text, path, feature_version=wanted if wanted < sys.version_info[:2] else None)
+                    version = release(self.options.python)[:2]
+                    tree = ast.parse(text, path, feature_version=version if version < sys.version_info[:2] else None)
                 except SyntaxError as error:
                     self.problems[path] = error
                 except ValueError as error:  # null bytes
@@ -71,7 +71,7 @@ class Application:
         merge = merge_marks(self.tree, path)
         if merge:
             return merge | {"severity": "error" if reachable else "warning"}
-        where, told = f"{path}:{error.lineno or 1}", f"Python cannot parse this: {error.msg}"
+        where, message = f"{path}:{error.lineno or 1}", f"Python cannot parse this: {error.msg}"
         newer = sys.version_info[:2] < release(self.options.python)[:2] and NEWER_SYNTAX.search(self.tree.text(path) or "")
         if newer:
             return finding(
@@ -84,7 +84,7 @@ class Application:
         advice = "correct it" if reachable else "correct it, or leave it: nothing that is started imports it"
         if NEWER_SYNTAX.search(self.tree.text(path) or ""):
             advice = f"correct it, or set {self.options.role}_debian_release: trixie for Python 3.13"
-        return finding("parse", "error" if reachable else "warning", told, where, advice)
+        return finding("parse", "error" if reachable else "warning", message, where, advice)
 
     # --- names to files ---
 
@@ -94,9 +94,9 @@ class Application:
         namespace = None
         for base in self.paths:
             at = f"{base}/{spot}".lstrip("/")
-            if f"{at}/__init__.py" in self.tree.known:
+            if f"{at}/__init__.py" in self.tree.paths:
                 return "package", f"{at}/__init__.py"
-            if f"{at}.py" in self.tree.known:
+            if f"{at}.py" in self.tree.paths:
                 return "module", f"{at}.py"
             if at in self.tree.directories and namespace is None:
                 namespace = at
@@ -113,7 +113,7 @@ class Application:
         return path.rpartition("/")[0].replace("/", ".")
 
     def elsewhere(self, top: str) -> str:
-        """A directory in the source that has a module of this name, where imports do not look."""
+        """A directory in the source that has a module of this name, where imports are not searched."""
         spots = {
             str(PurePosixPath(file).parent.parent if file.endswith(f"{top}/__init__.py") else PurePosixPath(file).parent)
             for file in self.tree.files
@@ -138,7 +138,7 @@ def imports(tree: ast.Module) -> Iterator[Import]:
         }
         return any(h.type is None for h in handlers) or bool(names & {"ImportError", "ModuleNotFoundError", "Exception", "BaseException"})
 
-    def walk(nodes: list[ast.stmt], hard: bool, lazy: bool) -> Iterator[Import]:
+    def visit(nodes: list[ast.stmt], hard: bool, lazy: bool) -> Iterator[Import]:
         for node in nodes:
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -146,29 +146,29 @@ def imports(tree: ast.Module) -> Iterator[Import]:
             elif isinstance(node, ast.ImportFrom):
                 yield Import(node.module or "", [a.name for a in node.names], node.level, node.lineno, hard, lazy)
             elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-                yield from walk(node.body, False, True)
+                yield from visit(node.body, False, True)
             elif isinstance(node, ast.Try) or type(node).__name__ == "TryStar":
-                yield from walk(node.body, hard and not caught(node.handlers), lazy)
+                yield from visit(node.body, hard and not caught(node.handlers), lazy)
                 for handler in node.handlers:
-                    yield from walk(handler.body, False, lazy)
-                yield from walk(node.orelse, False if caught(node.handlers) else hard, lazy)
-                yield from walk(node.finalbody, hard, lazy)
+                    yield from visit(handler.body, False, lazy)
+                yield from visit(node.orelse, False if caught(node.handlers) else hard, lazy)
+                yield from visit(node.finalbody, hard, lazy)
             elif isinstance(node, ast.If):
                 named = {getattr(n, "id", getattr(n, "attr", "")) for n in ast.walk(node.test)}
                 if "TYPE_CHECKING" not in named:
-                    yield from walk(node.body, False, lazy)
-                yield from walk(node.orelse, hard and "TYPE_CHECKING" in named, lazy)
+                    yield from visit(node.body, False, lazy)
+                yield from visit(node.orelse, hard and "TYPE_CHECKING" in named, lazy)
             else:
                 for name in ("body", "orelse", "finalbody"):
-                    yield from walk(getattr(node, name, []) or [], hard, lazy)
+                    yield from visit(getattr(node, name, []) or [], hard, lazy)
                 for case in getattr(node, "cases", []):
-                    yield from walk(case.body, False, lazy)
+                    yield from visit(case.body, False, lazy)
 
-    yield from walk(tree.body, True, False)
+    yield from visit(tree.body, True, False)
 
 
 def bound(tree: ast.Module) -> set[str] | None:
-    """The names that a module has once it is imported; None where only running it would tell."""
+    """The names that a module has once it is imported; None where only running it would show."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom):

@@ -45,12 +45,12 @@ def _found(text: str) -> tuple[set[str], set[str]]:
     return routes, prefixes
 
 
-def declared(source: Path, wanted: list[str]) -> list[str]:
-    """Those of the paths `wanted` that the source declares a route for, itself or below one or two prefixes."""
-    if not wanted:
+def declared(source: Path, expected: list[str]) -> list[str]:
+    """Those of the paths `expected` that the source declares a route for, itself or below one or two prefixes."""
+    if not expected:
         return []
     tree = Tree(source)
-    ends = {path.rstrip("/").rpartition("/")[2] for path in wanted}
+    ends = {path.rstrip("/").rpartition("/")[2] for path in expected}
     routes: set[str] = set()
     prefixes: set[str] = set()
     for path in tree.files:
@@ -64,4 +64,4 @@ def declared(source: Path, wanted: list[str]) -> list[str]:
             prefixes |= more
     before = {"", *prefixes, *(one.rstrip("/") + other for one in prefixes for other in prefixes)}
     whole = {(start.rstrip("/") + "/" + route.lstrip("/")).rstrip("/") for start in before for route in routes}
-    return [path for path in wanted if path.rstrip("/") in whole]
+    return [path for path in expected if path.rstrip("/") in whole]

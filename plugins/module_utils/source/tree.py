@@ -311,7 +311,7 @@ def select(
     """The files of a source that reach an image.
 
     `kind` is fastapi, nextjs or own (a Dockerfile of the user's own); `include` are patterns of what is taken although git or a
-    .dockerignore ignores it; `role` names the variable of these in what is said (backend_image).
+    .dockerignore ignores it; `role` names the variable of these in messages (backend_image).
     """
     root, variable = Path(source).resolve(), f"{role or 'backend_image'}_include"
     listing, out = _listing(root), Selection(kind)
@@ -320,8 +320,8 @@ def select(
     own = Ignore(_text(rules, root, out) if rules.is_file() else "")
     never, secrets = _Rules(NEVER), _Rules(patterns(kind, SECRETS))
     not_run, left_behind = _Rules(patterns(kind, NOT_RUN)), Ignore("\n".join(patterns(kind, LEFT_BEHIND)))
-    wanted = {pattern: Ignore(pattern) for pattern in include}
-    included = _included(root, wanted, never, secrets, variable, out) if wanted else set()
+    include_rules = {pattern: Ignore(pattern) for pattern in include}
+    included = _included(root, include_rules, never, secrets, variable, out) if include_rules else set()
     # Virtual environments of any name: what is not tracked in them is not the application's.
     made = {posixpath.dirname(path) for path in listing.others if kind != "own" and posixpath.basename(path) == "pyvenv.cfg"}
     environments = _Rules([re.sub(r"([\\*?\[])", r"\\\1", folder) for folder in made if folder])
@@ -335,7 +335,7 @@ def select(
         except (FileNotFoundError, NotADirectoryError):
             continue  # deleted, and not yet committed as such
         except OSError:
-            mode = stat.S_IFREG  # in a directory that cannot be read: file_findings says so
+            mode = stat.S_IFREG  # in a directory that cannot be read: file_findings reports it
         if path not in included and _below_link(root, posixpath.dirname(path), links):
             continue  # its directory has become a link, which is listed itself
         tracked = path in listing.tracked
@@ -361,7 +361,7 @@ def select(
             new += [path] if not tracked else []
         elif not stat.S_ISDIR(mode):
             out.notes.append(f"{shown(path)} is a socket, a pipe or a device, and is left out.")
-    _tell(out, listing, new, aside, perhaps, own, variable)
+    _report(out, listing, new, aside, perhaps, own, variable)
     return out
 
 
@@ -374,22 +374,22 @@ def _text(rules: Path, root: Path, out: Selection) -> str:
         return ""
 
 
-def _below_link(root: Path, folder: str, known: dict[str, bool]) -> bool:
-    if folder not in known:
-        known[folder] = _below_link(root, posixpath.dirname(folder), known) or os.path.islink(root / folder)
-    return known[folder]
+def _below_link(root: Path, folder: str, links: dict[str, bool]) -> bool:
+    if folder not in links:
+        links[folder] = _below_link(root, posixpath.dirname(folder), links) or os.path.islink(root / folder)
+    return links[folder]
 
 
-def _included(root: Path, wanted: dict[str, Ignore], never: Ignore, secrets: Ignore, variable: str, out: Selection) -> set[str]:
+def _included(root: Path, rules: dict[str, Ignore], never: Ignore, secrets: Ignore, variable: str, out: Selection) -> set[str]:
     """What the patterns of *_image_include name; one that names nothing is a mistake."""
-    found: dict[str, set[str]] = {pattern: set() for pattern in wanted}
+    found: dict[str, set[str]] = {pattern: set() for pattern in rules}
     refused: set[str] = set()
     for folder, names, files in os.walk(root):
         prefix = "" if Path(folder) == root else Path(folder).relative_to(root).as_posix() + "/"
         links = [name for name in names if os.path.islink(os.path.join(folder, name))]
         names[:] = sorted(n for n in names if n not in links and not never.ignores(prefix + n))
         for path in (prefix + name for name in files + links):
-            for pattern, rule in wanted.items():
+            for pattern, rule in rules.items():
                 if rule.ignores(path):
                     if never.ignores(path) or secrets.ignores(path):
                         refused.add(pattern)
@@ -403,7 +403,7 @@ def _included(root: Path, wanted: dict[str, Ignore], never: Ignore, secrets: Ign
     return set().union(*found.values())
 
 
-def _tell(out: Selection, listing: _Listing, new: list[str], aside: list[str], perhaps: list[str], own: Ignore, variable: str) -> None:
+def _report(out: Selection, listing: _Listing, new: list[str], aside: list[str], perhaps: list[str], own: Ignore, variable: str) -> None:
     if listing.problem:
         out.findings.append(
             finding("left_out", "warning", f"what git tracks is not known ({listing.problem}): the .gitignore files alone are read", ".git",

@@ -19,13 +19,13 @@ def criteria(catalogue: list[dict[str, Any]], section: str = "", ids: str = "") 
 
     `section` is a part of a section's name, `ids` are ids or their beginnings with commas between.
     """
-    wanted = [word.strip().upper() for word in ids.split(",") if word.strip()]
+    prefixes = [word.strip().upper() for word in ids.split(",") if word.strip()]
     found = []
     for group in catalogue:
         for entry in group["criteria"]:
             if section and section.lower() not in group["section"].lower():
                 continue
-            if wanted and not any(entry["id"] == word or entry["id"].startswith(f"{word.rstrip('-')}-") for word in wanted):
+            if prefixes and not any(entry["id"] == word or entry["id"].startswith(f"{word.rstrip('-')}-") for word in prefixes):
                 continue
             found.append({**entry, "section": group["section"], "read": entry.get("read", group.get("read", ""))})
     return found
@@ -38,7 +38,7 @@ def parts(entry: dict[str, Any]) -> list[tuple[str, list[str]]]:
 
 
 def internal_error(name: str, error: Exception) -> str:
-    """What is said of a check that threw: it, the exception, and where."""
+    """The evidence of a check that threw: it, the exception, and where."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"internal error in check {name}: {type(error).__name__}: {error} ({Path(last.filename).name}:{last.lineno})"
 
@@ -47,10 +47,10 @@ def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
     """One criterion: {id, title, section, status, evidence, seconds, checks: [{check, status, evidence, probe}], measured, needs, read}.
 
     It passes when all its checks pass; one that fails decides, then one that could not be verified. A check that throws, or gives no
-    evidence, fails: it is broken, and says nothing of the stack.
+    evidence, fails: it is broken, and proves nothing of the stack.
     """
     started = time.perf_counter()
-    told: list[dict[str, Any]] = []
+    outcomes: list[dict[str, Any]] = []
     figures: list[dict[str, Any]] = []
     absent = facts.absent.get(entry.get("part", ""))
     for name, arguments in parts(entry):
@@ -58,8 +58,8 @@ def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
         try:
             if absent:
                 raise NotApplicable(absent)
-            answer = CHECKS[name](facts, *arguments)
-            evidence, figure = answer if isinstance(answer, tuple) else (answer, None)
+            outcome = CHECKS[name](facts, *arguments)
+            evidence, figure = outcome if isinstance(outcome, tuple) else (outcome, None)
             if figure:
                 figures.append(figure)
         except Fail as error:
@@ -72,11 +72,11 @@ def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
             status, evidence = "fail", internal_error(name, error)
         if not evidence:
             status, evidence = "fail", f"internal error in check {name}: it gave no evidence"
-        told.append(
+        outcomes.append(
             {"check": " ".join([name, *arguments]), "status": status, "evidence": evidence, "probe": describe(name, *(arguments or [""]))}
         )
-    status = next(state for state in ORDER if any(part["status"] == state for part in told))
-    shown = [part["evidence"] for part in told if part["status"] == status]
+    status = next(state for state in ORDER if any(part["status"] == state for part in outcomes))
+    shown = [part["evidence"] for part in outcomes if part["status"] == status]
     return {
         "id": entry["id"],
         "title": entry["title"],
@@ -84,7 +84,7 @@ def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
         "status": status,
         "evidence": "; ".join(dict.fromkeys(shown)),
         "seconds": round(time.perf_counter() - started, 4),
-        "checks": told,
+        "checks": outcomes,
         "measured": figures,
         "needs": sorted({NEEDS[name] for name, _ in parts(entry)}),
         "read": entry["read"],

@@ -1,4 +1,4 @@
-"""A user's browser, as far as the acceptance story needs one: requests to one origin, cookies, certificates always verified."""
+"""A user's browser, as far as the end-to-end check needs one: requests to one origin, cookies, certificates always verified."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 
 
 class Broken(Exception):
-    """A step that did not go as it should; the message says what came instead."""
+    """A step failed; the message has what came instead."""
 
 
 class _Connection(http.client.HTTPSConnection):
-    """HTTPS to another address than the name says; the certificate must still be the name's."""
+    """HTTPS to another address than the name resolves to; the certificate must still be the name's."""
 
     address = ""
 

@@ -1,4 +1,4 @@
-"""Checks of the story and the browser's page. What a check is: verify/facts.py."""
+"""Checks of the end-to-end check's steps and of the browser's page. What a check is: verify/facts.py."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from .facts import Evidence, Facts, NotVerified, below, check, require
 
 @check("e2e")
 def step(f: Facts, key: str) -> Evidence:
-    """The story's step `{}`, through the edge with certificates verified. Passes when it went as it should."""
+    """Step `{}` of the end-to-end check, through the edge with certificates verified. Passes when it succeeded."""
     found = f.step(key)
     return f"{found['step']}: {found['evidence']}"
 
 
 @check("e2e")
 def ready(f: Facts, name: str) -> Evidence:
-    """What /health/ready says of its part `{}`. Passes when it says ok."""
+    """Part `{}` of /health/ready. Passes when its status is ok."""
     checks = f.step("health")["figures"].get("checks") or {}
-    require(checks.get(name, {}).get("status") == "ok", f"/health/ready says of {name}: {checks.get(name, 'nothing')}")
+    require(checks.get(name, {}).get("status") == "ok", f"/health/ready reports {name}: {checks.get(name, 'nothing')}")
     return f"/health/ready: {name} ok, {checks[name].get('duration_ms')} ms"
 
 
 @check("e2e")
 def version_served(f: Facts) -> Evidence:
-    """The version that /health tells. Passes when it is the one that is recorded as current."""
-    told, current = f.step("health")["figures"].get("version"), f.part("releases")["current"]
-    require(told == current, f"/health tells {told}, {current} is recorded")
-    return f"{told}"
+    """The version that /health reports. Passes when it is the one that is recorded as current."""
+    reported, current = f.step("health")["figures"].get("version"), f.part("releases")["current"]
+    require(reported == current, f"/health reports {reported}, {current} is recorded")
+    return f"{reported}"
 
 
 @check("e2e")
@@ -66,8 +66,8 @@ def tool_used(f: Facts) -> Evidence:
 @check("browser")
 def console(f: Facts) -> Evidence:
     """The page in a real browser without a window. Passes when it is drawn with its form and the console has no error."""
-    if not f.browser.get("there"):
-        raise NotVerified(f.browser.get("why", "no browser looked at the page"))
-    require(not f.browser["errors"], f"the console says: {f.browser['errors'][0] if f.browser['errors'] else ''}")
+    if not f.browser.get("loaded"):
+        raise NotVerified(f.browser.get("why", "the page was not checked in a browser"))
+    require(not f.browser["errors"], f"the console has: {f.browser['errors'][0] if f.browser['errors'] else ''}")
     require(f.browser["elements"] >= 5, f"the page has {f.browser['elements']} elements to use")
     return f"{f.browser['name']}: {f.browser['elements']} fields and buttons, no error in the console"

@@ -15,19 +15,19 @@ def built(f: Facts, service: str) -> Evidence:
     """
     image = f.image(service)
     content = image["labels"].get("berth.content", "")
-    require(content, "the image does not say what it was built from (label berth.content)")
+    require(content, "the image has no label berth.content: what it was built from is not known")
     log = (f.source.get("builds") or {}).get(content)
     require(not (log and "error" in log), f"the log of its build cannot be read: {(log or {}).get('error')}")
-    require(not (log and log["errors"]), f"the build said: {(log or {}).get('errors')}")
-    told = f"; its build took {log['seconds']:.0f} s, {log['lines']} lines without an error" if log else ""
-    return f"{(image['tags'] or [image['id'][:19]])[0]}, content {content[:12]}{told}"
+    require(not (log and log["errors"]), f"the build reported: {(log or {}).get('errors')}")
+    note = f"; its build took {log['seconds']:.0f} s, {log['lines']} lines without an error" if log else ""
+    return f"{(image['tags'] or [image['id'][:19]])[0]}, content {content[:12]}{note}"
 
 
 @check("record")
 def build_warnings(f: Facts) -> Evidence:
     """The logs of the builds of both images. Passes when none of their lines is a warning, but those accepted for a reason."""
     accepted: dict[str, str] = f.settings.get("build_warnings_accepted") or {}
-    told = []
+    lines = []
     for service in APPLICATION:
         content = f.image(service)["labels"].get("berth.content", "")
         log = (f.source.get("builds") or {}).get(content)
@@ -36,9 +36,9 @@ def build_warnings(f: Facts) -> Evidence:
         require("error" not in log, f"the log of the {service}'s build cannot be read: {log.get('error')}")
         warned = [line for line in log["warnings"] if not any(words in line for words in accepted)]
         require(not warned, f"{service}: {'; '.join(warned[:3])}")
-        told += [f"{service} accepted: {accepted[words]}" for words in accepted if any(words in line for line in log["warnings"])]
-        told.append(f"{service} {log['lines']} lines, {log.get('cached', 0)} steps from the cache")
-    return f"no open warning in the logs: {'; '.join(told)}"
+        lines += [f"{service} accepted: {accepted[words]}" for words in accepted if any(words in line for line in log["warnings"])]
+        lines.append(f"{service} {log['lines']} lines, {log.get('cached', 0)} steps from the cache")
+    return f"no open warning in the logs: {'; '.join(lines)}"
 
 
 def whole_source(instructions: list[list[str]]) -> list[int]:
@@ -70,10 +70,10 @@ def build_caching(f: Facts) -> Evidence:
 
 @check("stack")
 def runtime(f: Facts, service: str) -> Evidence:
-    """The interpreter in the {}'s container, asked there. Passes when it is the wanted version."""
-    wanted = str(f.settings["runtimes"][service])
+    """The interpreter in the {}'s container, asked there. Passes when it is the expected version."""
+    expected = str(f.settings["runtimes"][service])
     version = f.asked(service)["runtime"]
-    require(version == wanted or version.startswith(f"{wanted}."), f"{version} runs, {wanted} is wanted")
+    require(version == expected or version.startswith(f"{expected}."), f"{version} runs, not {expected}")
     return f"version {version}"
 
 
@@ -136,7 +136,7 @@ def layers(f: Facts, service: str) -> Evidence:
 @check("stack")
 def tags(f: Facts, service: str) -> Evidence:
     """Tag and labels of the {}'s image. Passes when it is the image that the current release names, its tag is the release's version of
-    images, and not `latest`, and the labels tell version and revision.
+    images, and not `latest`, and the labels have version and revision.
     """
     image, release = f.image(service), f.release()
     version, named, runs = release["image_version"], release["images"].get(service, ""), f.container(service)["image_id"]
@@ -154,7 +154,7 @@ def tags(f: Facts, service: str) -> Evidence:
 
 @check("stack")
 def exposed(f: Facts, argument: str) -> Evidence:
-    """Image and container ({}). Passes when exactly that port is exposed, is what the application is told, and is not published on the
+    """Image and container ({}). Passes when exactly that port is exposed, is the application's PORT, and is not published on the
     host.
     """
     service, _, port = argument.partition(":")
@@ -197,7 +197,7 @@ def healthcheck(f: Facts, service: str) -> Evidence:
     answer = container.get("health_when_down")
     if answer is None:
         raise NotVerified("the health check could not be run inside the container")
-    require(answer != 0, f"`{' '.join(test[1:])}` says healthy where nothing answers: it cannot fail")
+    require(answer != 0, f"`{' '.join(test[1:])}` reports healthy where nothing listens: it cannot fail")
     return f"{' '.join(test[1:])}: healthy; exit status {answer} where nothing answers"
 
 
@@ -207,7 +207,7 @@ def health_steady(f: Facts) -> Evidence:
     count = 0
     for container in f.containers():
         results = container["health_log"]
-        # A check that is asked while the program starts says no.
+        # A check that runs while the program starts fails.
         since = results[results.index(0) :] if 0 in results else []
         require(container["health"] == "healthy" and since, f"{container['name']} is {container['health']}, results {results}")
         require(not any(since), f"{container['name']} is not steadily healthy: {results}")
@@ -280,7 +280,7 @@ def image_secrets(f: Facts) -> Evidence:
         found = f.image(service)["scan"]["secrets"]
         require(not found, f"{service}: {'; '.join(hit['path'] + ' (' + hit['what'] + ')' for hit in found[:4])}")
         files += image["scan"]["files"]
-    require(files, "no image was looked into")
+    require(files, "no image was scanned")
     return f"{files} files in {len(f.part('images'))} images, and their histories"
 
 
@@ -295,9 +295,9 @@ def configuration_secrets(f: Facts) -> Evidence:
         require(
             not container["logs"].get("secrets"), f"{container['name']} wrote a secret into its log: {container['logs'].get('secrets')}"
         )
-    bad = [release["version"] for release in f.part("releases")["known"] if release["secret_hits"]]
+    bad = [release["version"] for release in f.part("releases")["kept"] if release["secret_hits"]]
     require(not bad, f"manifests with secrets: {', '.join(bad)}")
-    return f"environment and logs of {len(f.containers())} containers, {len(f.part('releases')['known'])} manifests"
+    return f"environment and logs of {len(f.containers())} containers, {len(f.part('releases')['kept'])} manifests"
 
 
 @check("stack")
@@ -333,14 +333,14 @@ def environment(f: Facts, service: str) -> Evidence:
 
 @check("stack")
 def api_urls(f: Facts) -> Evidence:
-    """Where the two containers are told to find each other. Passes when each has a URL by the environment, and none is baked into the
+    """The URLs by which the two containers find each other. Passes when each has one by the environment, and none is baked into the
     image.
     """
-    told = []
+    lines = []
     for service in APPLICATION:
         urls = {n: v for n, v in f.container(service)["environment"].items() if re.match(r"https?://", v)}
-        require(urls, f"the {service} is told no URL")
+        require(urls, f"the {service} is given no URL")
         baked = [name for name in urls if name in f.image(service)["environment"]]
         require(not baked, f"baked into the {service}'s image: {', '.join(baked)}")
-        told += [f"{name}={value}" for name, value in urls.items()]
-    return ", ".join(told)
+        lines += [f"{name}={value}" for name, value in urls.items()]
+    return ", ".join(lines)

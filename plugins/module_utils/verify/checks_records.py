@@ -7,21 +7,21 @@ from .facts import APPLICATION, Evidence, Facts, NotApplicable, NotVerified, bel
 
 @check("stack")
 def restart_keeps(f: Facts) -> Evidence:
-    """A restart of every container in the middle of the story, in this run or in the last one of this version. Passes when session and
-    task are there after it.
+    """A restart of every container in the middle of the end-to-end check, in this run or in the last one of this version. Passes when
+    session and task survive it.
     """
     if "restart" in f.steps:
         seconds = f.step("restart")["figures"]["seconds"]
         f.step("session_kept")
         f.step("task_kept")
-        return f"all containers restarted in {seconds} s; session and task are there", measured(
+        return f"all containers restarted in {seconds} s; session and task are kept", measured(
             seconds, f.budgets["restart_seconds"], "s", "restart"
         )
     try:
         record = f.record("restart")
     except NotVerified as error:
         raise NotVerified(
-            "no restart was part of the story of this version: make verify ARGS='-e verify_restart=true' restarts everything"
+            "no restart was part of an end-to-end check of this version: make verify ARGS='-e verify_restart=true' restarts everything"
         ) from error
     require(record["ok"], record["evidence"])
     return f"{record['when']}: {record['evidence']}"
@@ -29,19 +29,19 @@ def restart_keeps(f: Facts) -> Evidence:
 
 @check("stack")
 def previous_kept(f: Facts) -> Evidence:
-    """The release before the current one. Passes when its images and secrets are still there, and its manifest says how to run it again."""
+    """The release before the current one. Passes when its images and secrets are still there, and its manifest describes how to run it."""
     found = f.part("releases")
-    if len(found["known"]) < 2 or not found["previous"]:
+    if len(found["kept"]) < 2 or not found["previous"]:
         raise NotVerified("there was only one release so far: nothing older could be kept")
-    release = next((r for r in found["known"] if r["version"] == found["previous"]), None)
+    release = next((r for r in found["kept"] if r["version"] == found["previous"]), None)
     require(release, f"there is no manifest of {found['previous']}")
-    require(release["images_there"], f"images of {release['version']} are gone")
-    require(release["replayable"], f"the manifest of {release['version']} does not say how to run it again: it is an older Berth's")
+    require(release["images_exist"], f"images of {release['version']} are gone")
+    require(release["replayable"], f"the manifest of {release['version']} does not describe how to run it: an older Berth wrote it")
     require(
         release["secrets"] in f.part("secrets")["generations"], f"secrets generation {release['secrets']} of {release['version']} is gone"
     )
-    ready = sum(r["images_there"] and r["replayable"] for r in found["known"]) - 1
-    return f"{release['version']}: manifest, both images, secrets generation {release['secrets']}; {ready} in all can be gone back to"
+    ready = sum(r["images_exist"] and r["replayable"] for r in found["kept"]) - 1
+    return f"{release['version']}: manifest, both images, secrets generation {release['secrets']}; {ready} releases available for rollback"
 
 
 @check("stack")
@@ -59,24 +59,26 @@ def manifests(f: Facts) -> Evidence:
     require(release["secrets"] in f.part("secrets")["generations"], f"secrets generation {release['secrets']} is gone")
     require(found["configuration"], "the edge's configuration is not kept")
     return (
-        f"{len(found['known'])} manifests, {len(found['backups'])} backups; {release['version']}: images by digest, configuration, "
+        f"{len(found['kept'])} manifests, {len(found['backups'])} backups; {release['version']}: images by digest, configuration, "
         f"secrets generation {release['secrets']}"
     )
 
 
 @check("stack")
 def audit(f: Facts) -> Evidence:
-    """The audit of the stack. Passes when it tells how the current release came to serve, by whom, and nothing was left half-way."""
+    """The deployment audit log of the stack. Passes when it records how the current release was deployed, by whom, and no
+    deployment is unfinished.
+    """
     found = f.part("releases")
     pending = found["pending"]
     require(not pending, f"{pending.get('verb')} to {pending.get('to')} did not come to its end; the next make deploy takes it up")
     ended = [line for line in found["audit"] if line["outcome"] == "ok"]
     done = [line for line in ended if line["to"] == found["current"]]
-    require(done, f"nothing tells how {found['current'] or 'what runs'} came to serve")
+    require(done, f"it has no entry of the deployment of {found['current'] or 'what runs'}")
     released = [line for line in done if line["verb"] in ("deploy", "up", "rotate", "rollback", "scale")] or done
-    told = "{when}: {who}, {verb}, {seconds} s".format(**released[-1])
+    line = "{when}: {who}, {verb}, {seconds} s".format(**released[-1])
     back = [line for line in ended if line["verb"] == "rollback"]
-    return told + ("; last rollback {when} to {to}, {seconds} s".format(**back[-1]) if back else "; no rollback so far")
+    return line + ("; last rollback {when} to {to}, {seconds} s".format(**back[-1]) if back else "; no rollback so far")
 
 
 @check("record")
@@ -100,7 +102,7 @@ def vulnerabilities(f: Facts) -> Evidence:
     version = f.release()["image_version"]
     if found.get("version") != version:
         raise NotVerified(f"the last scan was of {found.get('version')}, and images of {version} run: make check-images scans them")
-    told = []
+    lines = []
     for report in found["images"]:
         scans = {entry["id"]: entry for entry in report["criteria"] if entry["id"] in ("secrets", "debian", "javascript")}
         for name, entry in scans.items():
@@ -110,8 +112,8 @@ def vulnerabilities(f: Facts) -> Evidence:
         if not scans:
             raise NotVerified(f"{report['service']} was not scanned")
         warned = "; ".join(entry["evidence"] for entry in scans.values() if entry["status"] == "warning")
-        told.append(f"{report['service']} {', '.join(scans)}" + (f" (warning: {warned})" if warned else ""))
-    return "; ".join(told)
+        lines.append(f"{report['service']} {', '.join(scans)}" + (f" (warning: {warned})" if warned else ""))
+    return "; ".join(lines)
 
 
 @check("stack")

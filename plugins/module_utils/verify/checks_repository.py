@@ -11,7 +11,7 @@ from .facts import Evidence, Facts, NotVerified, check, require
 def committed_secrets(f: Facts) -> Evidence:
     """The files that git keeps. Passes when no .env, key or vault is among them and no text has a credential's form."""
     found = f.repository["committed"]
-    if not found["known"]:
+    if not found["checked"]:
         raise NotVerified("the project is no git repository here")
     require(not found["bad_names"] and not found["secrets"], f"kept by git: {', '.join(found['bad_names'] + found['secrets'])}")
     require(any(line.strip("/") == ".env" for line in f.repository["gitignore"]), ".gitignore does not name .env")
@@ -29,7 +29,7 @@ def env_example(f: Facts) -> Evidence:
 
 @check("repository")
 def env_documented(f: Facts) -> Evidence:
-    """Every environment variable that the playbooks read. Passes when docs/environment.md or .env.example says what it is."""
+    """Every environment variable that the playbooks read. Passes when docs/environment.md or .env.example describes it."""
     text = f.document("docs/environment.md")["text"]
     found = f.repository["environment"]
     missing = [name for name in found["read"] if name not in found["example"] and not re.search(rf"\b{name}\b", text)]
@@ -43,7 +43,7 @@ def env_documented(f: Facts) -> Evidence:
 def container_env_documented(f: Facts) -> Evidence:
     """The settings that containers are given. Passes when docs/environment.md names those of backend and frontend."""
     text = f.document("docs/environment.md")["text"]
-    require("Of the containers" in text and "_FILE" in text, "docs/environment.md does not say what containers are given")
+    require("Of the containers" in text and "_FILE" in text, "docs/environment.md does not describe what containers are given")
     return "docs/environment.md, Of the containers"
 
 
@@ -77,17 +77,17 @@ def document(f: Facts, name: str) -> Evidence:
 
 
 @check("repository")
-def document_tells(f: Facts, argument: str) -> Evidence:
-    """A document and what it must tell ({}). Passes when each of the words is in it."""
-    name, _, wanted = argument.partition(":")
+def document_covers(f: Facts, argument: str) -> Evidence:
+    """A document and what it must cover ({}). Passes when each of the words is in it."""
+    name, _, words = argument.partition(":")
     text = f.document(name)["text"].lower()
-    missing = [word for word in wanted.split(",") if word.replace("_", " ").lower() not in text]
-    require(not missing, f"{name} says nothing of {', '.join(missing)}")
-    return f"{name} tells of {wanted.replace(',', ', ').replace('_', ' ')}"
+    missing = [word for word in words.split(",") if word.replace("_", " ").lower() not in text]
+    require(not missing, f"{name} does not cover {', '.join(missing)}")
+    return f"{name} covers {words.replace(',', ', ').replace('_', ' ')}"
 
 
 @check("repository")
-def verb(f: Facts, name: str) -> Evidence:
+def playbook(f: Facts, name: str) -> Evidence:
     """The playbooks. Passes when there is one for `{}`."""
     require(name in f.repository["playbooks"], f"there is no playbooks/{name}.yml")
     return f"playbooks/{name}.yml"

@@ -53,12 +53,12 @@ def all_run(f: Facts) -> Evidence:
 
 @check("stack")
 def start_seconds(f: Facts, *services: str) -> Evidence:
-    """Seconds from a container's start until it says in its log that it is ready. Passes when the slowest is within the budget."""
+    """Seconds from a container's start until its log reports that it is ready. Passes when the slowest is within the budget."""
     seconds = {}
     for container in f.containers(*services):
         ready = container["logs"].get("ready_seconds")
         if ready is None:
-            raise NotVerified(f"the log of {container['name']} does not say when it was ready (rotated, or in other words)")
+            raise NotVerified(f"the log of {container['name']} does not report when it was ready (rotated, or in another form)")
         seconds[container["service"]] = max(ready, seconds.get(container["service"], 0))
     line = ", ".join(f"{service} {value:.2f} s" for service, value in seconds.items())
     return below(line, max(seconds.values()), f.budgets["start_seconds"], "s", "start")
@@ -67,14 +67,14 @@ def start_seconds(f: Facts, *services: str) -> Evidence:
 @check("stack")
 def logs_formatted(f: Facts) -> Evidence:
     """The lines of backend, frontend, database and edge since their start. Passes when each has a level and a form for programs."""
-    told = []
+    lines = []
     for container in f.containers():
         log = container["logs"]
         if "error" in log:
             raise NotVerified(f"the log of {container['name']} cannot be read: {log['error']}")
         require(not log["unformatted"], f"{container['name']} wrote: {log['unformatted'][0] if log['unformatted'] else ''}")
-        told.append(f"{container['service']} {log['lines']}")
-    return f"lines: {', '.join(told)}"
+        lines.append(f"{container['service']} {log['lines']}")
+    return f"lines: {', '.join(lines)}"
 
 
 @check("stack")
@@ -125,14 +125,14 @@ def within_limits(f: Facts) -> Evidence:
 @check("stack")
 def memory(f: Facts, *services: str) -> Evidence:
     """Memory of backend and frontend. Passes when each is within its budget."""
-    told, worst = [], 0.0
+    lines, worst = [], 0.0
     for service in services or APPLICATION:
         used = sum(c.get("memory", 0) for c in f.containers(service)) / MB
         budget = f.budgets["memory_mb"][service]
         require(used <= budget, f"{service} uses {used:.0f} MB; the budget is {budget} MB")
-        told.append(f"{service} {used:.0f} of {budget} MB")
+        lines.append(f"{service} {used:.0f} of {budget} MB")
         worst = max(worst, 100 * used / budget)
-    return ", ".join(told), measured(worst, 100, "% of budget", "memory")
+    return ", ".join(lines), measured(worst, 100, "% of budget", "memory")
 
 
 @check("stack")
@@ -213,9 +213,9 @@ def isolation(f: Facts) -> Evidence:
 
 
 @check("stack")
-def reach_table(f: Facts) -> Evidence:
+def network_policy(f: Facts) -> Evidence:
     """Who reaches whom and the internet: connections tried from inside every container's network. Passes when it is what network_reach
-    (group_vars/all/reach.yml) says, no more and no less.
+    (group_vars/all/reach.yml) allows, no more and no less.
     """
     table = f.settings["reach"]
 
@@ -224,7 +224,7 @@ def reach_table(f: Facts) -> Evidence:
         return service if service in table else "backend"
 
     present = {row(c["service"]) for c in f.containers() if c["running"]}
-    told = []
+    lines = []
     for c in f.containers():
         if not c["running"]:
             continue
@@ -239,8 +239,8 @@ def reach_table(f: Facts) -> Evidence:
         require(
             bool(c["internet"]) == bool(table[own]["internet"]), f"{c['name']} has {'a' if c['internet'] else 'no'} way to the internet"
         )
-        told.append(f"{c['service']}: {', '.join([*sorted(found), *(['internet'] if c['internet'] else [])]) or 'nobody'}")
-    return "; ".join(told)
+        lines.append(f"{c['service']}: {', '.join([*sorted(found), *(['internet'] if c['internet'] else [])]) or 'nobody'}")
+    return "; ".join(lines)
 
 
 @check("stack")
@@ -251,8 +251,8 @@ def benchmark(f: Facts) -> Evidence:
     kernel = {} if f.part("engine").get("apparmor") else {"5.2": "no AppArmor"}
     for c in f.containers():
         accepted = {**kernel, **f.settings["benchmark_accepted"].get("all", {}), **f.settings["benchmark_accepted"].get(c["service"], {})}
-        found = {number: wanted for number, wanted in c["benchmark"]["warnings"].items() if number not in accepted}
-        require(not found, f"{c['name']} does not follow {', '.join(f'{number} ({wanted})' for number, wanted in found.items())}")
+        found = {number: expected for number, expected in c["benchmark"]["warnings"].items() if number not in accepted}
+        require(not found, f"{c['name']} does not follow {', '.join(f'{number} ({expected})' for number, expected in found.items())}")
     accepted = sorted({number for c in f.containers() for number in c["benchmark"]["warnings"]})
     scores = ", ".join(f"{c['service']} {c['benchmark']['score']}" for c in f.containers())
     return f"accepted: {', '.join(accepted) or 'none'}; scores: {scores}"
@@ -263,10 +263,10 @@ def reach(f: Facts, argument: str) -> Evidence:
     """Connections opened inside a container to its neighbours ({}). Passes when each is accepted."""
     service, _, names = argument.partition(":")
     found = f.asked(service)["reach"]
-    wanted = [next((target for target in found if target.startswith(f"{name}:")), name) for name in names.split(",")]
-    bad = {target: found.get(target, "not tried") for target in wanted if found.get(target) != "ok"}
+    expected = [next((target for target in found if target.startswith(f"{name}:")), name) for name in names.split(",")]
+    bad = {target: found.get(target, "not tried") for target in expected if found.get(target) != "ok"}
     require(not bad, f"{service} does not reach {bad}")
-    return f"{service} reaches {', '.join(wanted)}"
+    return f"{service} reaches {', '.join(expected)}"
 
 
 @check("stack")

@@ -38,11 +38,11 @@ def base_image(f: Facts, service: str) -> Evidence:
 
 @check("stack")
 def base_release(f: Facts, service: str) -> Evidence:
-    """The Debian packages that the {}'s image says it is made of. Passes when base-files is among them and their number is within the
+    """The Debian packages that the {}'s image records. Passes when base-files is among them and their number is within the
     budget.
     """
     packages = f.image(service)["scan"]["packages"]
-    require("base-files" in packages, "the image does not say which distribution it is made of")
+    require("base-files" in packages, "the image does not record its distribution")
     return below(f"Debian, {len(packages)} packages", len(packages), f.budgets["packages"], "packages", f"packages {service}")
 
 
@@ -98,9 +98,9 @@ def package_lock(f: Facts) -> Evidence:
 def source_ready(f: Facts) -> Evidence:
     """Both sources. Passes when the backend is a FastAPI application with Python files and the frontend has a build script."""
     back, front = f.sources()["applications"]["backend"], f.sources()["applications"]["frontend"]
-    require(back["there"] and back["python_files"], "the backend's source has no Python files")
+    require(back["exists"] and back["python_files"], "the backend's source has no Python files")
     require(back["fastapi"], "the backend does not declare FastAPI")
-    require(front["there"] and "build" in front["scripts"], "the frontend's package.json has no build script")
+    require(front["exists"] and "build" in front["scripts"], "the frontend's package.json has no build script")
     return f"{back['python_files']} Python files; scripts {', '.join(front['scripts'])}"
 
 
@@ -108,8 +108,8 @@ def source_ready(f: Facts) -> Evidence:
 def ignored(f: Facts, service: str) -> Evidence:
     """The ignore file that the {}'s build obeys. Passes when it leaves out repositories, .env files, keys and what builds leave behind."""
     names = [line.removeprefix("**/") for line in f.sources()["ignored"][service]]
-    wanted = [".git", ".env", "*.key", "node_modules" if service == "frontend" else "__pycache__"]
-    missing = [name for name in wanted if name not in names]
+    expected = [".git", ".env", "*.key", "node_modules" if service == "frontend" else "__pycache__"]
+    missing = [name for name in expected if name not in names]
     require(names, "there is none")
     require(not missing, f"it does not name {', '.join(missing)}")
-    return f"{len(names)} patterns, {', '.join(wanted)} among them"
+    return f"{len(names)} patterns, {', '.join(expected)} among them"

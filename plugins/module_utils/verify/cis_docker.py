@@ -1,6 +1,6 @@
 """Section 5 of the CIS Docker Benchmark 1.6 (container runtime), as docker-bench-security 1.6 reads it, for one container.
 
-It looks at what the engine says of the container from outside; nothing is asked inside. Each automated recommendation is a
+It reads the engine's description of the container; nothing runs inside. Each automated recommendation is a
 pass (+1 of the score) or a warning (-1); the manual ones are left to the reader, and do not count.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 Tree = dict[str, Any]
-# Recommendation -> what is wanted, and whether `inspected` (GET /containers/{id}/json) with `host` (its HostConfig) has it.
+# Recommendation -> what it requires, and whether `inspected` (GET /containers/{id}/json) with `host` (its HostConfig) has it.
 RECOMMENDATIONS: dict[str, tuple[str, Callable[[Tree, Tree], bool]]] = {
     "5.2": ("an AppArmor profile", lambda c, h: c.get("AppArmorProfile", "") not in ("", "unconfined")),
     "5.3": ("security options", lambda c, h: bool(h.get("SecurityOpt"))),
@@ -41,7 +41,7 @@ RECOMMENDATIONS: dict[str, tuple[str, Callable[[Tree, Tree], bool]]] = {
     "5.31": ("not the host's users", lambda c, h: h.get("UsernsMode") != "host"),
     "5.32": ("no socket of the engine", lambda c, h: not any("docker.sock" in m.get("Source", "") for m in c["Mounts"])),
 }
-# Recommendations for a person to judge: docker-bench-security prints them without counting them. 5.1 asks for the engine, 5.23, 5.24
+# Recommendations that a person must rate: docker-bench-security prints them without counting them. 5.1 asks for the engine, 5.23, 5.24
 # and 5.28 for what people type.
 MANUAL = frozenset({"5.9", "5.18", "5.19", "5.30"})
 SYSTEM = frozenset({"/", "/boot", "/dev", "/etc", "/lib", "/proc", "/sys", "/usr"})
@@ -60,9 +60,9 @@ def _system_mounts(inspected: Tree) -> list[str]:
 
 
 def warnings(inspected: Tree) -> dict[str, str]:
-    """Recommendation -> what is wanted, for those that the container does not follow."""
+    """Recommendation -> what it requires, for those that the container does not follow."""
     host = inspected["HostConfig"]
-    return {number: wanted for number, (wanted, follows) in RECOMMENDATIONS.items() if not follows(inspected, host)}
+    return {number: requirement for number, (requirement, follows) in RECOMMENDATIONS.items() if not follows(inspected, host)}
 
 
 def score(warned: dict[str, str]) -> int:

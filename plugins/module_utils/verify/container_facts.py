@@ -14,8 +14,8 @@ from .container_logs import logs, moment
 from .netns import reached
 
 
-def container(engine: Engine, listed: dict[str, Any], canaries: list[bytes], wanted: dict[str, Any]) -> dict[str, Any]:
-    """How a listed container was made and how it stands; `wanted` tells how many `lines` of its log to look at, and `errors_since`."""
+def container(engine: Engine, listed: dict[str, Any], canaries: list[bytes], options: dict[str, Any]) -> dict[str, Any]:
+    """How a listed container was made and its state; `options` has the number of log `lines` to read, and `errors_since`."""
     actual = engine.call("GET", f"/containers/{listed['Id']}/json")
     config, host, state = actual["Config"], actual["HostConfig"], actual["State"]
     running = state["Running"]
@@ -74,18 +74,18 @@ def container(engine: Engine, listed: dict[str, Any], canaries: list[bytes], wan
         "health_interval": (config.get("Healthcheck") or {}).get("Interval", 0) / 1e9,
         "health_log": [e["ExitCode"] for e in health.get("Log") or [] if moment(e["Start"]) >= moment(state["StartedAt"])],
         "started": moment(state["StartedAt"]),
-        "logs": logs(engine, listed["Id"], state["StartedAt"], canaries, wanted["lines"], wanted["errors_since"]),
+        "logs": logs(engine, listed["Id"], state["StartedAt"], canaries, options["lines"], options["errors_since"]),
         **(_live(engine, listed["Id"], state["Pid"], service, config) if running else {}),
     }
 
 
 def _live(engine: Engine, identity: str, pid: int, service: str, config: dict[str, Any]) -> dict[str, Any]:
-    """What only a running container can tell."""
+    """What only a running container has."""
     stats = engine.statistics(identity)
     top = engine.call("GET", f"/containers/{identity}/top", {"ps_args": "-eo pid,uid,args"})
     columns = [title.upper() for title in top["Titles"]]
     processes = [dict(zip(columns, row, strict=False)) for row in top["Processes"]]
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "memory": memory_used(stats),
         "pids": stats.get("pids_stats", {}).get("current", len(processes)),
         "processes": [{"uid": p.get("UID", ""), "command": p.get("COMMAND", p.get("CMD", ""))[:120]} for p in processes],
@@ -95,29 +95,29 @@ def _live(engine: Engine, identity: str, pid: int, service: str, config: dict[st
     test = (config.get("Healthcheck") or {}).get("Test") or []
     if service in ("backend", "frontend") and test[:1] in (["CMD"], ["CMD-SHELL"]):
         command = test[1:] if test[0] == "CMD" else ["/bin/sh", "-c", *test[1:]]
-        # Nothing listens on port 1: a check that does not look says "healthy" all the same.
-        told["health_when_down"] = exit_status(engine, identity, command, ["PORT=1", "HEALTH_PATH=/nothing-is-here"])
+        # Nothing listens on port 1: a check that tests nothing succeeds all the same.
+        facts["health_when_down"] = exit_status(engine, identity, command, ["PORT=1", "HEALTH_PATH=/nothing-is-here"])
     if service == "backend":
-        told["asked"] = ask_backend(engine, identity)
+        facts["asked"] = ask_backend(engine, identity)
     if service == "frontend":
-        told["asked"] = ask_frontend(engine, identity)
-    return told
+        facts["asked"] = ask_frontend(engine, identity)
+    return facts
 
 
 def reach(containers: list[dict[str, Any]], ways_out: set[str]) -> None:
-    """Tell of each running container which services it reaches, tried from inside it, and whether it has a way to the internet."""
+    """Add to each running container which services it reaches, tried from inside it, and whether it has a way to the internet."""
     running = [c for c in containers if c["running"]]
     listening = {
         (address, int(port.partition("/")[0])): c["service"] for c in running for address in c["addresses"] for port in c["exposed"]
     }
 
-    def tell(c: dict[str, Any]) -> None:
+    def inspect(c: dict[str, Any]) -> None:
         found = reached(c["pid"], [target for target, service in listening.items() if service != c["service"]])
         c["reaches"] = None if found is None else sorted({listening[target] for target in found})
         c["internet"] = bool(ways_out & set(c["networks"])) if c["default_route"] else c["default_route"]
 
     with ThreadPoolExecutor(max_workers=8) as pool:
-        list(pool.map(tell, running))
+        list(pool.map(inspect, running))
 
 
 def _default_route(pid: int) -> bool | None:

@@ -1,4 +1,4 @@
-"""What a container logged: its form, errors and secrets in it, and when it said that it was ready."""
+"""What a container logged: its form, errors and secrets in it, and when it reported that it was ready."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from ..docker.client import Engine, EngineError, demultiplex
 from ..docker.image_scan import hits
 
-# How services say that they are ready for work.
+# How services report that they are ready.
 READY = re.compile(r"startup complete|ready in|ready to accept connections|serving initial config|uvicorn running|listening on", re.I)
 BAD = re.compile(r"\b(ERROR|CRITICAL|FATAL|PANIC):? |Traceback \(most recent|[Uu]nhandled ?(Promise|Rejection)")
 BAD_LEVELS = ("error", "critical", "fatal", "panic")
@@ -26,7 +26,7 @@ def moment(text: str) -> float:
 
 
 def logs(engine: Engine, identity: str, started_at: str, canaries: list[bytes], count: int, errors_since: float) -> dict[str, Any]:
-    """Form and content of the last lines, and when the first lines said that the service is ready."""
+    """Form and content of the last lines, and when the first lines reported that the service is ready."""
     try:
         path, since = f"/containers/{identity}/logs", moment(started_at)
         tail = {"stdout": 1, "stderr": 1, "tail": count, "since": since}

@@ -1,8 +1,8 @@
 """What the checks behind the acceptance criteria share: the gathered facts, the three ways not to pass, and the register of checks.
 
-A check is a pure function of `Facts`. Its docstring is what the report and the documents print: what is looked at, and when it passes;
+A check is a pure function of `Facts`. Its docstring is what the report and the documents print: what is checked, and when it passes;
 `{}` stands for the check's argument. It returns a line, or a line and what was measured against which budget; it raises Fail, NotVerified
-(the facts that it needs are not there, and why) or NotApplicable.
+(the facts that it needs are missing, and why) or NotApplicable.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ MB = 1_000_000
 
 
 class Fail(Exception):
-    """The criterion is not met; the message says what was found."""
+    """The criterion is not met; the message has what was found."""
 
 
 class NotVerified(Exception):
-    """It cannot be told; the message says why and what would tell it."""
+    """It could not be checked; the message has the reason and the way to check it."""
 
 
 class NotApplicable(Exception):
-    """The application or the installation has no such part; the message says who says so."""
+    """The application or the installation has no such part; the message has the reason."""
 
 
 class Facts:
@@ -45,7 +45,7 @@ class Facts:
     def part(self, name: str) -> dict[str, Any]:
         """A part of the host's facts."""
         if not self.stack:
-            raise NotVerified("the host's facts were not gathered: nothing of the stack could be asked")
+            raise NotVerified("the host's facts were not gathered: the stack could not be inspected")
         return self.stack[name]
 
     def containers(self, *services: str) -> list[dict[str, Any]]:
@@ -66,11 +66,11 @@ class Facts:
         return image
 
     def release(self) -> dict[str, Any]:
-        """The current release, as its manifest tells it. Its name is that of its images' version, or, where only its configuration or its
-        secrets are other ones, that and -r2, -r3, ...: compare images with `image_version`.
+        """The current release, as its manifest describes it. Its name is that of its images' version, or, where only its configuration
+        or its secrets are other ones, that and -r2, -r3, ...: compare images with `image_version`.
         """
         found = self.part("releases")
-        release = next((r for r in found["known"] if r["version"] == found["current"]), None)
+        release = next((r for r in found["kept"] if r["version"] == found["current"]), None)
         if release is None:
             raise Fail(f"there is no manifest of {found['current'] or 'a current release'}")
         return {**release, "image_version": release.get("image_version") or release["version"]}
@@ -115,7 +115,7 @@ class Facts:
 
     def document(self, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.repository["documents"].get(name) or {}
-        if not found.get("there"):
+        if not found.get("exists"):
             raise Fail(f"{name} does not exist")
         if found["broken"]:
             raise Fail(f"{name} links to what is not there: {', '.join(found['broken'])}")
@@ -129,7 +129,7 @@ class Facts:
 
     def dockerfile(self, service: str) -> dict[str, Any]:
         found: dict[str, Any] = self.sources()["dockerfiles"][service]
-        if not found["there"]:
+        if not found["exists"]:
             raise Fail(f"there is no Dockerfile of the {service}")
         return found
 

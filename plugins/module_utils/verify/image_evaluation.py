@@ -1,4 +1,4 @@
-"""Judge an image by what is known of it: pure functions from facts and from the scanners' own words to findings.
+"""Rate an image: pure functions from facts and from the scanners' output to findings.
 
 Every check has a name, which acceptances use too, and a title. A check that lacks data or a tool is not verified.
 """
@@ -24,10 +24,10 @@ TITLES = {
     "size": "The image is within its budget",
     "user": "It runs as a user of its own",
     "entrypoint": "Its first process is the right one",
-    "health": "It says whether it is well",
+    "health": "It reports its health",
     "port": "It exposes its own port and no other",
     "contents": "It holds no shell, no package manager, no set-user-id program, nothing that its user could change",
-    "labels": "It says what it is (OCI annotations)",
+    "labels": "It is described by OCI annotations",
 }
 Image = dict[str, Any]
 Findings = list[dict[str, Any]]
@@ -36,21 +36,21 @@ Findings = list[dict[str, Any]]
 # --- the configuration ----------------------------------------------------------------------------------------------------
 
 
-def user(config: dict[str, Any], wanted: Image) -> Findings:
+def user(config: dict[str, Any], expected: Image) -> Findings:
     name = str(config.get("User") or "")
-    role, who = wanted["role"], name.partition(":")[0]
+    role, who = expected["role"], name.partition(":")[0]
     if who in ("", "0", "root"):
         return [finding("user", "error", "it runs as root", "USER", f"add USER to roles/{role}/files/Dockerfile")]
     if not re.fullmatch(r"\d+(:\d+)?", name):
         return [
             finding(
-                "user", "warning", f"USER {name} is a name: a cluster that asks for a non-root user cannot tell", "USER", "name the number"
+                "user", "warning", f"USER {name} is a name: a cluster that demands a non-root user refuses it", "USER", "name the number"
             )
         ]
     return []
 
 
-def entrypoint(config: dict[str, Any], wanted: Image) -> Findings:
+def entrypoint(config: dict[str, Any], expected: Image) -> Findings:
     command = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
     if not command:
         return [
@@ -59,7 +59,7 @@ def entrypoint(config: dict[str, Any], wanted: Image) -> Findings:
                 "error",
                 "it has neither ENTRYPOINT nor CMD",
                 "ENTRYPOINT",
-                f"add ENTRYPOINT to roles/{wanted['role']}/files/Dockerfile",
+                f"add ENTRYPOINT to roles/{expected['role']}/files/Dockerfile",
             )
         ]
     if command[0] in ("sh", "/bin/sh", "bash", "/bin/bash") and command[1:2] == ["-c"]:
@@ -72,7 +72,7 @@ f"{' '.join(command)[:80]}",
     ):
         return [finding("entrypoint", "error", "Node.js as process 1 reaps no children and ignores SIGTERM", "ENTRYPOINT",
                         'ENTRYPOINT ["dumb-init", "node"]')]  # fmt: skip
-    first = wanted.get("entrypoint")
+    first = expected.get("entrypoint")
     if first and command[0].rpartition("/")[2] != first:
         return [
             finding(
@@ -80,18 +80,18 @@ f"{' '.join(command)[:80]}",
                 "error",
                 f"its first process is {command[0]}, not {first}",
                 "ENTRYPOINT",
-                f"roles/{wanted['role']}/files/Dockerfile",
+                f"roles/{expected['role']}/files/Dockerfile",
             )
         ]
     return []
 
 
-def health(config: dict[str, Any], wanted: Image) -> Findings:
+def health(config: dict[str, Any], expected: Image) -> Findings:
     check = config.get("Healthcheck") or config.get("HealthCheck") or {}
     test = check.get("Test") or []
     if not test or test == ["NONE"]:
-        return [finding("health", "error", "it has no HEALTHCHECK: a container of it is never known to be well", "HEALTHCHECK",
-                        f"add HEALTHCHECK to roles/{wanted['role']}/files/Dockerfile")]  # fmt: skip
+        return [finding("health", "error", "it has no HEALTHCHECK: the health of its containers cannot be checked", "HEALTHCHECK",
+                        f"add HEALTHCHECK to roles/{expected['role']}/files/Dockerfile")]  # fmt: skip
     if re.search(r"\|\|\s*(true|exit 0|:)\s*$", " ".join(test)):
         return [
             finding("health", "error", f"its HEALTHCHECK cannot fail: {' '.join(test[1:])}", "HEALTHCHECK", "drop what stands behind ||")
@@ -99,18 +99,22 @@ def health(config: dict[str, Any], wanted: Image) -> Findings:
     return []
 
 
-def port(config: dict[str, Any], wanted: Image) -> Findings:
+def port(config: dict[str, Any], expected: Image) -> Findings:
     exposed = {int(name.partition("/")[0]) for name in config.get("ExposedPorts") or {}}
-    own = {int(number) for number in wanted.get("ports") or []}
-    told = ", ".join(map(str, sorted(exposed))) or "no port"
+    own = {int(number) for number in expected.get("ports") or []}
+    ports = ", ".join(map(str, sorted(exposed))) or "no port"
     if own - exposed:
-        return [finding("port", "error", f"it exposes {told}, not {', '.join(map(str, sorted(own)))}", "EXPOSE", f"{wanted['role']}_port")]
+        return [
+            finding("port", "error", f"it exposes {ports}, not {', '.join(map(str, sorted(own)))}", "EXPOSE", f"{expected['role']}_port")
+        ]
     if exposed - own:
-        return [finding("port", "warning", f"it exposes more than its own: {told}", "EXPOSE", f"roles/{wanted['role']}/files/Dockerfile")]
+        return [
+            finding("port", "warning", f"it exposes more than its own: {ports}", "EXPOSE", f"roles/{expected['role']}/files/Dockerfile")
+        ]
     return []
 
 
-def labels(config: dict[str, Any], wanted: Image) -> Findings:
+def labels(config: dict[str, Any], expected: Image) -> Findings:
     given = config.get("Labels") or {}
     needed = [
         "berth.stack",
@@ -127,12 +131,12 @@ def labels(config: dict[str, Any], wanted: Image) -> Findings:
 # --- size and layers ----------------------------------------------------------------------------------------------------------
 
 
-def size(total: int, wanted: Image) -> Findings:
+def size(total: int, expected: Image) -> Findings:
     """`total` bytes against the budget in MB (decimal)."""
-    budget = float(wanted.get("budget") or 0)
+    budget = float(expected.get("budget") or 0)
     if budget and total > budget * 1e6:
         return [finding("size", "error", f"{total / 1e6:.1f} MB, the budget is {budget:.0f} "
-f"MB", "", f"{wanted['budget_variable']}, or make it smaller: make advise",
+f"MB", "", f"{expected['budget_variable']}, or make it smaller: make advise",
                         bytes=int(total - budget * 1e6))]  # fmt: skip
     return []
 
@@ -143,10 +147,10 @@ def efficiency(total: int, wasted: dict[str, int], allowed: int) -> Findings:
     if sum_ <= allowed:
         return []
     worst = sorted(wasted.items(), key=lambda item: -item[1])[:5]
-    told = ", ".join(f"{path} ({count / 1e6:.1f} MB)" for path, count in worst)
+    largest = ", ".join(f"{path} ({count / 1e6:.1f} MB)" for path, count in worst)
     share = 100 * (1 - sum_ / max(total, 1))
     return [finding("efficiency", "error", f"{sum_ / 1e6:.1f} MB lie in layers and are replaced or removed later "
-f"({share:.0f} % is used): {told}", "",
+f"({share:.0f} % is used): {largest}", "",
                     "remove a file in the RUN that makes it, or copy from a stage", bytes=sum_)]  # fmt: skip
 
 
@@ -154,11 +158,11 @@ SHELLS = re.compile(r"(^|/)(ba|da|z|k|c|fi)?sh$|(^|/)busybox$")
 MANAGERS = re.compile(r"(^|/)(apt|apt-get|dpkg|apk|pip3?|npm|npx|yarn|pnpm|corepack|gcc|cc|make)$")
 
 
-def contents(seen: dict[str, Entry], wanted: Image) -> Findings:
+def contents(seen: dict[str, Entry], expected: Image) -> Findings:
     """What a container sees, by path."""
     out: Findings = []
     programs = {p: e for p, e in seen.items() if re.match(r"(usr/)?(local/)?s?bin/|opt/[^/]+/bin/", p) and e.kind != "directory"}
-    if wanted.get("variant") == "scratch":
+    if expected.get("variant") == "scratch":
         for what, pattern in (("a shell", SHELLS), ("a package manager or compiler", MANAGERS)):
             found = sorted(p for p in programs if pattern.search(p))
             if found:
@@ -168,21 +172,21 @@ def contents(seen: dict[str, Entry], wanted: Image) -> Findings:
                         "error",
                         f"it holds {what}: {', '.join(found[:4])}",
                         f"/{found[0]}",
-                        f"{wanted['role']}_variant: scratch",
+                        f"{expected['role']}_variant: scratch",
                     )
                 )
     risen = sorted(p for p, e in seen.items() if e.kind == "file" and e.mode & 0o6000)
     if risen:
         out.append(finding("contents", "error", f"set-user-id or set-group-id: {', '.join(risen[:4])}", f"/{risen[0]}", "chmod a-s"))
     loose = sorted(p for p, e in seen.items() if e.kind in ("file", "directory") and e.mode & 0o002 and not e.mode & 0o1000)
-    own = sorted(p for p, e in seen.items() if e.kind == "file" and wanted.get("uid") and e.uid == int(wanted["uid"]))
+    own = sorted(p for p, e in seen.items() if e.kind == "file" and expected.get("uid") and e.uid == int(expected["uid"]))
     if loose or own:
-        told = (loose or own)[:4]
-        out.append(finding("contents", "error", f"its user can change {', '.join(told)}", f"/{told[0]}", "chown 0:0, chmod go-w"))
+        paths = (loose or own)[:4]
+        out.append(finding("contents", "error", f"its user can change {', '.join(paths)}", f"/{paths[0]}", "chown 0:0, chmod go-w"))
     return out
 
 
-# --- what the scanners say ------------------------------------------------------------------------------------------------------
+# --- output of the scanners ------------------------------------------------------------------------------------------------------
 
 
 def not_verified(check: str, why: str, advice: str = "") -> Findings:
@@ -255,10 +259,10 @@ def dpkg_status(texts: dict[str, str]) -> str:
 
 def debian(policy: str) -> Findings:
     """`apt-cache policy` of the packages in an image, against lists that were fetched for it."""
-    out, known = [], 0
+    out, fetched = [], 0
     for match in re.finditer(r"^(\S+):\n  Installed: (\S+)\n  Candidate: (\S+)\n((?:  .*\n| \*\*\*.*\n?)*)", policy, re.M):
         name, installed, candidate, table = match.groups()
-        known += "http" in table
+        fetched += "http" in table
         if candidate in (installed, "(none)"):
             continue
         section = table.partition(candidate + " ")[2].partition("\n     ")[0] + table
@@ -268,9 +272,9 @@ def debian(policy: str) -> Findings:
                            "build again on a new base image"))  # fmt: skip
     return (
         out
-        if known
+        if fetched
         else not_verified(
-            "debian", "no package list was fetched: what is outstanding cannot be told", "give the builder a way to Debian's mirror"
+            "debian", "no package list was fetched: outstanding updates cannot be listed", "give the builder a way to Debian's mirror"
         )
     )
 
@@ -302,9 +306,9 @@ def verdict(check: str, findings: Iterable[dict[str, Any]], evidence: str = "", 
     own = [item for item in findings if item["check"] == check]
     opened = [item["severity"] for item in own if not item.get("accepted")]
     status = "fail" if "error" in opened else "not verified" if "not verified" in opened else "warning" if "warning" in opened else "pass"
-    told = [f"{item['where']}: {item['message']}".lstrip(": ") for item in own if not item.get("accepted")]
+    messages = [f"{item['where']}: {item['message']}".lstrip(": ") for item in own if not item.get("accepted")]
     accepted = sum(1 for item in own if item.get("accepted"))
-    words = "; ".join(told[:3]) + (f"; and {len(told) - 3} more" if len(told) > 3 else "") or evidence
+    words = "; ".join(messages[:3]) + (f"; and {len(messages) - 3} more" if len(messages) > 3 else "") or evidence
     return {
         "id": check,
         "title": TITLES[check],

@@ -11,24 +11,24 @@ from ..docker.client import Engine
 from ..docker.image_scan import SCANNER, history_hits, scan
 
 
-def images(engine: Engine, directory: Path, wanted: dict[str, str], canaries: list[bytes]) -> dict[str, Any]:
+def images(engine: Engine, directory: Path, identities: dict[str, str], canaries: list[bytes]) -> dict[str, Any]:
     """By service: configuration, history and what a scan of all layers found."""
     path = directory / "image-scans.json"
     secrets = hashlib.sha256(b"\0".join([SCANNER.encode(), *canaries])).hexdigest()[:16]
     remembered = json.loads(path.read_text()) if path.is_file() else {}
-    known = remembered.get("scans", {}) if remembered.get("secrets") == secrets else {}
-    told = {}
-    for service, identity in wanted.items():
+    scans = remembered.get("scans", {}) if remembered.get("secrets") == secrets else {}
+    facts = {}
+    for service, identity in identities.items():
         inspected = engine.find(f"/images/{identity}/json")
         if inspected is None:
-            told[service] = {"error": f"the engine has no image {identity}"}
+            facts[service] = {"error": f"the engine has no image {identity}"}
             continue
         history = engine.call("GET", f"/images/{identity}/history")
-        if identity not in known:
+        if identity not in scans:
             with engine.stream(f"/images/{identity}/get") as stream:
-                known[identity] = scan(stream, canaries)
+                scans[identity] = scan(stream, canaries)
         config = inspected["Config"]
-        told[service] = {
+        facts[service] = {
             "id": identity,
             "tags": inspected.get("RepoTags") or [],
             "digests": inspected.get("RepoDigests") or [],
@@ -43,12 +43,12 @@ def images(engine: Engine, directory: Path, wanted: dict[str, str], canaries: li
             "health_test": (config.get("Healthcheck") or {}).get("Test") or [],
             "labels": config.get("Labels") or {},
             "environment": [entry.partition("=")[0] for entry in config.get("Env") or []],
-            "scan": {**known[identity], "secrets": known[identity]["secrets"] + history_hits(history, config.get("Env") or [])},
+            "scan": {**scans[identity], "secrets": scans[identity]["secrets"] + history_hits(history, config.get("Env") or [])},
         }
-    kept = {identity: known[identity] for identity in wanted.values() if identity in known}
+    kept = {identity: scans[identity] for identity in identities.values() if identity in scans}
     if remembered != {"secrets": secrets, "scans": kept} and directory.is_dir():
         scratch = path.with_suffix(".new")
         scratch.write_text(json.dumps({"secrets": secrets, "scans": kept}))
         scratch.chmod(0o600)
         scratch.rename(path)
-    return told
+    return facts

@@ -56,57 +56,57 @@ def memory_slope(samples: list[dict[str, Any]], service: str) -> float:
 
 def series(requests: list[dict[str, Any]], samples: list[dict[str, Any]], started: float, step: float) -> dict[str, list[list[float]]]:
     """Lines for plots: 95th percentile and median of answers (ms) and memory (MB) of each service, over seconds."""
-    told: dict[str, list[list[float]]] = {"p95 ms": [], "median ms": []}
+    lines: dict[str, list[list[float]]] = {"p95 ms": [], "median ms": []}
     buckets: dict[int, list[float]] = {}
     for request in requests:
         buckets.setdefault(int((request["time"] - started) // step), []).append(request["ms"])
     for bucket in sorted(buckets):
-        told["p95 ms"].append([round(bucket * step, 1), round(percentile(buckets[bucket], 0.95), 1)])
-        told["median ms"].append([round(bucket * step, 1), round(percentile(buckets[bucket], 0.5), 1)])
+        lines["p95 ms"].append([round(bucket * step, 1), round(percentile(buckets[bucket], 0.95), 1)])
+        lines["median ms"].append([round(bucket * step, 1), round(percentile(buckets[bucket], 0.5), 1)])
     for sample in samples:
         per_service: dict[str, float] = {}
         for name, used in sample["memory"].items():
             per_service[sample["service"][name]] = per_service.get(sample["service"][name], 0) + used / 1e6
         for service, used in per_service.items():
-            told.setdefault(f"{service} MB", []).append([round(sample["time"] - started, 1), round(used, 1)])
-    return told
+            lines.setdefault(f"{service} MB", []).append([round(sample["time"] - started, 1), round(used, 1)])
+    return lines
 
 
 def figures(run: dict[str, Any], watch: dict[str, Any], budgets: dict[str, float]) -> dict[str, Any]:
     """The record of a stress run from what the load saw and what the host saw.
 
     run: {started, seconds, requests: [{time, ms, status, kind}], probes: [(time, good)], acknowledged, lost: [title],
-      acts: [{name, time, ok, seconds}]}
+      commands: [{name, time, ok, seconds}]}
     watch: {samples, faults: [{name, time}]}
     """
-    faults = sorted([*watch["faults"], *run["acts"]], key=lambda fault: fault["time"])
+    faults = sorted([*watch["faults"], *run["commands"]], key=lambda fault: fault["time"])
     end = run["started"] + run["seconds"] + 60
-    told = []
+    recovered = []
     for index, fault in enumerate(faults):
         until = faults[index + 1]["time"] if index + 1 < len(faults) else end
         back = recovery(run["probes"], fault["time"], until)
-        told.append({**fault, "second": round(fault["time"] - run["started"], 1), "recovery": back})
+        recovered.append({**fault, "second": round(fault["time"] - run["started"], 1), "recovery": back})
     requests = run["requests"]
     bad = [r for r in requests if not 200 <= r["status"] < 400]
     share = 100 * len(bad) / len(requests) if requests else 100.0
-    worst = max((float("inf") if fault["recovery"] is None else fault["recovery"] for fault in told), default=0.0)
+    worst = max((float("inf") if fault["recovery"] is None else fault["recovery"] for fault in recovered), default=0.0)
     growth = {service: round(memory_slope(watch["samples"], service), 2) for service in ("backend", "frontend")}
     p95 = percentile([r["ms"] for r in requests], 0.95)
     kinds = {kind: percentile([r["ms"] for r in requests if r["kind"] == kind], 0.95) for kind in sorted({r["kind"] for r in requests})}
-    failed = [act["name"] for act in run["acts"] if not act["ok"]]
+    failed = [command["name"] for command in run["commands"] if not command["ok"]]
 
     def figure(name: str, value: float, unit: str, text: str) -> dict[str, Any]:
         return {"value": round(value, 3), "budget": budgets[name], "unit": unit, "text": text}
 
-    back = ", ".join(f"{fault['name']} " + ("never" if fault["recovery"] is None else f"{fault['recovery']} s") for fault in told)
+    back = ", ".join(f"{fault['name']} " + ("never" if fault["recovery"] is None else f"{fault['recovery']} s") for fault in recovered)
     kept = f"{run['acknowledged']} acknowledged writes, {len(run['lost'])} of them lost"
     lost = len(run["lost"]) + (1 if not run["acknowledged"] else 0)
     return {
         "seconds": run["seconds"],
         "requests": len(requests),
         "statuses": {str(s): sum(r["status"] == s for r in requests) for s in sorted({r["status"] for r in requests})},
-        "faults": told,
-        "failed_acts": failed,
+        "faults": recovered,
+        "failed_commands": failed,
         "figures": {
             "error_percent": figure("error_percent", share, "%", f"{len(bad)} of {len(requests)} requests failed ({share:.2f} %)"),
             "p95_ms": figure("p95_ms", p95, "ms", f"p95 of all {p95:.0f} ms; by kind: "

@@ -54,8 +54,8 @@ def accepted(targets: Iterable[Target], seconds: float) -> set[Target]:
 
 def reached(pid: int, targets: Iterable[Target], seconds: float = 1.0) -> set[Target] | None:
     """`accepted`, tried from inside the network namespace of `pid`; None where this host does not let us in."""
-    wanted = list(targets)
-    told: list[set[Target] | None] = [None]
+    tried = list(targets)
+    found: list[set[Target] | None] = [None]
 
     def inside() -> None:
         # A thread of its own: it ends with the namespace that it entered.
@@ -63,9 +63,9 @@ def reached(pid: int, targets: Iterable[Target], seconds: float = 1.0) -> set[Ta
             enter(pid)
         except OSError:
             return
-        told[0] = accepted(wanted, seconds)
+        found[0] = accepted(tried, seconds)
 
     thread = threading.Thread(target=inside)
     thread.start()
     thread.join()
-    return told[0]
+    return found[0]

@@ -1,4 +1,4 @@
-"""What goes beyond a user's story shares with it: its session. Looks at an application through its edge, each room at one subject.
+"""Probes share the session of the end-to-end check that runs them; each class covers one subject, through the edge.
 
 Each probe returns its evidence (a line, or a line and figures) or raises Broken with what came instead.
 """
@@ -11,24 +11,24 @@ from typing import Any
 from .app_client import Browser
 
 Evidence = str | tuple[str, dict[str, Any]]
-Probe = tuple[str, str, Callable[[], Evidence]]  # key, title, act
+Probe = tuple[str, str, Callable[[], Evidence]]  # key, title, function
 
 
 class Probes:
-    """Probes on the session of a story: its `web`, `token`, `user` and `engine`."""
+    """Probes on the session of an end-to-end check: its `web`, `token`, `user` and `engine`."""
 
-    def __init__(self, story: Any) -> None:
-        self.story = story
-        self.wanted, self.engine = story.wanted, story.engine
+    def __init__(self, check: Any) -> None:
+        self.check = check
+        self.options, self.engine = check.options, check.engine
 
     @property
     def web(self) -> Browser:
-        return self.story.web
+        return self.check.web
 
     @property
     def token(self) -> str:
-        return self.story.token
+        return self.check.token
 
     def steps(self) -> list[Probe]:
-        """What needs the story's session and task; nothing where the application has no such part."""
+        """The probes, which use the check's session and task; none where the application has no such part."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Looks at who is let in to an application: wrong tokens, other sites, other users."""
+"""Probes of who is let in to an application: wrong tokens, other sites, other users."""
 
 from __future__ import annotations
 
@@ -56,26 +56,26 @@ class Access(Probes):
                 raise Broken(f"{name} was answered with {status}, not 401")
         if not claims.get("exp") or claims["exp"] - time.time() > 86400:
             raise Broken("the token does not expire within a day")
-        wrong = self.web("POST", "/api/auth/sign-in/email", {"email": self.story.user["email"], "password": "wrong"}, expect=None)[0]
+        wrong = self.web("POST", "/api/auth/sign-in/email", {"email": self.check.user["email"], "password": "wrong"}, expect=None)[0]
         if wrong not in (400, 401, 403):
             raise Broken(f"a wrong password was answered with {wrong}")
         minutes = (claims["exp"] - claims.get("iat", time.time())) / 60
         return f"401 for {len(cases)} tokens; {wrong} for a wrong password; a token lives {minutes:.0f} minutes"
 
     def origin(self) -> Evidence:
-        credentials = {key: self.story.user[key] for key in ("email", "password")}
+        credentials = {key: self.check.user[key] for key in ("email", "password")}
         status = self.web("POST", "/api/auth/sign-in/email", credentials, expect=None, headers={"Origin": "https://evil.example"})[0]
         if status not in (400, 401, 403):
             raise Broken(f"a sign-in from https://evil.example was answered with {status}")
         return f"{status} for a foreign Origin"
 
     def users(self) -> Evidence:
-        other = Browser(self.wanted["url"], self.wanted["ca"], self.wanted["connect"], self.wanted["timeout"])
-        user = {**self.story.user, "email": f"other-{self.story.user['email']}"}
+        other = Browser(self.options["url"], self.options["ca"], self.options["connect"], self.options["timeout"])
+        user = {**self.check.user, "email": f"other-{self.check.user['email']}"}
         other("POST", "/api/auth/sign-up/email", user)
         try:
             token = other("GET", "/api/auth/token")[2]["token"]
-            status = other("GET", f"/api/tasks/{self.story.task}", token=token, expect=None)[0]
+            status = other("GET", f"/api/tasks/{self.check.task}", token=token, expect=None)[0]
             items = other("GET", "/api/tasks", token=token)[2]["items"]
         finally:
             other("POST", "/api/auth/delete-user", {"password": user["password"]}, expect=None)

@@ -1,4 +1,4 @@
-"""Looks at the agent of an application: its MCP server, asked without the chat, and the chat."""
+"""Probes of an application's agent: its MCP server, called without the chat, and the chat."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ class Agent(Probes):
     """The MCP server and the chat, where the application has them."""
 
     def steps(self) -> list[Probe]:
-        told: list[Probe] = []
-        if self.wanted["mcp"]:
-            told += [
+        steps: list[Probe] = []
+        if self.options["mcp"]:
+            steps += [
                 ("mcp", "The MCP server answers and lists its tools", self.mcp),
                 ("mcp_call", "An MCP tool is called without the chat", self.mcp_call),
                 ("mcp_guard", "The MCP server refuses who has no token", self.mcp_guard),
             ]
-        if self.wanted["chat"]:
-            told += [
+        if self.options["chat"]:
+            steps += [
                 ("chat_stream", "The chat streams its answer", self.chat_stream),
                 ("chat_memory", "The chat knows the conversation", self.chat_memory),
             ]
-        return told
+        return steps
 
     def _mcp(self, method: str, params: dict[str, Any], token: str, expect: int | None = 200) -> tuple[int, Any]:
         headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-06-18"}
         body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        status, _, answer = self.web("POST", self.wanted["mcp"], body, token, expect, headers)
+        status, _, answer = self.web("POST", self.options["mcp"], body, token, expect, headers)
         if isinstance(answer, str):
             data = [line[5:].strip() for line in answer.splitlines() if line.startswith("data:")]
             answer = json.loads(data[-1]) if data else {}
@@ -38,11 +38,11 @@ class Agent(Probes):
 
     def mcp(self) -> Evidence:
         client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "acceptance", "version": "1"}}
-        begun = self._mcp("initialize", client, self.token)[1].get("result") or {}
+        server = self._mcp("initialize", client, self.token)[1].get("result") or {}
         tools = [tool["name"] for tool in (self._mcp("tools/list", {}, self.token)[1].get("result") or {}).get("tools", [])]
-        if not begun.get("serverInfo") or not tools:
-            raise Broken(f"initialize: {begun or 'nothing'}; tools: {tools or 'none'}")
-        return f"{begun['serverInfo'].get('name')}, protocol {begun.get('protocolVersion')}; tools: {', '.join(tools)}", {"tools": tools}
+        if not server.get("serverInfo") or not tools:
+            raise Broken(f"initialize: {server or 'nothing'}; tools: {tools or 'none'}")
+        return f"{server['serverInfo'].get('name')}, protocol {server.get('protocolVersion')}; tools: {', '.join(tools)}", {"tools": tools}
 
     def mcp_call(self) -> Evidence:
         listed = (self._mcp("tools/list", {}, self.token)[1].get("result") or {}).get("tools", [])
@@ -50,9 +50,9 @@ class Agent(Probes):
         if not tool:
             raise Broken("the MCP server has no tool that lists")
         result = self._mcp("tools/call", {"name": tool, "arguments": {}}, self.token)[1].get("result") or {}
-        if result.get("isError") or self.story.title not in json.dumps(result):
-            raise Broken(f"{tool} does not tell the task of the story: {json.dumps(result)[:300]}")
-        return f"{tool} tells the task that the chat added"
+        if result.get("isError") or self.check.title not in json.dumps(result):
+            raise Broken(f"{tool} does not list the task of this check: {json.dumps(result)[:300]}")
+        return f"{tool} lists the task that the chat added"
 
     def mcp_guard(self) -> Evidence:
         answers = {}
@@ -68,12 +68,12 @@ class Agent(Probes):
         if "error" in events or "done" not in events or "delta" not in events:
             raise Broken(f"events: {events}")
         data = [json.loads(line[5:]) for line in str(text).splitlines() if line.startswith("data:")]
-        self.story.others.append(data[0].get("conversation_id", ""))
+        self.check.others.append(data[0].get("conversation_id", ""))
         return f"{len(events)} events: {', '.join(dict.fromkeys(events))}"
 
     def chat_memory(self) -> Evidence:
-        detail = self.web("GET", f"/api/conversations/{self.story.conversation}", token=self.token)[2]
+        detail = self.web("GET", f"/api/conversations/{self.check.conversation}", token=self.token)[2]
         listed = self.web("GET", "/api/conversations", token=self.token)[2]["items"]
-        if len(detail.get("messages", [])) < 2 or self.story.conversation not in [item["id"] for item in listed]:
+        if len(detail.get("messages", [])) < 2 or self.check.conversation not in [item["id"] for item in listed]:
             raise Broken(f"the conversation has {len(detail.get('messages', []))} messages, the list {len(listed)} conversations")
         return f"{len(detail['messages'])} messages are kept in the database"

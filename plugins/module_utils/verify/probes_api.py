@@ -1,4 +1,4 @@
-"""Looks at the API of an application: every operation, tasks, wrong input."""
+"""Probes of an application's API: every operation, tasks, wrong input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Api(Probes):
 
     def operations(self) -> Evidence:
         document = self.web("GET", "/openapi.json")[2]
-        open_paths = set(self.wanted["public_paths"])
+        open_paths = set(self.options["public_paths"])
         checked, unsafe, broken = 0, [], []
         for path, methods in document["paths"].items():
             for method in methods:
@@ -44,7 +44,7 @@ class Api(Probes):
         if unsafe:
             raise Broken(f"answered without a token: {', '.join(unsafe)}")
         if broken or not checked:
-            raise Broken(f"not as the OpenAPI document says: {', '.join(broken) or 'it names no operation'}")
+            raise Broken(f"not as the OpenAPI document declares: {', '.join(broken) or 'it names no operation'}")
         return f"{checked} operations of /openapi.json; all but {', '.join(sorted(open_paths))} ask for a token", {"operations": checked}
 
     def crud(self) -> Evidence:
@@ -52,7 +52,7 @@ class Api(Probes):
         path = f"/api/tasks/{task['id']}"
         read = self.web("GET", path, token=self.token)[2]
         if read["title"] != "acceptance: created":
-            raise Broken(f"GET {path} told another title: {read['title']!r}")
+            raise Broken(f"GET {path} returned another title: {read['title']!r}")
         changed = self.web("PATCH", path, {"title": "acceptance: changed", "completed": True}, self.token)[2]
         again = self.web("GET", path, token=self.token)[2]
         if not (changed["completed"] and again["completed"] and again["title"] == "acceptance: changed"):
@@ -68,7 +68,7 @@ class Api(Probes):
             ("a title that is a number", {"title": 7}, (400, 422)),
             ("a title of 100,000 letters", {"title": "x" * 100_000}, (400, 413, 422)),
             ("broken JSON", b'{"title": ', (400, 422)),
-            # Caddy 2.6 says 502 where the limit is met while it passes the body on.
+            # Caddy 2.6 responds with 502 where the limit is met while it passes the body on.
             ("2 MB", b'{"title": "' + b"x" * 2_000_000 + b'"}', (413, 502)),
         ]
         for name, body, allowed in cases:

@@ -1,4 +1,4 @@
-"""Looks at the edge that an application stands behind: its certificate, its names, its headers."""
+"""Probes of the edge in front of an application: its certificate, its names, its headers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from .app_client import Broken, Browser
 from .probes import Evidence, Probe, Probes
 
-# OWASP's list (Secure Headers Project), and what tells a stranger what an answer was made with.
+# OWASP's list (Secure Headers Project), and those that disclose the software.
 SECURITY_HEADERS = (
     "strict-transport-security",
     "content-security-policy",
@@ -23,7 +23,7 @@ SECURITY_HEADERS = (
     "cross-origin-resource-policy",
     "x-permitted-cross-domain-policies",
 )
-TELL_TALE = ("server", "x-powered-by")
+DISCLOSING = ("server", "x-powered-by")
 
 
 class Edge(Probes):
@@ -36,21 +36,21 @@ class Edge(Probes):
         ]
 
     def tls(self) -> Evidence:
-        url = urlsplit(self.wanted["url"])
-        address = self.wanted["connect"] or url.hostname
+        url = urlsplit(self.options["url"])
+        address = self.options["connect"] or url.hostname
         with (
             socket.create_connection((address, url.port or 443), 10) as plain,
             self.web.context.wrap_socket(plain, server_hostname=url.hostname) as secure,
         ):
             version, certificate = secure.version(), secure.getpeercert()
         if not certificate:
-            raise Broken("this client verifies no certificate: what it says of the edge proves nothing")
+            raise Broken("this client verifies no certificate: its checks of the edge prove nothing")
         if version not in ("TLSv1.2", "TLSv1.3"):
             raise Broken(f"the edge speaks {version}")
         days = (ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()) / 86400
-        if self.wanted["ca"]:
+        if self.options["ca"]:
             # Who does not know the authority must be turned away: else this client verifies nothing, and its other steps prove nothing.
-            stranger = Browser(self.wanted["url"], "", self.wanted["connect"], 10)
+            stranger = Browser(self.options["url"], "", self.options["connect"], 10)
             try:
                 stranger("GET", "/health", expect=None)
             except Broken as error:
@@ -58,7 +58,7 @@ class Edge(Probes):
                     raise
             else:
                 raise Broken("a client that does not trust the edge's authority was served: certificates are not verified")
-        wrong = Browser(f"https://wrong-name.invalid:{url.port or 443}", self.wanted["ca"], address, 10)
+        wrong = Browser(f"https://wrong-name.invalid:{url.port or 443}", self.options["ca"], address, 10)
         try:
             wrong("GET", "/health", expect=None)
         except Broken:
@@ -66,13 +66,13 @@ class Edge(Probes):
         else:
             raise Broken("the edge's certificate was taken for another name: names are not verified")
         clear = ""
-        if self.wanted["http_port"]:
-            connection = http.client.HTTPConnection(address, self.wanted["http_port"], timeout=10)
+        if self.options["http_port"]:
+            connection = http.client.HTTPConnection(address, self.options["http_port"], timeout=10)
             connection.request("GET", "/api/tasks", headers={"Host": url.hostname})
             answer = connection.getresponse()
             target = answer.getheader("Location") or ""
             if answer.status not in (301, 302, 307, 308) or not target.startswith("https://"):
-                raise Broken(f"http://…:{self.wanted['http_port']}/api/tasks answered {answer.status}, not a redirect to https")
+                raise Broken(f"http://…:{self.options['http_port']}/api/tasks answered {answer.status}, not a redirect to https")
             clear = f"; http is redirected ({answer.status})"
         return (
             f"{version}, certificate for {certificate['subjectAltName'][0][1]}, {days:.1f} days left; strangers' trust is refused{clear}",
@@ -85,6 +85,6 @@ class Edge(Probes):
             headers = {name.lower() for name in self.web("GET", path, expect=None)[1]}
             if missing := [name for name in SECURITY_HEADERS if name not in headers]:
                 raise Broken(f"{path} lacks {', '.join(missing)}")
-            if told := [name for name in TELL_TALE if name in headers]:
-                raise Broken(f"{path} says {', '.join(told)}")
+            if present := [name for name in DISCLOSING if name in headers]:
+                raise Broken(f"{path} discloses {', '.join(present)}")
         return f"{len(SECURITY_HEADERS)} headers at each of {', '.join(paths)}"

@@ -1,4 +1,4 @@
-"""Looks at an application under many requests: how soon it answers, whether it answers right, what memory it takes."""
+"""Probes of an application under many requests: response times, right responses, memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Load(Probes):
 
     def _many(self, requests: int, workers: int) -> tuple[Counter[str], list[float]]:
         """`requests` by `workers` connections that stay open: reads, and among them wrong ones that must be refused as such."""
-        url = urlsplit(self.wanted["url"])
+        url = urlsplit(self.options["url"])
         kinds = [
             ("GET", "/api/tasks", self.token, 200),
             ("GET", "/health", "", 200),
@@ -83,9 +83,9 @@ class Load(Probes):
         return outcomes, seconds
 
     def burst(self) -> Evidence:
-        workers = self.wanted["burst_connections"]
+        workers = self.options["burst_connections"]
         started = time.monotonic()
-        outcomes, seconds = self._many(self.wanted["burst_requests"], workers)
+        outcomes, seconds = self._many(self.options["burst_requests"], workers)
         rate = len(seconds) / (time.monotonic() - started)
         figures = {
             "connections": workers,
@@ -101,10 +101,10 @@ class Load(Probes):
 
     def memory(self) -> Evidence:
         """Equal bursts, memory read between them. A heap that warms up grows by less each time, a leak by the same: the least counts."""
-        per_burst = self.wanted["burst_requests"]
+        per_burst = self.options["burst_requests"]
         readings = [self._used()]
         for _ in range(4):
-            self._many(per_burst, min(16, self.wanted["burst_connections"]))
+            self._many(per_burst, min(16, self.options["burst_connections"]))
             readings.append(self._used())
         pairs = list(itertools.pairwise(readings[1:]))
         growth = {name: min((after.get(name, 0) - before.get(name, 0)) / per_burst for before, after in pairs) for name in readings[0]}
@@ -114,9 +114,9 @@ class Load(Probes):
 
     def _used(self) -> dict[str, int]:
         """Bytes in use by backend and frontend."""
-        told = {}
-        for container in stack_containers(self.engine, self.wanted["labels"], self.wanted["known"]):
+        used = {}
+        for container in stack_containers(self.engine, self.options["labels"], self.options["recorded"]):
             service = container["Labels"].get("berth.service", "")
             if service in ("backend", "frontend") and container["State"] == "running":
-                told[service] = told.get(service, 0) + memory_used(self.engine.statistics(container["Id"]))
-        return told
+                used[service] = used.get(service, 0) + memory_used(self.engine.statistics(container["Id"]))
+        return used

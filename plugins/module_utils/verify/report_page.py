@@ -79,7 +79,7 @@ def changes(report: dict[str, Any], previous: dict[str, Any]) -> tuple[list[dict
 
 
 def by_reason(results: list[dict[str, Any]], status: str) -> dict[str, list[dict[str, Any]]]:
-    """The criteria of a status, by what their evidence says."""
+    """The criteria of a status, by their evidence."""
     reasons: dict[str, list[dict[str, Any]]] = {}
     for result in results:
         if result["status"] == status:

@@ -25,12 +25,12 @@ def lines(path: Path) -> list[str]:
 def document(path: Path) -> dict[str, Any]:
     """Headings, words, and links to files that are not there."""
     if not path.is_file():
-        return {"there": False, "text": "", "headings": [], "broken": []}
+        return {"exists": False, "text": "", "headings": [], "broken": []}
     text = path.read_text()
     prose = re.sub(r"```.*?```", "", text, flags=re.S)
     targets = [t.split("#")[0] for t in re.findall(r"\]\(([^)\s]+)\)", prose) if not re.match(r"[a-z]+:|#", t)]
     return {
-        "there": True,
+        "exists": True,
         "text": text,
         "headings": re.findall(r"^#+ (.+)$", prose, flags=re.M),
         "broken": sorted({t for t in targets if t and not (path.parent / t).exists()}),
@@ -41,7 +41,7 @@ def committed(root: Path) -> dict[str, Any]:
     """Files that git keeps and should not, and secrets by their form in what it keeps."""
     listed = subprocess.run(["git", "-C", str(root), "ls-files", "-z"], capture_output=True, check=False)
     if listed.returncode:
-        return {"known": False, "bad_names": [], "secrets": []}
+        return {"checked": False, "bad_names": [], "secrets": []}
     names = [name for name in listed.stdout.decode().split("\0") if name]
     bad = [name for name in names if re.search(r"(^|/)(\.env|id_rsa|id_ed25519|\.netrc|vault\.yml)$", name)]
     secrets = []
@@ -52,7 +52,7 @@ def committed(root: Path) -> dict[str, Any]:
             continue
         data = path.read_bytes()
         secrets += [f"{name}: {key.decode()}" for key, form in SECRET_FORMS.items() if key in data and form.search(data)]
-    return {"known": True, "bad_names": bad, "secrets": secrets}
+    return {"checked": True, "bad_names": bad, "secrets": secrets}
 
 
 def environment(root: Path) -> dict[str, list[str]]:

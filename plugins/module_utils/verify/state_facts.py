@@ -20,7 +20,7 @@ def secret_values(directory: Path) -> list[bytes]:
         values.add(path.read_bytes().strip())
     for path in (directory / "secrets").glob("*/record.json"):
         record = json.loads(path.read_text())
-        earlier = [value for told in record.get("history", {}).values() for value in told["previous"]]
+        earlier = [value for secret in record.get("history", {}).values() for value in secret["previous"]]
         values |= {str(value).encode() for value in [*record.get("values", {}).values(), *earlier]}
     return sorted(value for value in values if len(value) >= 12)
 
@@ -47,16 +47,16 @@ def secrets(directory: Path) -> dict[str, Any]:
 def releases(engine: Engine, directory: Path, labels: dict[str, str], canaries: list[bytes]) -> dict[str, Any]:
     """The releases that the stack can go back to, what was done to it, and its backups."""
     store = Store(directory)
-    there = {image["Id"] for image in engine.listing("images", labels)}
-    known = [
+    existing = {image["Id"] for image in engine.listing("images", labels)}
+    kept = [
         {
             "version": manifest["version"],
             "image_version": manifest.get("image_version", manifest["version"]),
             "released": manifest.get("released", ""),
             "images": manifest.get("images") or {},
-            "images_there": bool(manifest.get("images")) and set(manifest["images"].values()) <= there,
+            "images_exist": bool(manifest.get("images")) and set(manifest["images"].values()) <= existing,
             "configuration": bool(manifest.get("containers")),
-            # An older Berth's manifests do not say how to run them again.
+            # An older Berth's manifests do not describe how to run them.
             "replayable": "around" in manifest and bool(manifest.get("edge")),
             "secrets": str(manifest.get("secrets_generation", "")),
             "secret_hits": hits(json.dumps(manifest).encode(), canaries),
@@ -67,7 +67,7 @@ def releases(engine: Engine, directory: Path, labels: dict[str, str], canaries: 
     return {
         "current": store.current,
         "previous": store.previous,
-        "known": known,
+        "kept": kept,
         "pending": store.pending,
         "audit": store.audit_log(50),
         "backups": [{key: note.get(key) for key in ("name", "when", "release", "bytes")} for note in Backups(store).all()],
