@@ -283,10 +283,11 @@ def test_a_run_without_the_check_of_calls_ends(project):
     assert "Ansible does not load berth.stack.calls" in told
 
 
-def test_an_inventory_without_the_settings_of_the_project_is_refused(project, tmp_path):
-    (tmp_path / "hosts.yml").write_text("docker_hosts: {hosts: {web: {ansible_connection: local}}}\n")
-    told = refused(project, *PLAY, "-i", str(tmp_path / "hosts.yml"))
-    assert f"ln -s {project}/group_vars {tmp_path}/group_vars" in told
+def test_an_inventory_in_any_directory_is_enough(project, tmp_path):
+    hosts = "{localhost: {ansible_connection: local, ansible_python_interpreter: '{{ ansible_playbook_python }}'}}"
+    (tmp_path / "hosts.yml").write_text(f"docker_hosts: {{hosts: {hosts}}}\nbuilders: {{hosts: {{localhost: }}}}\n")
+    command = ["ansible-playbook", "playbooks/status.yml", "-i", str(tmp_path / "hosts.yml")]
+    assert run(project, *command, file="STACK_NAME=elsewhere\n", names=["STACK_NAME"])["STACK_NAME"] == "elsewhere"
 
 
 def test_the_last_host_of_a_limit_with_commas_is_looked_at(project):
