@@ -20,6 +20,7 @@ FILTERS = {
     for path in sorted((ROOT / "plugins/filter").glob("*.py"))
     for name, found in importlib.import_module(f"{PLUGINS}.filter.{path.stem}").FilterModule().filters().items()
 }
+DOCUMENTS = ("DOCUMENTATION", "EXAMPLES", "RETURN")
 
 
 class Called(Exception):
@@ -28,12 +29,9 @@ class Called(Exception):
 
 def documentation(path: str) -> dict[str, Any]:
     """The three documents of a plugin."""
-    found = {}
-    for node in ast.parse((ROOT / path).read_text()).body:
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and isinstance(node.value, ast.Constant):
-            if node.targets[0].id in ("DOCUMENTATION", "EXAMPLES", "RETURN"):
-                found[node.targets[0].id] = yaml.safe_load(str(node.value.value))
-    return found
+    assigned = [node for node in ast.parse((ROOT / path).read_text()).body if isinstance(node, ast.Assign)]
+    texts = {node.targets[0].id: ast.literal_eval(node.value) for node in assigned if getattr(node.targets[0], "id", "") in DOCUMENTS}
+    return {name: yaml.safe_load(text) for name, text in texts.items()}
 
 
 def argument_spec(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
