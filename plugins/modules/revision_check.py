@@ -15,7 +15,7 @@ module: revision_check
 short_description: Refuse a release that does not fit the revision that the stack's database is at
 description:
   - Reads the revision from the database itself and compares it with the release's Alembic migrations, before anything of the stack is
-    touched. Nothing is changed. A database that does not run, or is not there yet, is not waited for:
+    touched. Nothing is changed. A database that does not run, or is not there yet, is not waited for;
     M(berth.stack.release_apply) asks it again.
 options:
   directory: {description: State directory of the stack., type: path, required: true}
