@@ -11,7 +11,7 @@ import pytest
 import yaml
 from ansible_collections.berth.stack.plugins.module_utils.docker.client import EngineError
 from ansible_collections.berth.stack.plugins.module_utils.docker.reconcile import Stack
-from ansible_collections.berth.stack.plugins.module_utils.verify.checks import CHECKS, Facts, Fail, Unknown
+from ansible_collections.berth.stack.plugins.module_utils.verify.checks import CHECKS, Facts, Fail, NotVerified
 from ansible_collections.berth.stack.plugins.module_utils.verify.cis_docker import MANUAL, RECOMMENDATIONS, score, warnings
 from ansible_collections.berth.stack.plugins.module_utils.verify.netns import accepted, reached
 from conftest import ROOT
@@ -130,22 +130,22 @@ TABLE = {service: {"needs": [], "neighbours": [], "internet": False} for service
 
 def test_the_table_is_compared_both_ways():
     backend = edge(name="s-backend", service="backend")
-    assert "edge: nobody" in judged("reach_table", [edge(), backend], reach=TABLE)
+    assert "edge: nobody" in judged("network_policy", [edge(), backend], reach=TABLE)
     with pytest.raises(Fail, match="s-edge reaches backend, which network_reach does not name"):
-        judged("reach_table", [edge(reaches=["backend"]), backend], reach=TABLE)
+        judged("network_policy", [edge(reaches=["backend"]), backend], reach=TABLE)
     with pytest.raises(Fail, match="s-edge does not reach backend"):
-        judged("reach_table", [edge(), backend], reach=TABLE | {"edge": TABLE["edge"] | {"needs": ["backend"]}})
+        judged("network_policy", [edge(), backend], reach=TABLE | {"edge": TABLE["edge"] | {"needs": ["backend"]}})
     with pytest.raises(Fail, match="a way to the internet"):
-        judged("reach_table", [edge(internet=True)], reach=TABLE)
-    with pytest.raises(Unknown, match="cannot be entered"):
-        judged("reach_table", [edge(reaches=None)], reach=TABLE)
+        judged("network_policy", [edge(internet=True)], reach=TABLE)
+    with pytest.raises(NotVerified, match="cannot be entered"):
+        judged("network_policy", [edge(reaches=None)], reach=TABLE)
 
 
 def test_a_further_process_of_the_backend_counts_as_the_backend():
     worker = edge(name="s-worker", service="worker")
-    assert "worker: nobody" in judged("reach_table", [edge(name="b", service="backend", reaches=["worker"]), worker], reach=TABLE)
+    assert "worker: nobody" in judged("network_policy", [edge(name="b", service="backend", reaches=["worker"]), worker], reach=TABLE)
     with pytest.raises(Fail, match="s-worker reaches edge"):
-        judged("reach_table", [edge(), edge(name="s-worker", service="worker", reaches=["edge"])], reach=TABLE)
+        judged("network_policy", [edge(), edge(name="s-worker", service="worker", reaches=["edge"])], reach=TABLE)
 
 
 def test_the_kernel_excuses_apparmor_and_nothing_else():

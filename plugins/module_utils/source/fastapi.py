@@ -128,7 +128,8 @@ def _health(application: Application, reachable: set[str]) -> Iterator[dict[str,
     expected = "/" + options.health_path.split("?")[0].strip("/")
     if expected in BUILT_IN_PATHS or expected == "/":
         return
-    others, catch_all = {}, False
+    others: dict[str, str] = {}
+    catch_all = False
     for path, line, text in _strings(application):
         spelled = text.rstrip("/")
         if spelled == expected or (len(spelled) > 1 and expected.endswith("/" + spelled.lstrip("/"))):
@@ -158,7 +159,9 @@ def _localhost(application: Application, reachable: set[str]) -> Iterator[dict[s
             continue
         parents = {child: node for node in ast.walk(body) for child in ast.iter_child_nodes(node)}
         for node in ast.walk(body):
-            match = LOCALHOST.search(node.value) if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+            if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+                continue
+            match = LOCALHOST.search(node.value)
             if not match or match[1] == str(options.port):
                 continue
             verdict = _address_use(node, parents)

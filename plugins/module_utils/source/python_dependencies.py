@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -15,11 +16,6 @@ from .checks import Tree, line_of
 from .findings import finding
 from .python_packages import normal
 from .versions import python_allows, release
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10 and older: TOML files are not read
-    tomllib = None
 
 
 @dataclass
@@ -67,8 +63,6 @@ def clean(path: str) -> str:
 
 
 def _toml(tree: Tree, path: str) -> dict[str, Any]:
-    if tomllib is None:
-        return {}
     try:
         return tomllib.loads(tree.text(path) or "")
     except tomllib.TOMLDecodeError:
@@ -212,11 +206,7 @@ def declared(tree: Tree, options: Options) -> tuple[Declared, dict[str, list[dic
     files = {"uv": first("uv.lock"), "requirements": first("requirements.txt"), "pyproject": first("pyproject.toml")}
     choice = options.dependencies
     if choice == "auto":
-        usable = {
-            kind: path
-            for kind, path in files.items()
-            if path and (kind != "pyproject" or tomllib is None or "project" in _toml(tree, path))
-        }
+        usable = {kind: path for kind, path in files.items() if path and (kind != "pyproject" or "project" in _toml(tree, path))}
         choice = next(iter(usable), "")
     found.file = files.get(choice, clean(choice))
     if choice == "uv" and found.file:
