@@ -82,7 +82,8 @@ def junit(report: dict[str, Any]) -> bytes:
                 ElementTree.SubElement(case, "skipped", message=f"{result['status']}: {result['evidence'][:500]}")
             else:
                 ElementTree.SubElement(case, "system-out").text = result["evidence"]
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    document: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return document
 
 
 def terminal(report: dict[str, Any], place: Path) -> list[str]:

@@ -11,6 +11,7 @@ import socket
 import ssl
 import subprocess
 import tempfile
+from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule
@@ -63,7 +64,7 @@ def key_hash(url: str, ca: str, connect: str) -> str:
     return base64.b64encode(hashlib.sha256(base64.b64decode(body)).digest()).decode()
 
 
-def check(url: str, ca: str, connect: str, seconds: int) -> dict:
+def check(url: str, ca: str, connect: str, seconds: int) -> dict[str, Any]:
     browser = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
     if browser is None:
         return {"loaded": False, "why": "the controller has no Chromium or Chrome to check the page with"}

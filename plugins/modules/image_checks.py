@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,7 @@ class Checker:
     def check(self) -> None:
         config = self.archive.config.get("config") or {}
         for name, function in rate.CONFIGURATION.items():
-            self.do(name, lambda function=function: function(config, self.image))
+            self.do(name, partial(function, config, self.image))
         total, wasted = sum(layer.size for layer in self.archive.layers), self.archive.wasted()
         self.do("size", lambda: rate.size(total, self.image))
         self.do("efficiency", lambda: rate.efficiency(total, wasted, self.given["wasted"]))

@@ -14,6 +14,8 @@ from ..module_utils.source import checks as source_common
 from ..module_utils.source import fastapi as source_fastapi
 from ..module_utils.source import nextjs as source_nextjs
 from ..module_utils.source.findings import accept, line, open_findings, unusable
+from ..module_utils.source.javascript_modules import Options as nextjs_options
+from ..module_utils.source.python_dependencies import Options as fastapi_options
 from ..module_utils.source.tree import file_findings, select
 from ..module_utils.source.versions import MISSING
 
@@ -125,7 +127,7 @@ def main() -> None:
     if kind == "own":
         found = list(source_common.credentials(tree))
     elif kind == "fastapi":
-        options = source_fastapi.Options(
+        backend = fastapi_options(
             app=given["app"],
             app_root=given["directory"],
             pythonpath=given["pythonpath"],
@@ -133,10 +135,10 @@ def main() -> None:
             python=given["runtime"],
             **common,
         )
-        found = source_fastapi.check(given["source"], options, tree)
+        found = source_fastapi.check(given["source"], backend, tree)
     else:
-        options = source_nextjs.Options(subpath=given["directory"], node=given["runtime"], **common)
-        found = source_nextjs.check(given["source"], options, tree)
+        frontend = nextjs_options(subpath=given["directory"], node=given["runtime"], **common)
+        found = source_nextjs.check(given["source"], frontend, tree)
     findings = accept([*selection.findings, *file_findings(given["source"], selection), *found], given["accepted"])
     notes = selection.notes
     if MISSING and kind != "own":

@@ -113,7 +113,7 @@ def frontend(source: Path) -> dict[str, Any]:
         "dependencies": sorted(package.get("dependencies", {})),
         "development": sorted(package.get("devDependencies", {})),
         "scripts": sorted(package.get("scripts", {})),
-        "standalone": bool(configuration) and "standalone" in configuration.read_text(),
+        "standalone": configuration is not None and "standalone" in configuration.read_text(),
     }
 
 

@@ -27,7 +27,7 @@ options:
       (patterns of what goes in although it is ignored) and C(role), which has the variables."
     type: dict
     required: true
-  pair:
+  application:
     description: The images that a release is made of; the version names these. All of them by default.
     type: list
     elements: str
@@ -75,7 +75,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "images": {"type": "dict", "required": True},
-            "pair": {"type": "list", "elements": "str", "default": []},
+            "application": {"type": "list", "elements": "str", "default": []},
             "version": {"type": "str", "default": ""},
             "length": {"type": "int", "default": 60},
             "migrations": {"type": "str", "default": ""},
@@ -109,9 +109,9 @@ def main() -> None:
             module.fail_json(msg=f"The source of image {name}: {shown(str(error.filename))} cannot be read: {error.strerror}.")
         origins[name] = origin(source)
         created[name] = int(git(source, "log", "-1", "--format=%ct", "--", ".") or 0)
-    pair = module.params["pair"] or sorted(images)
-    description, revision, dirty = describe([Path(images[name]["source"]) for name in pair], module.params["length"] - 8)
-    together = hashlib.sha256("".join(contents[name] for name in pair).encode()).hexdigest()
+    application = module.params["application"] or sorted(images)
+    description, revision, dirty = describe([Path(images[name]["source"]) for name in application], module.params["length"] - 8)
+    together = hashlib.sha256("".join(contents[name] for name in application).encode()).hexdigest()
     module.exit_json(
         changed=False,
         version=module.params["version"] or f"{description}-{together[:7]}",

@@ -77,7 +77,8 @@ def gather(engine: Engine, options: dict[str, Any]) -> dict[str, Any]:
     }
     facts["images"] = images(engine, directory, {c["service"]: c["image_id"] for c in containers}, canaries)
     # What is found to leak is named, and not repeated.
-    return hidden(facts, canaries)
+    named: dict[str, Any] = hidden(facts, canaries)
+    return named
 
 
 def main() -> None:

@@ -324,7 +324,7 @@ MUTATIONS: list[Mutation] = [
     *(Mutation(f"stages {s}", f"the {s}'s last stage installs packages", _one_stage(s)) for s in (BACKEND, FRONTEND)),
     Mutation("start_seconds", "the backend needs 45 s to start", set_in("container:backend/logs/ready_seconds", 45.0)),
     Mutation("stateless", "the backend can write its file system", set_in("container:backend/read_only", False)),
-    *(Mutation(f"step {key}", f"the story's step goes wrong: {key}", _broken(key), also) for key, also in (
+    *(Mutation(f"step {key}", f"the end-to-end check's step fails: {key}", _broken(key), also) for key, also in (
         ("chat", {"tool_used"}), ("chat_memory", set()), ("chat_stream", set()), ("crud", set()), ("headers", set()),
         ("health", {"ready database", "ready mcp", "ready model", "version_served"}), ("listed", set()), ("mcp", {"tool_used"}),
         ("mcp_call", set()), ("mcp_guard", set()), ("operations", set()), ("origin", set()), ("page", set()), ("refused", set()),

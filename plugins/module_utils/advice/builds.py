@@ -49,16 +49,9 @@ def build_packages(facts: Facts) -> Items:
     if compilers and output and not re.search(r"Building wheel|Running setup\.py|cargo|gcc", output.replace(" ".join(packages), "")):
         rest = [name for name in packages if name not in compilers]
         seconds = sum(s["seconds"] for s in facts["builds"]["backend"]["steps"] if "EXTRA_BUILD_PACKAGES" in s["name"])
-        out.append(
-            item(
-                "builds",
-                f"The backend's build installs {', '.join(compilers)}",
-                "its log compiles nothing: drivers come as wheels",
-                seconds=seconds,
-                change={"backend_image_extra_build_packages": rest},
-                apply="asked",
-            )
-        )
+        title = f"The backend's build installs {', '.join(compilers)}"
+        why = "its log compiles nothing: drivers come as wheels"
+        out.append(item("builds", title, why, seconds=seconds, change={"backend_image_extra_build_packages": rest}, apply="asked"))
     return out
 
 
@@ -82,14 +75,7 @@ def own_dockerfiles(facts: Facts) -> Items:
     for report in applications(facts):
         variable = f"{role(report['service'])}_dockerfile"
         if facts["settings"].get(variable):
-            out.append(
-                item(
-                    "dockerfiles",
-                    f"The {report['service']} is built by a Dockerfile of its own",
-                    f"{report['size'] / MB:.0f} MB; the role's collects only what runs, without shell or package manager",
-                    risk="low",
-                    change={variable: ""},
-                    apply="asked",
-                )
-            )
+            title = f"The {report['service']} is built by a Dockerfile of its own"
+            why = f"{report['size'] / MB:.0f} MB; the role's collects only what runs, without shell or package manager"
+            out.append(item("dockerfiles", title, why, risk="low", change={variable: ""}, apply="asked"))
     return out

@@ -17,27 +17,12 @@ def memory(facts: Facts) -> Items:
         use = f"it uses {used / 1024**2:.0f} of {limit / 1024**2:.0f} MiB"
         fitting = max(64, -(-2 * used // (32 * 1024**2)) * 32)
         if used > 0.8 * limit:
-            out.append(
-                item(
-                    "performance",
-                    f"The {run['service']} is near its memory limit",
-                    use,
-                    risk="high",
-                    severity="warning",
-                    change={variable: f"{fitting}m"},
-                    apply="safe",
-                )
-            )
+            title = f"The {run['service']} is near its memory limit"
+            out.append(item("performance", title, use, risk="high", severity="warning", change={variable: f"{fitting}m"}, apply="safe"))
         elif limit > 4 * used and fitting * 1024**2 < limit:
-            out.append(
-                item(
-                    "performance",
-                    f"The {run['service']}'s memory limit is wide",
-                    f"{use} now; under load it uses more",
-                    change={variable: f"{max(fitting, 128)}m"},
-                    apply="asked",
-                )
-            )
+            title = f"The {run['service']}'s memory limit is wide"
+            why = f"{use} now; under load it uses more"
+            out.append(item("performance", title, why, change={variable: f"{max(fitting, 128)}m"}, apply="asked"))
     return out
 
 
@@ -76,15 +61,7 @@ def compose(facts: Facts) -> Items:
         if str(service.get("image", "")).endswith(":latest"):
             missing.append("an image by a name of its own, not latest")
         if missing:
-            out.append(
-                item(
-                    "validation",
-                    f"compose.yaml: {name} lacks {', '.join(missing)}",
-                    "the roles' containers have it",
-                    severity="error",
-                    risk="medium",
-                    where="compose.yaml",
-                    line="make compose",
-                )
-            )
+            title = f"compose.yaml: {name} lacks {', '.join(missing)}"
+            why = "the roles' containers have it"
+            out.append(item("validation", title, why, severity="error", risk="medium", where="compose.yaml", line="make compose"))
     return out

@@ -56,16 +56,8 @@ def prunable(facts: Facts) -> Items:
     given = facts["settings"].get("backend_image_args") or {}
     for pattern, size in sorted((report or {"weight": {"prunable": {}}})["weight"]["prunable"].items(), key=lambda pair: -pair[1]):
         change = {"backend_image_args": given | {"PRUNE": f"{given.get('PRUNE', '')} {pattern}".strip()}}
-        out.append(
-            item(
-                "size",
-                f"{pattern} weighs {size / MB:.1f} MB",
-                f"without it: {PRUNABLE[pattern]}",
-                bytes_=size,
-                change=change,
-                apply="asked",
-            )
-        )
+        title = f"{pattern} weighs {size / MB:.1f} MB"
+        out.append(item("size", title, f"without it: {PRUNABLE[pattern]}", bytes_=size, change=change, apply="asked"))
     return out
 
 
@@ -108,15 +100,8 @@ def heavy_packages(facts: Facts) -> Items:
         packages = report["weight"]["packages"][:3]
         if packages and packages[0]["bytes"] > 5 * MB:
             largest = ", ".join(f"{p['name']} {p['bytes'] / MB:.1f} MB" for p in packages)
-            out.append(
-                item(
-                    "size",
-                    f"The {report['service']}'s heaviest dependencies",
-                    largest,
-                    bytes_=packages[0]["bytes"],
-                    line="leave out, or replace, what the application does without",
-                )
-            )
+            line = "leave out, or replace, what the application does without"
+            out.append(item("size", f"The {report['service']}'s heaviest dependencies", largest, bytes_=packages[0]["bytes"], line=line))
     return out
 
 

@@ -21,7 +21,7 @@ def remedy(piece: dict[str, Any]) -> str:
     if piece["change"]:
         parts = "; ".join(f"{name}: {_plain(value)}" for name, value in piece["change"].items())
         return parts + (f" ({piece['line']})" if piece["line"] else "")
-    return piece["line"]
+    return str(piece["line"])
 
 
 def _plain(value: Any) -> str:

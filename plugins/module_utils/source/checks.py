@@ -302,8 +302,8 @@ LOCALHOST = re.compile(
 
 
 def merge_marks(tree: Tree, path: str) -> dict[str, Any] | None:
-    text = tree.text(path)
-    match = MERGE_MARK.search(text) if text else None
+    text = tree.text(path) or ""
+    match = MERGE_MARK.search(text)
     if match and re.search(r"^={7}$", text, re.M):
         return finding("parse", "error", "an unresolved merge conflict: nothing can parse this", f"{path}:{line_of(text, match.start())}",
                        "resolve the conflict")  # fmt: skip

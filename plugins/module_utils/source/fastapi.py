@@ -63,15 +63,8 @@ def _entry(application: Application) -> tuple[list[str], list[dict[str, Any]]]:
     names = bound(body) if body else None
     if attribute and names is not None and attribute.partition(".")[0].partition("(")[0] not in names:
         candidates = [f"{module}:{name}" for path, name in _asgi(tree) if path == entry[1]]
-        found.append(
-            finding(
-                "entry",
-                "error",
-                f"{options.app} is the entry point, and {entry[1]} has no {attribute}",
-                entry[1],
-                f"set {options.role}_app: {candidates[0]}" if candidates else f"set {options.role}_app",
-            )
-        )
+        advice = f"set {options.role}_app: {candidates[0]}" if candidates else f"set {options.role}_app"
+        found.append(finding("entry", "error", f"{options.app} is the entry point, and {entry[1]} has no {attribute}", entry[1], advice))
     parts = module.split(".")
     packages = [p[1] for n in range(1, len(parts)) if (p := application.resolve(".".join(parts[:n]))) and p[0] == "package"]
     migrations = [path for path in tree.files if re.search(r"(^|/)(alembic|migrations)/env\.py$", path)]
@@ -128,7 +121,8 @@ def _health(application: Application, reachable: set[str]) -> Iterator[dict[str,
     expected = "/" + options.health_path.split("?")[0].strip("/")
     if expected in BUILT_IN_PATHS or expected == "/":
         return
-    others, catch_all = {}, False
+    others: dict[str, str] = {}
+    catch_all = False
     for path, line, text in _strings(application):
         spelled = text.rstrip("/")
         if spelled == expected or (len(spelled) > 1 and expected.endswith("/" + spelled.lstrip("/"))):
@@ -158,7 +152,9 @@ def _localhost(application: Application, reachable: set[str]) -> Iterator[dict[s
             continue
         parents = {child: node for node in ast.walk(body) for child in ast.iter_child_nodes(node)}
         for node in ast.walk(body):
-            match = LOCALHOST.search(node.value) if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
+            if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+                continue
+            match = LOCALHOST.search(node.value)
             if not match or match[1] == str(options.port):
                 continue
             verdict = _address_use(node, parents)
@@ -167,21 +163,12 @@ def _localhost(application: Application, reachable: set[str]) -> Iterator[dict[s
             where = f"{path}:{node.lineno}"
             if verdict:
                 if verdict not in options.environment and f"{verdict}_FILE" not in options.environment:
-                    yield finding(
-                        "localhost",
-                        "warning",
-                        f"{verdict} is not given and defaults to {match[0]}, which is the container itself",
-                        where,
-                        f"set {options.role}_extra_environment.{verdict}",
-                    )
+                    message = f"{verdict} is not given and defaults to {match[0]}, which is the container itself"
+                    yield finding("localhost", "warning", message, where, f"set {options.role}_extra_environment.{verdict}")
             else:
-                yield finding(
-                    "localhost",
-                    "warning",
-                    f"{match[0]} is hard-coded; in a container that is the container itself",
-                    where,
-                    f"read it from the environment, and set it in {options.role}_extra_environment",
-                )
+                message = f"{match[0]} is hard-coded; in a container that is the container itself"
+                advice = f"read it from the environment, and set it in {options.role}_extra_environment"
+                yield finding("localhost", "warning", message, where, advice)
 
 
 def _address_use(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> str | None:

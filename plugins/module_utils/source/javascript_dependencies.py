@@ -25,13 +25,8 @@ def manifest(frontend: Frontend) -> Iterator[dict[str, Any]]:
             for p in tree.files
             if posixpath.basename(p) == "package.json" and "next" in {**(frontend.read_json(p).get("dependencies") or {})}
         ]
-        yield finding(
-            "entry",
-            "error",
-            f"there is no package.json in {options.subpath}",
-            options.subpath,
-            f"set {options.role}_source_subpath: {others[0]}" if others else "point FRONTEND_SOURCE at the Next.js application",
-        )
+        advice = f"set {options.role}_source_subpath: {others[0]}" if others else "point FRONTEND_SOURCE at the Next.js application"
+        yield finding("entry", "error", f"there is no package.json in {options.subpath}", options.subpath, advice)
         return
     try:
         json.loads(tree.text(path) or "")
@@ -39,21 +34,11 @@ def manifest(frontend: Frontend) -> Iterator[dict[str, Any]]:
         yield merge_marks(tree, path) or finding("parse", "error", f"not JSON: {error.msg}", f"{path}:{error.lineno}", "correct it")
         return
     if "next" not in frontend.declared:
-        yield finding(
-            "entry",
-            "error",
-            "names no dependency on next: this is not a Next.js application",
-            path,
-            f"set {options.role}_source_subpath to the directory of the application",
-        )
+        advice = f"set {options.role}_source_subpath to the directory of the application"
+        yield finding("entry", "error", "names no dependency on next: this is not a Next.js application", path, advice)
     if not frontend.locks:
-        yield finding(
-            "lock",
-            "warning",
-            "no lock file: the newest versions that package.json allows are installed, others tomorrow",
-            path,
-            "npm install --package-lock-only, and commit package-lock.json",
-        )
+        message = "no lock file: the newest versions that package.json allows are installed, others tomorrow"
+        yield finding("lock", "warning", message, path, "npm install --package-lock-only, and commit package-lock.json")
     elif frontend.locks[0].endswith("package-lock.json"):
         yield from _stale_lock(frontend)
     build = (frontend.manifest.get("scripts") or {}).get("build")
@@ -84,13 +69,9 @@ def _stale_lock(frontend: Frontend) -> Iterator[dict[str, Any]]:
                 and name not in (own.get("optionalDependencies") or {})
             ):
                 line = line_of(frontend.tree.text(manifest_path) or "", max(0, (frontend.tree.text(manifest_path) or "").find(f'"{name}"')))
-                yield finding(
-                    "lock",
-                    "error",
-                    f"{name} {required} is not in {path}: npm ci refuses that",
-                    f"{manifest_path}:{line}",
-                    "npm install --package-lock-only, and commit package-lock.json",
-                )
+                message = f"{name} {required} is not in {path}: npm ci refuses that"
+                advice = "npm install --package-lock-only, and commit package-lock.json"
+                yield finding("lock", "error", message, f"{manifest_path}:{line}", advice)
 
 
 def _next_version(frontend: Frontend) -> tuple[str, str]:
@@ -122,20 +103,10 @@ def versions(frontend: Frontend) -> Iterator[dict[str, Any]]:
     if isinstance(required, str) and node_allows(required, options.node) is False:
         text = frontend.tree.text(path) or ""
         at = re.search(r'"engines"\s*:\s*\{[^}]*?"node"', text)
-        yield finding(
-            "version",
-            "error",
-            f"the source asks for Node.js {required}, the image has {options.node}",
-            f"{path}:{line_of(text, at.end()) if at else 1}",
-            _node_advice(frontend, required),
-        )
+        message = f"the source asks for Node.js {required}, the image has {options.node}"
+        yield finding("version", "error", message, f"{path}:{line_of(text, at.end()) if at else 1}", _node_advice(frontend, required))
     version, where = _next_version(frontend)
     needs = NEXT_NEEDS.get(release(version)[0], "") if version else ""
     if needs and node_allows(needs, options.node) is False:
-        yield finding(
-            "version",
-            "error",
-            f"Next.js {version} needs Node.js {needs}, the image has {options.node}",
-            where,
-            _node_advice(frontend, needs),
-        )
+        message = f"Next.js {version} needs Node.js {needs}, the image has {options.node}"
+        yield finding("version", "error", message, where, _node_advice(frontend, needs))

@@ -55,15 +55,8 @@ def follow(frontend: Frontend, starts: list[str]) -> tuple[set[str], list[dict[s
                 severity = (
                     "warning" if later or (frontend.locks and LOCKS[posixpath.basename(frontend.locks[0])] in ("pnpm", "bun")) else "error"
                 )
-                found.append(
-                    finding(
-                        "import",
-                        severity,
-                        f"imports {specifier}, and package.json does not name {value}",
-                        f"{path}:{line}",
-                        f"npm install {value}",
-                    )
-                )
+                message = f"imports {specifier}, and package.json does not name {value}"
+                found.append(finding("import", severity, message, f"{path}:{line}", f"npm install {value}"))
     return seen, found
 
 

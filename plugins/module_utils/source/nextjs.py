@@ -58,13 +58,8 @@ def _entries(frontend: Frontend) -> list[str]:
 
 
 def _no_page(frontend: Frontend) -> dict[str, Any]:
-    return finding(
-        "entry",
-        "error",
-        "there is no page: neither app/ nor pages/ (nor below src/) has one",
-        frontend.base or ".",
-        f"set {frontend.options.role}_source_subpath to the directory of the application",
-    )
+    advice = f"set {frontend.options.role}_source_subpath to the directory of the application"
+    return finding("entry", "error", "there is no page: neither app/ nor pages/ (nor below src/) has one", frontend.base or ".", advice)
 
 
 def _health(frontend: Frontend) -> Iterator[dict[str, Any]]:
@@ -156,13 +151,9 @@ def _localhost(frontend: Frontend, reached: set[str]) -> Iterator[dict[str, Any]
                     f"set {setting}",
                 )
             else:
-                yield finding(
-                    "localhost",
-                    "warning",
-                    f"{match[0]} is hard-coded: in a container that is the container itself, in a browser the user's machine",
-                    f"{path}:{number}",
-                    f"read it from the environment, and set it in {options.role}_extra_environment",
-                )
+                message = f"{match[0]} is hard-coded: in a container that is the container itself, in a browser the user's machine"
+                advice = f"read it from the environment, and set it in {options.role}_extra_environment"
+                yield finding("localhost", "warning", message, f"{path}:{number}", advice)
 
 
 def _secret_names(frontend: Frontend, reached: set[str]) -> Iterator[dict[str, Any]]:
@@ -172,10 +163,6 @@ def _secret_names(frontend: Frontend, reached: set[str]) -> Iterator[dict[str, A
         for match in re.finditer(r"env\.(NEXT_PUBLIC_\w*(?:SECRET|PASSWORD|PRIVATE_KEY|SERVICE_ROLE)\w*)", frontend.tree.text(path) or ""):
             if match[1] not in reported:
                 reported.add(match[1])
-                yield finding(
-                    "credential",
-                    "warning",
-                    f"{match[1]} looks like a secret, and is written into the pages that everybody gets",
-                    f"{path}:{line_of(frontend.tree.text(path) or '', match.start())}",
-                    "read it on the server, without NEXT_PUBLIC_",
-                )
+                message = f"{match[1]} looks like a secret, and is written into the pages that everybody gets"
+                where = f"{path}:{line_of(frontend.tree.text(path) or '', match.start())}"
+                yield finding("credential", "warning", message, where, "read it on the server, without NEXT_PUBLIC_")

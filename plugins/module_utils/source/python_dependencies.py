@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -15,11 +16,6 @@ from .checks import Tree, line_of
 from .findings import finding
 from .python_packages import normal
 from .versions import python_allows, release
-
-try:
-    import tomllib
-except ModuleNotFoundError:  # Python 3.10 and older: TOML files are not read
-    tomllib = None
 
 
 @dataclass
@@ -57,7 +53,7 @@ class Declared:
     def available(self) -> set[str]:
         found = set(self.names)
         for name in list(self.names) + sorted(self.extras):
-            found |= set(packages.BRINGS.get(name, "").split())
+            found |= set(packages.BRINGS.get(name, ()))
         return found
 
 
@@ -67,8 +63,6 @@ def clean(path: str) -> str:
 
 
 def _toml(tree: Tree, path: str) -> dict[str, Any]:
-    if tomllib is None:
-        return {}
     try:
         return tomllib.loads(tree.text(path) or "")
     except tomllib.TOMLDecodeError:
@@ -212,11 +206,7 @@ def declared(tree: Tree, options: Options) -> tuple[Declared, dict[str, list[dic
     files = {"uv": first("uv.lock"), "requirements": first("requirements.txt"), "pyproject": first("pyproject.toml")}
     choice = options.dependencies
     if choice == "auto":
-        usable = {
-            kind: path
-            for kind, path in files.items()
-            if path and (kind != "pyproject" or tomllib is None or "project" in _toml(tree, path))
-        }
+        usable = {kind: path for kind, path in files.items() if path and (kind != "pyproject" or "project" in _toml(tree, path))}
         choice = next(iter(usable), "")
     found.file = files.get(choice, clean(choice))
     if choice == "uv" and found.file:
@@ -252,13 +242,9 @@ def dependency_findings(
         )
         searched = [dependencies.file] if dependencies.file else ["uv.lock", "requirements.txt", "pyproject.toml"]
         others = [f for f in tree.files if re.search(r"(^|/)[^/]*requirements[^/]*\.(txt|in)$|(^|/)(Pipfile|poetry\.lock|setup\.py)$", f)]
-        yield finding(
-            "lock",
-            "error",
-            f"{missing} in the source or in {options.app_root}" + (f"; there is {', '.join(others[:4])}" if others else ""),
-            options.app_root,
-            next(filter(None, map(tree.hidden, searched)), "") or f"set {role}_dependencies to the path of a requirements file",
-        )
+        message = f"{missing} in the source or in {options.app_root}" + (f"; there is {', '.join(others[:4])}" if others else "")
+        advice = next(filter(None, map(tree.hidden, searched)), "") or f"set {role}_dependencies to the path of a requirements file"
+        yield finding("lock", "error", message, options.app_root, advice)
         return
     unpinned = [name for name, (_, _, spec) in dependencies.names.items() if not spec.startswith("==")]
     if unpinned and not dependencies.complete:
@@ -285,13 +271,9 @@ def dependency_findings(
             or data.get("tool", {}).get("poetry", {}).get("dependencies", {}).get("python")
         )
         if isinstance(required, str) and python_allows(required, options.python) is False:
-            yield finding(
-                "version",
-                "error",
-                f"the source asks for Python {required}, the image has {options.python}",
-                f"{path}:{_line_with(tree, path, 'requires-python')}",
-                _python_advice(required, options),
-            )
+            message = f"the source asks for Python {required}, the image has {options.python}"
+            where = f"{path}:{_line_with(tree, path, 'requires-python')}"
+            yield finding("version", "error", message, where, _python_advice(required, options))
             break
     for name, versions in locked.items():
         if name in dependencies.names and not any(_installable(p, options.python, options.machine) for p in versions):
@@ -306,13 +288,8 @@ def dependency_findings(
     for name, first, python in packages.PYTHON_FROM:
         file, line, spec = dependencies.names.get(name, ("", 0, ""))
         if spec.startswith("==") and re.match(r"\d", spec[2:]) and release(spec[2:]) >= release(first) and have < release(python):
-            yield finding(
-                "version",
-                "error",
-                f"{name} {spec[2:]} needs Python {python} or newer, the image has {options.python}",
-                f"{file}:{line}",
-                _python_advice(f">={python}", options),
-            )
+            message = f"{name} {spec[2:]} needs Python {python} or newer, the image has {options.python}"
+            yield finding("version", "error", message, f"{file}:{line}", _python_advice(f">={python}", options))
     for name, first, python in packages.WHEELS_FROM:
         file, line, spec = dependencies.names.get(name, ("", 0, ""))
         if (
@@ -322,13 +299,9 @@ def dependency_findings(
             and release(spec[2:]) < release(first)
             and have >= release(python)
         ):
-            yield finding(
-                "version",
-                "warning",
-                f"{name} {spec[2:]} has no wheel for Python {options.python}: it is compiled, or does not install",
-                f"{file}:{line}",
-                f"pin {name}>={first}, or set {role}_extra_build_packages: [gcc, python3-dev]",
-            )
+            message = f"{name} {spec[2:]} has no wheel for Python {options.python}: it is compiled, or does not install"
+            advice = f"pin {name}>={first}, or set {role}_extra_build_packages: [gcc, python3-dev]"
+            yield finding("version", "warning", message, f"{file}:{line}", advice)
 
 
 def _python_advice(required: str, options: Options) -> str:

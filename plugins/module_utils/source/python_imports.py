@@ -106,13 +106,8 @@ class ImportGraph:
                 self._unresolved(path, item, f"{name}.{imported}", file, hard)
             elif kind == "module" and names is not None and imported not in names and ("name", f"{name}.{imported}") not in self._reported:
                 self._reported.add(("name", f"{name}.{imported}"))
-                self._report(
-                    path,
-                    item,
-                    hard,
-                    f"{file} has no {imported}, which is imported from it here",
-                    "correct the name, or commit what is missing",
-                )
+                message = f"{file} has no {imported}, which is imported from it here"
+                self._report(path, item, hard, message, "correct the name, or commit what is missing")
 
     def _unresolved(self, path: str, item: Import, name: str, near: str, hard: bool) -> None:
         if ("import", name) in self._reported:
@@ -140,13 +135,8 @@ class ImportGraph:
             if not (again and again in available):
                 self._reported.add(("import", top))
                 why = f"Python {gone[0]}.{gone[1]} does not have it any more" if gone else "the image leaves it out"
-                self._report(
-                    path,
-                    item,
-                    hard,
-                    f"imports {top} of the standard library: {why}",
-                    f"use something else{f', or require {again}' if again else ''}",
-                )
+                advice = f"use something else{f', or require {again}' if again else ''}"
+                self._report(path, item, hard, f"imports {top} of the standard library: {why}", advice)
             return
         if top in sys.stdlib_module_names or any(top in names.split() for names in packages.REMOVED.values()):
             return
@@ -164,13 +154,8 @@ class ImportGraph:
         spot = application.elsewhere(top)
         if spot:
             path_setting = spot if not application.root else str(PurePosixPath(*[".."] * (application.root.count("/") + 1), spot))
-            self._report(
-                path,
-                item,
-                hard,
-                f"imports {top}, which is in {spot or 'the root of the source'}, where imports are not searched",
-                f"set {options.role}_pythonpath: {path_setting}, or {options.role}_app_root: {spot}",
-            )
+            message = f"imports {top}, which is in {spot or 'the root of the source'}, where imports are not searched"
+            self._report(path, item, hard, message, f"set {options.role}_pythonpath: {path_setting}, or {options.role}_app_root: {spot}")
             return
         unknown = [n for n in dependencies.names if n not in packages.BRINGS]
         explained = {normal(n) for names in packages.IMPORTS.values() for n in names}
@@ -186,13 +171,8 @@ class ImportGraph:
             maybe = True
         if other := next((n for n in [*distributions, normal(top)] if n in dependencies.elsewhere), ""):
             if hard:  # in a condition of the same meaning it is right as it is
-                self._report(
-                    path,
-                    item,
-                    True,
-                    f"imports {top}, and {dependencies.file} installs {other} only where {dependencies.elsewhere[other]}",
-                    f"import it under that condition, or drop the marker of {other}",
-                )
+                message = f"imports {top}, and {dependencies.file} installs {other} only where {dependencies.elsewhere[other]}"
+                self._report(path, item, True, message, f"import it under that condition, or drop the marker of {other}")
             return
         own = top in packages.OWN_WORDS
         missing = next((n for n in distributions if n in dependencies.development), "")

@@ -58,8 +58,8 @@ class Application:
             text, tree = self.tree.text(path), None
             if text is not None:
                 try:
-                    version = release(self.options.python)[:2]
-                    tree = ast.parse(text, path, feature_version=version if version < sys.version_info[:2] else None)
+                    major, minor = release(self.options.python)[:2]
+                    tree = ast.parse(text, path, feature_version=(major, minor) if (major, minor) < sys.version_info[:2] else None)
                 except SyntaxError as error:
                     self.problems[path] = error
                 except ValueError as error:  # null bytes
@@ -147,7 +147,7 @@ def imports(tree: ast.Module) -> Iterator[Import]:
                 yield Import(node.module or "", [a.name for a in node.names], node.level, node.lineno, hard, lazy)
             elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 yield from visit(node.body, False, True)
-            elif isinstance(node, ast.Try) or type(node).__name__ == "TryStar":
+            elif isinstance(node, (ast.Try, ast.TryStar)):
                 yield from visit(node.body, hard and not caught(node.handlers), lazy)
                 for handler in node.handlers:
                     yield from visit(handler.body, False, lazy)
@@ -189,6 +189,6 @@ def bound(tree: ast.Module) -> set[str] | None:
                 names.add(node.id)
             elif node.id in ("globals", "exec", "setattr", "__path__", "vars", "locals"):
                 return None
-        elif type(node).__name__ == "TypeAlias":
-            names.add(node.name.id)
+        elif type(node).__name__ == "TypeAlias" and isinstance(alias := getattr(node, "name", None), ast.Name):
+            names.add(alias.id)
     return names | {"__name__", "__file__", "__doc__", "__path__", "__version__", "__all__"}

@@ -430,15 +430,8 @@ def _report(out: Selection, listing: _Listing, new: list[str], aside: list[str],
     built = {path for path in built if path != ".dockerignore" and not path.endswith(".DS_Store")}
     if built:
         tops = {re.sub(r"((?:^|/)(?:node_modules|\.next|\.venv|__pycache__))/.*", r"\1/", path) for path in built}
-        out.findings.append(
-            finding(
-                "left_out",
-                "warning",
-                f"committed, and left out of the image, which makes its own: {some(tops)}",
-                "",
-                "remove these from git",
-            )
-        )
+        message = f"committed, and left out of the image, which makes its own: {some(tops)}"
+        out.findings.append(finding("left_out", "warning", message, "", "remove these from git"))
     if new and out.tracked is not None:
         out.notes.append(f"New in the source, and not yet in git: {some(new)}. {'It goes' if len(new) == 1 else 'They go'} into the image.")
     if aside:
@@ -483,13 +476,8 @@ def _link(root: Path, path: str, target: str, present: set[str]) -> Iterator[dic
     severity = "warning" if FOR_PEOPLE.search(path) else "error"
     if target.startswith("/"):
         if not (target + "/").startswith(OF_THE_CONTAINER):
-            yield finding(
-                "context",
-                severity,
-                f"{named}: an absolute path, which is not in the image",
-                shown(path),
-                "make it a relative link, or copy the file",
-            )
+            message = f"{named}: an absolute path, which is not in the image"
+            yield finding("context", severity, message, shown(path), "make it a relative link, or copy the file")
         return
     inside = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
     if inside == ".." or inside.startswith("../"):

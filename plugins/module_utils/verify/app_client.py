@@ -9,6 +9,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from functools import partial
 from typing import Any
 
 
@@ -19,13 +20,15 @@ class Broken(Exception):
 class _Connection(http.client.HTTPSConnection):
     """HTTPS to another address than the name resolves to; the certificate must still be the name's."""
 
-    address = ""
+    def __init__(self, host: str, port: int | None = None, *, address: str, context: ssl.SSLContext, timeout: float | None = None) -> None:
+        super().__init__(host, port, context=context, timeout=timeout)
+        self.address, self.tls = address, context
 
     def connect(self) -> None:
         name, self.host = self.host, self.address or self.host
         http.client.HTTPConnection.connect(self)
         self.host = name
-        self.sock = self._context.wrap_socket(self.sock, server_hostname=name)
+        self.sock = self.tls.wrap_socket(self.sock, server_hostname=name)
 
 
 class Browser:
@@ -34,22 +37,20 @@ class Browser:
     def __init__(self, url: str, ca: str, connect: str, timeout: int) -> None:
         self.url, self.timeout = url, timeout
         context = self.context = ssl.create_default_context(cadata=ca) if ca else ssl.create_default_context()
-        connection = type("Connection", (_Connection,), {"address": connect})
+        connection = self._connection = partial(_Connection, address=connect, context=context)
 
         class Handler(urllib.request.HTTPSHandler):
             def https_open(self, request: urllib.request.Request) -> Any:
-                return self.do_open(connection, request, context=context)
+                return self.do_open(connection, request)
 
         self.cookies = http.cookiejar.CookieJar()
         self.opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), Handler(), urllib.request.HTTPCookieProcessor(self.cookies)
         )
 
-        self._kept = connection
-
     def connection(self, host: str, port: int) -> http.client.HTTPSConnection:
         """A connection that stays open, for many requests one after another."""
-        return self._kept(host, port, context=self.context, timeout=self.timeout)
+        return self._connection(host, port, timeout=self.timeout)
 
     def __call__(
         self, method: str, path: str, body: Any = None, token: str = "", expect: int | None = 200, headers: dict[str, str] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from .facts import APPLICATION, Evidence, Facts, NotApplicable, NotVerified, below, check, measured, require
 
 
@@ -33,7 +35,7 @@ def previous_kept(f: Facts) -> Evidence:
     found = f.part("releases")
     if len(found["kept"]) < 2 or not found["previous"]:
         raise NotVerified("there was only one release so far: nothing older could be kept")
-    release = next((r for r in found["kept"] if r["version"] == found["previous"]), None)
+    release: dict[str, Any] = next((r for r in found["kept"] if r["version"] == found["previous"]), {})
     require(release, f"there is no manifest of {found['previous']}")
     require(release["images_exist"], f"images of {release['version']} are gone")
     require(release["replayable"], f"the manifest of {release['version']} does not describe how to run it: an older Berth wrote it")
@@ -135,7 +137,7 @@ def advice(f: Facts, task: str) -> Evidence:
             "no advice was recorded (reports/latest/advice.json): make advise asks Docker's AI agent where Docker Desktop has it"
         )
     require("error" not in found, f"the record of the advice cannot be read: {found.get('error')}")
-    entry = next((e for e in found.get("tasks", []) if e.get("task") == task), None)
+    entry: dict[str, Any] = next((e for e in found.get("tasks", []) if e.get("task") == task), {})
     require(entry, f"the advice of {found.get('when', 'the last run')} has no part {task}")
     if entry.get("source") != "docker-ai":
         raise NotVerified(entry.get("reason") or "Docker's AI agent is not installed here (docker ai); analysers answered in its place")

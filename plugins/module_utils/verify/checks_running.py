@@ -54,7 +54,7 @@ def all_run(f: Facts) -> Evidence:
 @check("stack")
 def start_seconds(f: Facts, *services: str) -> Evidence:
     """Seconds from a container's start until its log reports that it is ready. Passes when the slowest is within the budget."""
-    seconds = {}
+    seconds: dict[str, float] = {}
     for container in f.containers(*services):
         ready = container["logs"].get("ready_seconds")
         if ready is None:
@@ -253,9 +253,9 @@ def benchmark(f: Facts) -> Evidence:
         accepted = {**kernel, **f.settings["benchmark_accepted"].get("all", {}), **f.settings["benchmark_accepted"].get(c["service"], {})}
         found = {number: expected for number, expected in c["benchmark"]["warnings"].items() if number not in accepted}
         require(not found, f"{c['name']} does not follow {', '.join(f'{number} ({expected})' for number, expected in found.items())}")
-    accepted = sorted({number for c in f.containers() for number in c["benchmark"]["warnings"]})
+    left_out = sorted({number for c in f.containers() for number in c["benchmark"]["warnings"]})
     scores = ", ".join(f"{c['service']} {c['benchmark']['score']}" for c in f.containers())
-    return f"accepted: {', '.join(accepted) or 'none'}; scores: {scores}"
+    return f"accepted: {', '.join(left_out) or 'none'}; scores: {scores}"
 
 
 @check("stack")
@@ -351,9 +351,9 @@ def database_passwords(f: Facts) -> Evidence:
 def _database(f: Facts) -> dict[str, Any]:
     if "database" in f.absent:
         raise NotApplicable(f.absent["database"])
-    found = f.part("database")
+    found: dict[str, Any] = f.part("database")
     if not found:
-        raise NotVerified("the database was not asked: verify_database is empty")
+        raise NotVerified("the database was not queried: verify_database is empty")
     if "error" in found:
         raise Fail(f"the database does not answer: {found['error']}")
     return found

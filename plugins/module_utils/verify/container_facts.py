@@ -81,14 +81,14 @@ def container(engine: Engine, listed: dict[str, Any], canaries: list[bytes], opt
 
 def _live(engine: Engine, identity: str, pid: int, service: str, config: dict[str, Any]) -> dict[str, Any]:
     """What only a running container has."""
-    stats = engine.statistics(identity)
+    stats: dict[str, Any] = engine.statistics(identity)
     top = engine.call("GET", f"/containers/{identity}/top", {"ps_args": "-eo pid,uid,args"})
     columns = [title.upper() for title in top["Titles"]]
     processes = [dict(zip(columns, row, strict=False)) for row in top["Processes"]]
     facts: dict[str, Any] = {
         "memory": memory_used(stats),
         "pids": stats.get("pids_stats", {}).get("current", len(processes)),
-        "processes": [{"uid": p.get("UID", ""), "command": p.get("COMMAND", p.get("CMD", ""))[:120]} for p in processes],
+        "processes": [{"uid": p.get("UID", ""), "command": (p.get("COMMAND") or p.get("CMD") or "")[:120]} for p in processes],
         "changes": [change["Path"] for change in engine.call("GET", f"/containers/{identity}/changes") or []][:50],
         "default_route": _default_route(pid),
     }

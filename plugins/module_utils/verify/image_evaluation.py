@@ -42,26 +42,16 @@ def user(config: dict[str, Any], expected: Image) -> Findings:
     if who in ("", "0", "root"):
         return [finding("user", "error", "it runs as root", "USER", f"add USER to roles/{role}/files/Dockerfile")]
     if not re.fullmatch(r"\d+(:\d+)?", name):
-        return [
-            finding(
-                "user", "warning", f"USER {name} is a name: a cluster that demands a non-root user refuses it", "USER", "name the number"
-            )
-        ]
+        message = f"USER {name} is a name: a cluster that demands a non-root user refuses it"
+        return [finding("user", "warning", message, "USER", "name the number")]
     return []
 
 
 def entrypoint(config: dict[str, Any], expected: Image) -> Findings:
     command = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
     if not command:
-        return [
-            finding(
-                "entrypoint",
-                "error",
-                "it has neither ENTRYPOINT nor CMD",
-                "ENTRYPOINT",
-                f"add ENTRYPOINT to roles/{expected['role']}/files/Dockerfile",
-            )
-        ]
+        advice = f"add ENTRYPOINT to roles/{expected['role']}/files/Dockerfile"
+        return [finding("entrypoint", "error", "it has neither ENTRYPOINT nor CMD", "ENTRYPOINT", advice)]
     if command[0] in ("sh", "/bin/sh", "bash", "/bin/bash") and command[1:2] == ["-c"]:
         return [finding("entrypoint", "error", f"a shell is its first process and keeps signals from the application: "
 f"{' '.join(command)[:80]}",
@@ -74,15 +64,8 @@ f"{' '.join(command)[:80]}",
                         'ENTRYPOINT ["dumb-init", "node"]')]  # fmt: skip
     first = expected.get("entrypoint")
     if first and command[0].rpartition("/")[2] != first:
-        return [
-            finding(
-                "entrypoint",
-                "error",
-                f"its first process is {command[0]}, not {first}",
-                "ENTRYPOINT",
-                f"roles/{expected['role']}/files/Dockerfile",
-            )
-        ]
+        message = f"its first process is {command[0]}, not {first}"
+        return [finding("entrypoint", "error", message, "ENTRYPOINT", f"roles/{expected['role']}/files/Dockerfile")]
     return []
 
 
@@ -166,15 +149,8 @@ def contents(seen: dict[str, Entry], expected: Image) -> Findings:
         for what, pattern in (("a shell", SHELLS), ("a package manager or compiler", MANAGERS)):
             found = sorted(p for p in programs if pattern.search(p))
             if found:
-                out.append(
-                    finding(
-                        "contents",
-                        "error",
-                        f"it holds {what}: {', '.join(found[:4])}",
-                        f"/{found[0]}",
-                        f"{expected['role']}_variant: scratch",
-                    )
-                )
+                message = f"it holds {what}: {', '.join(found[:4])}"
+                out.append(finding("contents", "error", message, f"/{found[0]}", f"{expected['role']}_variant: scratch"))
     risen = sorted(p for p, e in seen.items() if e.kind == "file" and e.mode & 0o6000)
     if risen:
         out.append(finding("contents", "error", f"set-user-id or set-group-id: {', '.join(risen[:4])}", f"/{risen[0]}", "chmod a-s"))
@@ -230,18 +206,12 @@ def sbom(document: str, packages: int) -> Findings:
     """A CycloneDX document against the number of Debian packages that the image records."""
     parts = json.loads(document).get("components") or []
     if not parts:
-        return [
-            finding(
-                "sbom", "error", "the bill of materials is empty", "", "keep /var/lib/dpkg/status.d and the packages' metadata in the image"
-            )
-        ]
+        advice = "keep /var/lib/dpkg/status.d and the packages' metadata in the image"
+        return [finding("sbom", "error", "the bill of materials is empty", "", advice)]
     debian = [part for part in parts if str(part.get("purl", "")).startswith("pkg:deb/")]
     if len(debian) < packages:
-        return [
-            finding(
-                "sbom", "error", f"it names {len(debian)} of {packages} Debian packages", "", "keep /var/lib/dpkg/status.d in the image"
-            )
-        ]
+        message = f"it names {len(debian)} of {packages} Debian packages"
+        return [finding("sbom", "error", message, "", "keep /var/lib/dpkg/status.d in the image")]
     return []
 
 

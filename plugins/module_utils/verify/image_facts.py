@@ -17,7 +17,7 @@ def images(engine: Engine, directory: Path, identities: dict[str, str], canaries
     secrets = hashlib.sha256(b"\0".join([SCANNER.encode(), *canaries])).hexdigest()[:16]
     remembered = json.loads(path.read_text()) if path.is_file() else {}
     scans = remembered.get("scans", {}) if remembered.get("secrets") == secrets else {}
-    facts = {}
+    facts: dict[str, Any] = {}
     for service, identity in identities.items():
         inspected = engine.find(f"/images/{identity}/json")
         if inspected is None:

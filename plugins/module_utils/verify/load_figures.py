@@ -98,7 +98,9 @@ def figures(run: dict[str, Any], watch: dict[str, Any], budgets: dict[str, float
     def figure(name: str, value: float, unit: str, text: str) -> dict[str, Any]:
         return {"value": round(value, 3), "budget": budgets[name], "unit": unit, "text": text}
 
-    back = ", ".join(f"{fault['name']} " + ("never" if fault["recovery"] is None else f"{fault['recovery']} s") for fault in recovered)
+    recoveries = ", ".join(
+        f"{fault['name']} " + ("never" if fault["recovery"] is None else f"{fault['recovery']} s") for fault in recovered
+    )
     kept = f"{run['acknowledged']} acknowledged writes, {len(run['lost'])} of them lost"
     lost = len(run["lost"]) + (1 if not run["acknowledged"] else 0)
     return {
@@ -111,7 +113,7 @@ def figures(run: dict[str, Any], watch: dict[str, Any], budgets: dict[str, float
             "error_percent": figure("error_percent", share, "%", f"{len(bad)} of {len(requests)} requests failed ({share:.2f} %)"),
             "p95_ms": figure("p95_ms", p95, "ms", f"p95 of all {p95:.0f} ms; by kind: "
                              + ", ".join(f"{kind} {ms:.0f}" for kind, ms in kinds.items())),
-            "recovery_seconds": figure("recovery_seconds", min(worst, 1e6) + (1e6 if failed else 0), "s", f"back after: {back}"
+            "recovery_seconds": figure("recovery_seconds", min(worst, 1e6) + (1e6 if failed else 0), "s", f"recovered after: {recoveries}"
                                        + (f"; failed: {', '.join(failed)}" if failed else "")),
             "lost_writes": figure("lost_writes", lost, "writes", kept),
             "memory_mb_per_minute": figure("memory_mb_per_minute", max(growth.values()), "MB/min",

@@ -23,11 +23,12 @@ class Probes:
 
     @property
     def web(self) -> Browser:
-        return self.check.web
+        web: Browser = self.check.web
+        return web
 
     @property
     def token(self) -> str:
-        return self.check.token
+        return str(self.check.token)
 
     def steps(self) -> list[Probe]:
         """The probes, which use the check's session and task; none where the application has no such part."""

@@ -18,7 +18,8 @@ def _encoded(data: bytes) -> str:
 
 
 def _decoded(part: str) -> dict[str, Any]:
-    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    return claims
 
 
 class Access(Probes):

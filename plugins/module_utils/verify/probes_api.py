@@ -30,7 +30,7 @@ class Api(Probes):
                 address = path
                 for parameter in [part.split("}")[0] for part in path.split("{")[1:]]:
                     address = address.replace("{" + parameter + "}", "00000000-0000-4000-8000-000000000000")
-                body = {} if method in ("post", "put", "patch") else None
+                body: dict[str, Any] | None = {} if method in ("post", "put", "patch") else None
                 status = self.web(method.upper(), address, body, expect=None)[0]
                 if status >= 500 or (status == 404 and path in open_paths) or status == 405:
                     broken.append(f"{method.upper()} {path}: {status}")

@@ -47,7 +47,7 @@ class Edge(Probes):
             raise Broken("this client verifies no certificate: its checks of the edge prove nothing")
         if version not in ("TLSv1.2", "TLSv1.3"):
             raise Broken(f"the edge speaks {version}")
-        days = (ssl.cert_time_to_seconds(certificate["notAfter"]) - time.time()) / 86400
+        days = (ssl.cert_time_to_seconds(str(certificate["notAfter"])) - time.time()) / 86400
         if self.options["ca"]:
             # Who does not know the authority must be turned away: else this client verifies nothing, and its other steps prove nothing.
             stranger = Browser(self.options["url"], "", self.options["connect"], 10)

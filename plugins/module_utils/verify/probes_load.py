@@ -114,7 +114,7 @@ class Load(Probes):
 
     def _used(self) -> dict[str, int]:
         """Bytes in use by backend and frontend."""
-        used = {}
+        used: dict[str, int] = {}
         for container in stack_containers(self.engine, self.options["labels"], self.options["recorded"]):
             service = container["Labels"].get("berth.service", "")
             if service in ("backend", "frontend") and container["State"] == "running":

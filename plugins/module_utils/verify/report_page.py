@@ -37,7 +37,7 @@ def charts(facts: dict[str, Any]) -> list[dict[str, Any]]:
     ]
     steps = {step["key"]: step for step in facts.get("e2e") or []}
     latency = [(name, f["p95"], f"{f['p95']} ms") for name, f in ((steps.get("latency") or {}).get("figures") or {}).items()]
-    found = [
+    found: list[dict[str, Any]] = [
         {"title": "From start to ready", "kind": "bars", "rows": starts, "budget": budgets.get("start_seconds"), "unit": "s"},
         {"title": "Image layers", "kind": "layers", "rows": layers},
         {"title": "Memory in use, of the limit", "kind": "bars", "rows": memory},
