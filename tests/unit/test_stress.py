@@ -13,7 +13,7 @@ from test_release_act import act, deploy, manifest
 
 ROLE = Path(__file__).resolve().parents[2] / "roles/verify"
 VARIABLES = yaml.safe_load((ROLE / "vars/main.yml").read_text())
-KEEP = json.loads(VARIABLES["__verify_aside"][1])["release_keep"]
+KEEP = json.loads(VARIABLES["__verify_aside"][1])["release_retain"]
 
 
 def stressed(host: Host, keep: int) -> None:

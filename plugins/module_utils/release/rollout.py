@@ -144,7 +144,7 @@ class Switch:
         for (name, one), (status, said) in zip(asked, answers, strict=True):
             if not accepts(one, status):
                 said = f"{status or 'no answer'} {said.strip()[:300]}".strip()
-                asked_for = f"{demanded(one)} was expected (release_smoke)"
+                asked_for = f"{demanded(one)} was expected (release_smoke_checks)"
                 problem = Problem(f"{name} failed its smoke check GET {one['path']} on port {one['port']}: {said}; {asked_for}")
                 problem.later = status in (0, 503)
                 return problem
