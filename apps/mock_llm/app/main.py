@@ -1,7 +1,7 @@
-"""An OpenAI-compatible endpoint (Chat Completions) in front of the rules: `uvicorn app.main:app`.
+"""An OpenAI-compatible endpoint (Chat Completions) backed by fixed rules: `uvicorn app.main:app`.
 
-Settings: REHEARSAL_API_KEY or REHEARSAL_API_KEY_FILE (bearer keys, any of which will do: `key` or `2:key,1:key`; none:
-open), REHEARSAL_DELAY_SECONDS (how long to think before each answer, 0), APP_VERSION.
+Settings: MOCK_LLM_API_KEY or MOCK_LLM_API_KEY_FILE (accepted bearer keys: `key` or `2:key,1:key`; none:
+open), MOCK_LLM_DELAY_SECONDS (delay before each response, 0), APP_VERSION.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from app.rules import Move, next_move
 
-MODEL = "rehearsal"
+MODEL = "mock"
+# Releases from before the model was renamed still ask for it by its earlier name after a rollback.
+ACCEPTED = {MODEL, "rehearsal"}
 CREATED = 1_700_000_000
 
 
@@ -52,8 +54,8 @@ class CompletionRequest(BaseModel):
 
 def api_keys_from(environ: dict[str, str]) -> list[str]:
     """The keys that clients may send. The file is read each time, so a new key needs no restart."""
-    path = environ.get("REHEARSAL_API_KEY_FILE")
-    text = Path(path).read_text(encoding="utf-8") if path else environ.get("REHEARSAL_API_KEY", "")
+    path = environ.get("MOCK_LLM_API_KEY_FILE")
+    text = Path(path).read_text(encoding="utf-8") if path else environ.get("MOCK_LLM_API_KEY", "")
     return [re.sub(r"^\d+:", "", entry.strip()) for entry in text.split(",") if entry.strip()]
 
 SLOWLY_SECONDS = 0.3
@@ -61,7 +63,7 @@ SLOWLY_SECONDS = 0.3
 
 def create_app(api_keys: Callable[[], list[str]], delay: float = 0, version: str = "development") -> FastAPI:
     """The endpoint. `delay`: seconds to wait before each answer."""
-    app = FastAPI(title="Rehearsal model", version=version, openapi_url=None)
+    app = FastAPI(title="Mock LLM", version=version, openapi_url=None)
 
     def check_key(request: Request) -> None:
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -90,7 +92,7 @@ def create_app(api_keys: Callable[[], list[str]], delay: float = 0, version: str
     @app.post("/v1/chat/completions")
     async def completions(request: Request, body: CompletionRequest) -> Response:
         check_key(request)
-        if body.model != MODEL:
+        if body.model not in ACCEPTED:
             raise ApiError(
                 404,
                 "invalid_request_error",
@@ -170,6 +172,6 @@ class Answer:
 
 app = create_app(
     lambda: api_keys_from(dict(os.environ)),
-    float(os.environ.get("REHEARSAL_DELAY_SECONDS", "0")),
+    float(os.environ.get("MOCK_LLM_DELAY_SECONDS", "0")),
     os.environ.get("APP_VERSION", "development"),
 )

@@ -35,7 +35,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     process = subprocess.Popen(
         [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port), "--no-access-log"],
         cwd=Path(__file__).parents[1],
-        env={**os.environ, "REHEARSAL_API_KEY_FILE": str(key)},
+        env={**os.environ, "MOCK_LLM_API_KEY_FILE": str(key)},
     )
     address = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 30
@@ -59,12 +59,12 @@ def client(url: str) -> Iterator[openai.OpenAI]:
 
 
 def test_it_says_what_it_is(url: str, client: openai.OpenAI) -> None:
-    assert httpx.get(f"{url}/health", trust_env=False).json()["model"] == "rehearsal"
-    assert [model.id for model in client.models.list()] == ["rehearsal"]
+    assert httpx.get(f"{url}/health", trust_env=False).json()["model"] == "mock"
+    assert [model.id for model in client.models.list()] == ["mock"]
 
 
 def test_a_tool_call(client: openai.OpenAI) -> None:
-    answer = client.chat.completions.create(model="rehearsal", messages=ADD, tools=TOOLS)
+    answer = client.chat.completions.create(model="mock", messages=ADD, tools=TOOLS)
     (choice,) = answer.choices
     assert (choice.finish_reason, choice.message.content) == ("tool_calls", None)
     (call,) = choice.message.tool_calls or []
@@ -76,7 +76,7 @@ def test_a_tool_call(client: openai.OpenAI) -> None:
 def test_a_streamed_tool_call_and_its_usage(client: openai.OpenAI) -> None:
     chunks = list(
         client.chat.completions.create(
-            model="rehearsal", messages=ADD, tools=TOOLS, stream=True, stream_options={"include_usage": True}
+            model="mock", messages=ADD, tools=TOOLS, stream=True, stream_options={"include_usage": True}
         )
     )
     pieces = [piece for chunk in chunks if chunk.choices for piece in chunk.choices[0].delta.tool_calls or []]
@@ -91,14 +91,14 @@ def test_a_streamed_tool_call_and_its_usage(client: openai.OpenAI) -> None:
 
 def test_a_streamed_text(client: openai.OpenAI) -> None:
     messages: list[Any] = [{"role": "user", "content": "hello"}]
-    whole = client.chat.completions.create(model="rehearsal", messages=messages).choices[0].message.content
-    chunks = list(client.chat.completions.create(model="rehearsal", messages=messages, stream=True))
+    whole = client.chat.completions.create(model="mock", messages=messages).choices[0].message.content
+    chunks = list(client.chat.completions.create(model="mock", messages=messages, stream=True))
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole
     assert all(chunk.usage is None for chunk in chunks)
 
 
 def test_no_tool_when_none_may_be_chosen(client: openai.OpenAI) -> None:
-    answer = client.chat.completions.create(model="rehearsal", messages=ADD, tools=TOOLS, tool_choice="none")
+    answer = client.chat.completions.create(model="mock", messages=ADD, tools=TOOLS, tool_choice="none")
     assert "not given the tool" in (answer.choices[0].message.content or "")
 
 
@@ -106,7 +106,7 @@ def test_the_key_is_asked_for(url: str) -> None:
     for key in ("wrong", KEY + "x", "", "schl\u00fcssel"):
         headers = {"Authorization": f"Bearer {key}".encode()} if key else {}
         for method, path in (("GET", "models"), ("POST", "chat/completions")):
-            body = {"model": "rehearsal", "messages": ADD} if method == "POST" else None
+            body = {"model": "mock", "messages": ADD} if method == "POST" else None
             response = httpx.request(method, f"{url}/v1/{path}", headers=headers, json=body, trust_env=False)
             assert (response.status_code, response.json()["error"]["code"]) == (401, "invalid_api_key")
 
@@ -115,7 +115,11 @@ def test_errors_are_those_that_clients_know(client: openai.OpenAI) -> None:
     with pytest.raises(openai.NotFoundError, match="There is no model 'gpt-9' here"):
         client.chat.completions.create(model="gpt-9", messages=ADD)
     with pytest.raises(openai.BadRequestError, match="messages"):
-        client.chat.completions.create(model="rehearsal", messages=[])
+        client.chat.completions.create(model="mock", messages=[])
+
+
+def test_releases_from_before_the_rename_are_answered(client: openai.OpenAI) -> None:
+    assert client.chat.completions.create(model="rehearsal", messages=ADD, tools=TOOLS).model == "mock"
 
 
 def test_200_requests_at_once(url: str) -> None:
@@ -125,7 +129,7 @@ def test_200_requests_at_once(url: str) -> None:
             async def one(number: int) -> str:
                 messages: list[Any] = [{"role": "user", "content": f"add a task: t{number}"}]
                 stream = await api.chat.completions.create(
-                    model="rehearsal", messages=messages, tools=TOOLS, stream=True
+                    model="mock", messages=messages, tools=TOOLS, stream=True
                 )
                 text = ""
                 async for chunk in stream:
@@ -141,13 +145,13 @@ def test_200_requests_at_once(url: str) -> None:
 def test_it_can_think_for_a_while_and_be_open() -> None:
     with TestClient(create_app(list, delay=0.2, version="9")) as http:
         begun = time.monotonic()
-        whole = http.post("/v1/chat/completions", json={"model": "rehearsal", "messages": ADD, "tools": TOOLS})
+        whole = http.post("/v1/chat/completions", json={"model": "mock", "messages": ADD, "tools": TOOLS})
         assert time.monotonic() - begun >= 0.2
         assert whole.json()["choices"][0]["finish_reason"] == "tool_calls"
-        body = {"model": "rehearsal", "messages": ADD, "tools": TOOLS, "stream": True}
+        body = {"model": "mock", "messages": ADD, "tools": TOOLS, "stream": True}
         streamed = http.post("/v1/chat/completions", json={**body, "stream_options": {"include_usage": True}})
         assert streamed.text.endswith("data: [DONE]\n\n")
-        hello = {"model": "rehearsal", "messages": [{"role": "user", "content": "hello"}], "stream": True}
+        hello = {"model": "mock", "messages": [{"role": "user", "content": "hello"}], "stream": True}
         assert '"content": "I"' in http.post("/v1/chat/completions", json=hello).text
         assert http.post("/v1/chat/completions", json={**body, "model": "x"}).status_code == 404
         assert http.post("/v1/chat/completions", json=[]).status_code == 400
@@ -160,15 +164,15 @@ def test_it_can_think_for_a_while_and_be_open() -> None:
 def test_where_the_keys_come_from(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("from-a-file\n")
-    assert api_keys_from({"REHEARSAL_API_KEY_FILE": str(file)}) == ["from-a-file"]
-    assert api_keys_from({"REHEARSAL_API_KEY": "plain"}) == ["plain"]
+    assert api_keys_from({"MOCK_LLM_API_KEY_FILE": str(file)}) == ["from-a-file"]
+    assert api_keys_from({"MOCK_LLM_API_KEY": "plain"}) == ["plain"]
     assert api_keys_from({}) == []
 
 
 def test_a_new_key_needs_no_restart_and_the_old_one_goes_on(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("1:first-key")
-    with TestClient(create_app(lambda: api_keys_from({"REHEARSAL_API_KEY_FILE": str(file)}))) as http:
+    with TestClient(create_app(lambda: api_keys_from({"MOCK_LLM_API_KEY_FILE": str(file)}))) as http:
 
         def status(key: str) -> int:
             return http.get("/v1/models", headers={"Authorization": f"Bearer {key}"}).status_code

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 HELP = (
-    'I am the rehearsal model: I answer by rule. Try "add a task: buy milk", "list my tasks", "complete buy milk", '
+    'I am the mock LLM: I respond by fixed rules. Try "add a task: buy milk", "list my tasks", "complete buy milk", '
     '"rename buy milk to buy oat milk" or "delete buy milk".'
 )
 PAGE = 100
