@@ -100,8 +100,8 @@ $(VENV)-tls/.installed: requirements/tls.txt
 	@touch $@
 
 # The reference application's own environment; its packages and Ansible's must not meet.
-APPS := apps/backend/requirements-dev.txt apps/rehearsal_model/requirements-dev.txt
-$(VENV)-apps/.installed: $(APPS) apps/backend/requirements.txt apps/rehearsal_model/requirements.txt
+APPS := apps/backend/requirements-dev.txt apps/mock_llm/requirements-dev.txt
+$(VENV)-apps/.installed: $(APPS) apps/backend/requirements.txt apps/mock_llm/requirements.txt
 	@test -x $(VENV)-apps/bin/python || python3.11 -m venv $(VENV)-apps
 	@echo "setup: installing the reference application into $(VENV)-apps"
 	@$(VENV)-apps/bin/pip install --quiet --disable-pip-version-check $(addprefix -r ,$(APPS))

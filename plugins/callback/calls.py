@@ -92,7 +92,7 @@ class CallbackModule(CallbackBase):
         if not problems and (os.environ.get("HTTPS_PORT") or os.environ.get("HTTP_PORT")):
             problems += calls.same_ports(*self._values(("stack_https_port", "stack_http_port"), manager, play, hosts))
         if not problems and os.environ.get("REGISTRY_OWN"):
-            problems += calls.registry_without_host(*self._values(("registry_own", "registry_host"), manager, play, hosts))
+            problems += calls.registry_without_host(*self._values(("registry_managed", "registry_host"), manager, play, hosts))
         section, ids = (os.environ.get(calls.PREFIX + name, "") for name in ("SECTION", "ID"))
         if section or ids:
             catalogue = yaml.safe_load((_ROOT / "roles/verify/files/criteria.yml").read_text())

@@ -34,8 +34,8 @@ PAIR = ("backend", "frontend")
 # Hosts of the rig.
 FLEET = (1, 4, 8)
 # Without the ten seconds in which a release is watched after the switch: no peer watches.
-QUICK = ("-e", "release_observe=0")
-WARM = (*QUICK, "-e", "release_warm=120")
+QUICK = ("-e", "release_monitor_seconds=0")
+WARM = (*QUICK, "-e", "release_standby_seconds=120")
 
 
 def play(verb: str, *more: str, inventory: str | Path = "inventory/local.yml", **env: str) -> float:

@@ -15,7 +15,7 @@ from conftest import ROOT, docker, verb
 STACK = "berth-migrations"
 STATE = Path("/var/lib") / STACK
 PORTS = {"HTTPS_PORT": os.environ.get("MIGRATIONS_HTTPS_PORT", "18643"), "HTTP_PORT": os.environ.get("MIGRATIONS_HTTP_PORT", "18680")}
-QUICK = {"release_observe": 0, "release_drain_wait": 30}
+QUICK = {"release_monitor_seconds": 0, "release_drain_timeout": 30}
 STEP = '''"""A step of a test."""
 from alembic import op
 import sqlalchemy as sa

@@ -54,13 +54,13 @@ WRONG = {
     "everything removed without its name": Call("destroy", ["CONFIRM"]),
     # where
     "an inventory that is not there": Call(
-        "deploy", ["INVENTORY is nope.yml: there is no such file"], arguments=("-i", "nope.yml", "--limit", "nope")
+        "deploy", ["INVENTORY is nope.yml: no such file"], arguments=("-i", "nope.yml", "--limit", "nope")
     ),
     "an inventory that is none": Call("status", ["INVENTORY is README.md: it names no host"], arguments=("-i", "README.md")),
     "an inventory without a builder": Call("deploy", ["its group builders has no host"], arguments=("-i", "{tmp}/no-builder.yml")),
     "a group without hosts": Call("status", ["its group docker_hosts has no host"], arguments=("-i", "{tmp}/no-hosts.yml")),
     "one of two inventories that is not there": Call(
-        "status", ["INVENTORY is nope.yml: there is no such file"], arguments=("-i", "inventory/local.yml", "-i", "nope.yml")
+        "status", ["INVENTORY is nope.yml: no such file"], arguments=("-i", "inventory/local.yml", "-i", "nope.yml")
     ),
     "a limit that matches nothing": Call("deploy", ["LIMIT names nope:", "Hosts: localhost"], arguments=("--limit", "nope:builders")),
     "a limit that matches in part": Call("down", ["LIMIT names nope:"], arguments=("--limit", "localhost,nope")),
@@ -106,17 +106,17 @@ WRONG = {
     "an unknown service": Call("logs", ["'nope'", "services are: backend, database, edge"], {"BERTH_SERVICE": "nope"}),
     "an unknown service of the status": Call("status", ["'nope'", "services are: backend, database, edge"], {"BERTH_SERVICE": "nope"}),
     "an unknown service of the image checks": Call("check-images", ["SERVICE is nope", "backend, frontend"], {"BERTH_SERVICE": "nope"}),
-    "tasks where there is no Swarm": Call("scale", ["Only a Swarm"], {"BERTH_REPLICAS": "2"}),
+    "tasks where there is no Swarm": Call("scale", ["make scale needs a Swarm"], {"BERTH_REPLICAS": "2"}),
     "no secret to rotate": Call("rotate", ["make rotate", "backend_password"]),
     "an unknown secret to rotate": Call("rotate", ["there is no secret nope", "backend_password"], {"BERTH_SECRET": "nope"}),
-    "no registry to push to": Call("push", ["No registry is named", "REGISTRY"]),
+    "no registry to push to": Call("push", ["No registry is set", "REGISTRY"]),
     "a registry that does not answer": Call(
         "push", ["127.0.0.1:9 (REGISTRY", "connection refused"], {"REGISTRY": "127.0.0.1:9/team"}, builds=True
     ),
     "a registry of one's own without a name": Call("deploy", ["REGISTRY_OWN is set", "REGISTRY_HOST"], {"REGISTRY_OWN": "true"}),
-    "an archive in no directory": Call("save", ["FILE is {tmp}/nowhere/x.tar", "make it"], {"BERTH_FILE": "{tmp}/nowhere/x.tar"}),
+    "an archive in no directory": Call("save", ["FILE is {tmp}/nowhere/x.tar", "create it"], {"BERTH_FILE": "{tmp}/nowhere/x.tar"}),
     "an archive that is a directory": Call("save", ["FILE is {tmp}:", "is a directory"], {"BERTH_FILE": "{tmp}"}),
-    "an archive that is not there": Call("load", ["FILE is {tmp}/x.tar: there is no such file"], {"BERTH_FILE": "{tmp}/x.tar"}),
+    "an archive that is not there": Call("load", ["FILE is {tmp}/x.tar: no such file"], {"BERTH_FILE": "{tmp}/x.tar"}),
     "an archive that is none": Call("load", ["FILE is {tmp}/no-hosts.yml", "cannot load it"], {"BERTH_FILE": "{tmp}/no-hosts.yml"}),
 }
 

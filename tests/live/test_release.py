@@ -93,7 +93,7 @@ def back(first: str) -> Iterator[None]:
 def test_deploy_rollback_and_deploy_again_lose_nothing(first: str, users: Callable[[int], list[User]]) -> None:
     people = users(PEOPLE)
     with Traffic(people, RATE).flowing() as outcome:
-        done("deploy", MARK | {"release_observe": 2}, BERTH_VERSION=NEXT)
+        done("deploy", MARK | {"release_monitor_seconds": 2}, BERTH_VERSION=NEXT)
         assert current() == NEXT
         assert {env.get("MARK") for name, env in pair().items() if "-backend-" in name} == {"two"}
         done("rollback")
@@ -108,7 +108,7 @@ def test_deploy_rollback_and_deploy_again_lose_nothing(first: str, users: Callab
 
 def test_a_release_of_the_same_images_with_another_configuration_passes_the_verification(first: str) -> None:
     images = json.loads((STATE / "releases" / f"{first}.json").read_text())["image_version"]
-    done("deploy", MARK | {"release_observe": 0}, BERTH_VERSION=images)
+    done("deploy", MARK | {"release_monitor_seconds": 0}, BERTH_VERSION=images)
     assert current().startswith(f"{images}-r")
     done("verify", BERTH_ID="VPOST-01,TEST-02,VAL-01")
 
@@ -119,7 +119,7 @@ BROKEN: dict[str, tuple[dict[str, Any], list[str]]] = {
     "crashes at start": ({"backend_image_extra_environment": {"PUBLIC_URL": "no address"}}, ["exit code", LOG]),
     "never gets healthy": ({"backend_image_extra_environment": {"HEALTH_PATH": "/nowhere"}}, ["did not become healthy", LOG]),
     "fails its smoke check": (
-        {"release_smoke": [{"service": "backend", "port": 8000, "path": "/nowhere", "status": [200]}]},
+        {"release_smoke_checks": [{"service": "backend", "port": 8000, "path": "/nowhere", "status": [200]}]},
         ["failed its smoke check", LOG],
     ),
     "has routes that the edge does not take": (
@@ -135,7 +135,7 @@ def test_a_release_that_is_broken_gets_no_traffic(how: str, first: str, users: C
     people = users(5)
     before = pair()
     with Traffic(people, 30).flowing() as outcome:
-        said = refused("deploy", variables | {"release_wait": 12}, BERTH_VERSION=NEXT)
+        said = refused("deploy", variables | {"release_health_timeout": 12}, BERTH_VERSION=NEXT)
     nothing_lost(outcome, people)
     assert not [word for word in [*words, f"{first} is still active"] if word not in said], said[-3000:]
     assert current() == first and pair() == before
@@ -170,7 +170,7 @@ def test_a_release_that_dies_after_the_switch_is_switched_back(first: str, users
     people = users(5)
     serving = STATE / "edge/config/serving"
     with Traffic(people, 30).flowing() as outcome:
-        run = start("deploy", MARK | {"release_observe": 15}, BERTH_VERSION=NEXT)
+        run = start("deploy", MARK | {"release_monitor_seconds": 15}, BERTH_VERSION=NEXT)
         deadline = time.monotonic() + 240
         while not any(f".{NEXT}~" in path.name for path in serving.iterdir()):
             assert run.poll() is None and time.monotonic() < deadline
@@ -221,7 +221,7 @@ def test_a_version_that_fails_while_it_is_watched_is_switched_back(
     main.write_text(main.read_text() + code)
     done("build", BACKEND_SOURCE=str(source), BERTH_VERSION=version)
     with Traffic(people, 30).flowing() as outcome:
-        said = refused("deploy", {"release_observe": 20}, BACKEND_SOURCE=str(source), BERTH_VERSION=version)
+        said = refused("deploy", {"release_monitor_seconds": 20}, BACKEND_SOURCE=str(source), BERTH_VERSION=version)
     assert f"{first} is active again" in said and word in said, said
     # What the one that died held at that moment is lost, and nothing else.
     assert len(outcome.failed) <= 10 and all("502" in line or "stream" in line for line in outcome.failed), outcome.failed
@@ -233,7 +233,7 @@ def test_whoever_kills_a_deploy_leaves_one_release_whole(first: str, users: Call
     people, moments = users(5), int(os.environ.get("KILLS", "4"))
     with Traffic(people, 20).flowing() as outcome:
         for number in range(moments):
-            run = start("deploy", MARK | {"release_observe": 1}, BERTH_VERSION=NEXT)
+            run = start("deploy", MARK | {"release_monitor_seconds": 1}, BERTH_VERSION=NEXT)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 run.wait(1 + number * 9 / moments + random.random())
             run.kill()
@@ -242,7 +242,7 @@ def test_whoever_kills_a_deploy_leaves_one_release_whole(first: str, users: Call
             assert versions <= {first, NEXT} and len(versions) == 1
             done("rollback", BERTH_VERSION=first)
             assert current() == first
-        done("deploy", MARK | {"release_observe": 1}, BERTH_VERSION=NEXT)
+        done("deploy", MARK | {"release_monitor_seconds": 1}, BERTH_VERSION=NEXT)
         assert current() == NEXT and not (STATE / "pending.json").exists() and not (STATE / "lock").exists()
         done("rollback", BERTH_VERSION=first)
     nothing_lost(outcome, people)
@@ -259,7 +259,7 @@ def edge(path: str) -> str:
 
 
 def test_of_two_at_once_one_is_told_who_works(first: str) -> None:
-    run = start("deploy", MARK | {"release_observe": 10}, BERTH_VERSION=NEXT)
+    run = start("deploy", MARK | {"release_monitor_seconds": 10}, BERTH_VERSION=NEXT)
     deadline = time.monotonic() + 60
     while not (STATE / "lock").exists():
         assert run.poll() is None and time.monotonic() < deadline

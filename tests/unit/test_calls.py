@@ -213,10 +213,10 @@ COMMANDS = ["up", "status", "logs", "check-images", "destroy", "rollback", "depl
     ("text", "wanted"),
     [
         (
-            "Go on: make status | make logs SERVICE=backend",
-            "Go on: make status STACK_NAME=b P=1 | make logs STACK_NAME=b P=1 SERVICE=backend",
+            "Next steps: make status | make logs SERVICE=backend",
+            "Next steps: make status STACK_NAME=b P=1 | make logs STACK_NAME=b P=1 SERVICE=backend",
         ),
-        ('"make up" brings it back', '"make up STACK_NAME=b P=1" brings it back'),
+        ('"make up" starts it again', '"make up STACK_NAME=b P=1" starts it again'),
         ("make up P=2   (P in .env)", "make up STACK_NAME=b P=2   (P in .env)"),
         ("make check-images, then", "make check-images STACK_NAME=b P=1, then"),
         ("make upper; make it; make status-x", "make upper; make it; make status-x"),

@@ -16,7 +16,7 @@ from ansible_collections.berth.stack.plugins.module_utils.verify.cis_docker impo
 from ansible_collections.berth.stack.plugins.module_utils.verify.netns import accepted, reached
 from conftest import ROOT
 
-REACH = yaml.safe_load((ROOT / "roles/stack/defaults/main/network_policy.yml").read_text())["network_reach"]
+REACH = yaml.safe_load((ROOT / "roles/stack/defaults/main/network_policy.yml").read_text())["network_policy"]
 HARDENED = {
     "AppArmorProfile": "docker-default",
     "Path": "healthcheck",
@@ -131,7 +131,7 @@ TABLE = {service: {"needs": [], "neighbours": [], "internet": False} for service
 def test_the_table_is_compared_both_ways():
     backend = edge(name="s-backend", service="backend")
     assert "edge: nobody" in judged("network_policy", [edge(), backend], reach=TABLE)
-    with pytest.raises(Fail, match="s-edge reaches backend, which network_reach does not name"):
+    with pytest.raises(Fail, match="s-edge reaches backend, which network_policy does not name"):
         judged("network_policy", [edge(reaches=["backend"]), backend], reach=TABLE)
     with pytest.raises(Fail, match="s-edge does not reach backend"):
         judged("network_policy", [edge(), backend], reach=TABLE | {"edge": TABLE["edge"] | {"needs": ["backend"]}})

@@ -121,13 +121,13 @@ def test_both_of_the_pair_are_made_at_once(host: Host) -> None:
 @pytest.mark.parametrize(
     ("answer", "checks", "seconds", "words"),
     [
-        ((500, "broken"), {}, 5, "500 broken; 2xx was expected (release_smoke)"),
-        ((503, "warming up"), {}, 20, "503 warming up; 2xx was expected (release_smoke)"),
-        ((0, "timed out"), {}, 20, "no response timed out; 2xx was expected (release_smoke)"),
-        ((404, "not here"), {}, 5, "404 not here; 2xx was expected (release_smoke)"),
-        ((307, "/login"), {}, 5, "307 /login; 2xx was expected (release_smoke)"),
-        ((404, "not here"), {"status": [200, 204]}, 5, "404 not here; 200, 204 was expected (release_smoke)"),
-        ((404, "not here"), {"status": ["2xx", "3xx"]}, 5, "404 not here; 2xx, 3xx was expected (release_smoke)"),
+        ((500, "broken"), {}, 5, "500 broken; 2xx was expected (release_smoke_checks)"),
+        ((503, "warming up"), {}, 20, "503 warming up; 2xx was expected (release_smoke_checks)"),
+        ((0, "timed out"), {}, 20, "no response timed out; 2xx was expected (release_smoke_checks)"),
+        ((404, "not here"), {}, 5, "404 not here; 2xx was expected (release_smoke_checks)"),
+        ((307, "/login"), {}, 5, "307 /login; 2xx was expected (release_smoke_checks)"),
+        ((404, "not here"), {"status": [200, 204]}, 5, "404 not here; 200, 204 was expected (release_smoke_checks)"),
+        ((404, "not here"), {"status": ["2xx", "3xx"]}, 5, "404 not here; 2xx, 3xx was expected (release_smoke_checks)"),
     ],
 )
 def test_one_that_answers_wrong_is_removed_and_the_old_one_serves_on(
@@ -284,7 +284,7 @@ def errors(engine: FakeEngine) -> None:
         (starts_over, "s-backend-v2 ended (exit code 4, restarted 1 times)", 1),
         (ill, "s-backend-v2 became unhealthy: no database", 1),
         (gone, "s-backend-v2 no longer exists", 1),
-        (errors, "s-backend-v2 failed its smoke check GET /backend on port 8000: 500 broken; 2xx was expected (release_smoke)", 5),
+        (errors, "s-backend-v2 failed its smoke check GET /backend on port 8000: 500 broken; 2xx was expected (release_smoke_checks)", 5),
     ],
 )
 def test_one_that_fails_while_it_is_watched_is_switched_back_and_removed(

@@ -14,7 +14,7 @@ from conftest import ROOT
 REFUSED = {
     "an external database": ({"database_external": True}, ["database_external is set", "does not support", "Remove database_external"]),
     "the same as a string": ({"database_external": "true"}, ["database_external is set"]),
-    # A text is true in every template: the rehearsal model was left out where somebody had said -e stack_model_external=false.
+    # A text is true in every template: the mock LLM was left out where somebody had said -e stack_model_external=false.
     "false as a text": (
         {"stack_model_external": "false"},
         ["""stack_model_external is the text 'false'""", """-e '{"stack_model_external": false}'"""],

@@ -62,7 +62,7 @@ def test_checks_are_made_once_a_path_and_none_without_one():
 )
 def test_checks_that_cannot_be_made_are_named(checks, words):
     (told,) = wrong(checks)
-    assert told.startswith("release_smoke")
+    assert told.startswith("release_smoke_checks")
     assert words in told
     assert wrong([ONE, ONE | {"path": "", "status": ["2xx", 304]}]) == []
 
@@ -98,7 +98,7 @@ def checks_of(variables: dict[str, object], source: Path) -> tuple[set[tuple[str
     defaults = {}
     for role in ("backend_image", "frontend_image"):
         defaults |= yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text())
-    names = ("release_smoke", "release_notes", "release_paths", "stack_ready_usual", "stack_ready_path")
+    names = ("release_smoke_checks", "release_notes", "release_optional_paths", "stack_ready_usual", "stack_ready_path")
     values = {"stack_engine": "hosts"} | defaults | {name: wiring[name] for name in names} | variables
 
     def trusted(value: object) -> object:
@@ -107,9 +107,9 @@ def checks_of(variables: dict[str, object], source: Path) -> tuple[set[tuple[str
         return [trusted(one) for one in value] if isinstance(value, list) else trust_as_template(value) if isinstance(value, str) else value
 
     templar = Templar(DataLoader(), {name: trusted(value) for name, value in values.items()})
-    paths = templar.template(trusted("{{ release_paths }}"))
+    paths = templar.template(trusted("{{ release_optional_paths }}"))
     templar.available_variables = templar.available_variables | {"release_routes": {"backend": declared(source, paths["backend"])}}
-    checks = templar.template(trusted("{{ release_smoke }}"))
+    checks = templar.template(trusted("{{ release_smoke_checks }}"))
     assert wrong(checks) == []
     return {(one["service"], one["path"]) for one in normal(checks)}, templar.template(trusted("{{ release_notes }}"))
 

@@ -40,7 +40,7 @@ def told(findings, severity):
 
 def test_the_reference_application_has_no_finding():
     assert source_fastapi.check(ROOT / "apps/backend", source_fastapi.Options(environment={"DATABASE_URL_FILE"})) == []
-    assert source_fastapi.check(ROOT / "apps/rehearsal_model", source_fastapi.Options()) == []
+    assert source_fastapi.check(ROOT / "apps/mock_llm", source_fastapi.Options()) == []
     given = {"DATABASE_URL_FILE", "BETTER_AUTH_URL", "BETTER_AUTH_SECRET_FILE", "BACKEND_URL"}
     assert source_nextjs.check(ROOT / "apps/frontend", source_nextjs.Options(environment=given)) == []
 

@@ -13,7 +13,7 @@ from test_deployment import act, deploy, manifest
 
 ROLE = Path(__file__).resolve().parents[2] / "roles/verify"
 VARIABLES = yaml.safe_load((ROLE / "vars/main.yml").read_text())
-KEEP = json.loads(VARIABLES["__verify_aside"][1])["release_keep"]
+KEEP = json.loads(VARIABLES["__verify_aside"][1])["release_retain"]
 
 
 def stressed(host: Host, keep: int) -> None:
@@ -47,7 +47,7 @@ def test_it_asks_before_it_does_anything() -> None:
     tasks = yaml.safe_load((ROLE / "tasks/stress_confirmed.yml").read_text())
     asks = tasks[-1]["ansible.builtin.assert"]
     assert asks["that"] == "verify_confirm == stack_name"
-    assert "make stress CONFIRM={{ stack_name }}" in asks["fail_msg"] and "what make rollback goes back to stays" in asks["fail_msg"]
+    assert "make stress CONFIRM={{ stack_name }}" in asks["fail_msg"] and "the rollback target stays" in asks["fail_msg"]
     play = yaml.safe_load((ROLE.parents[1] / "playbooks/stress.yml").read_text())[0]
     first = play["tasks"][0]["block"][0]["ansible.builtin.import_role"]
     assert first == {"name": "berth.stack.verify", "tasks_from": "stress_confirmed"}

@@ -31,7 +31,7 @@ READY_EXAMPLE: Any = {
             "duration_ms": 2.9,
             "tools": ["add_task", "list_tasks", "complete_task", "update_task", "delete_task"],
         },
-        "model": {"status": "ok", "duration_ms": 4.1, "model": "rehearsal"},
+        "model": {"status": "ok", "duration_ms": 4.1, "model": "mock"},
     },
 }
 # How long an answer is believed: a vendor's endpoint is not asked at every probe. What is away is asked again soon.

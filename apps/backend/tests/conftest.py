@@ -10,7 +10,7 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.support import API_KEY, REHEARSAL, Issuer, Postgres, Process, ScriptedModel, alembic, running_backend
+from tests.support import API_KEY, MOCK_LLM, Issuer, Postgres, Process, ScriptedModel, alembic, running_backend
 
 BINARIES = Path(os.environ.get("POSTGRES_BINARIES", "/usr/lib/postgresql/15/bin"))
 
@@ -43,9 +43,9 @@ def issuer() -> Iterator[Issuer]:
 
 
 @pytest.fixture(scope="session")
-def rehearsal() -> Iterator[Process]:
-    """The rehearsal model."""
-    server = Process(REHEARSAL, {"REHEARSAL_API_KEY": API_KEY}, covered=False)
+def mock_llm() -> Iterator[Process]:
+    """The mock LLM."""
+    server = Process(MOCK_LLM, {"MOCK_LLM_API_KEY": API_KEY}, covered=False)
     yield server.wait()
     server.close()
 
@@ -59,9 +59,9 @@ def scripted() -> Iterator[ScriptedModel]:
 
 
 @pytest.fixture(scope="session")
-def backend(database_url: str, issuer: Issuer, rehearsal: Process) -> Iterator[Process]:
+def backend(database_url: str, issuer: Issuer, mock_llm: Process) -> Iterator[Process]:
     """The service."""
-    with running_backend(database_url, issuer, rehearsal.url) as process:
+    with running_backend(database_url, issuer, mock_llm.url) as process:
         yield process.wait("/health/ready")
 
 

@@ -25,9 +25,9 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 BACKEND = Path(__file__).resolve().parents[1]
-REHEARSAL = BACKEND.parent / "rehearsal_model"
+MOCK_LLM = BACKEND.parent / "mock_llm"
 PUBLIC_URL = "https://localhost:8443"
-API_KEY = "rehearsal-key-for-tests"
+API_KEY = "mock-key-for-tests"
 
 
 def free_port() -> int:
@@ -281,7 +281,7 @@ def settings(database_url: str, issuer: Issuer, model_url: str, port: int, **cha
         "AUTH_JWKS_URL": f"{issuer.url}/api/auth/jwks",
         "OPENAI_BASE_URL": f"{model_url}/v1",
         "OPENAI_API_KEY": API_KEY,
-        "OPENAI_MODEL": "rehearsal",
+        "OPENAI_MODEL": "mock",
         "MCP_URL": f"http://127.0.0.1:{port}/mcp",
         "APP_VERSION": "1.2.3",
         "APP_REVISION": "abc1234",

@@ -52,7 +52,7 @@ def test_every_tool_by_chat(client: httpx.Client) -> None:
 def test_talk_that_needs_no_tool(client: httpx.Client) -> None:
     answer = chat(client, "hello there")
     assert answer["tool_calls"] == []
-    assert "rehearsal model" in answer["reply"]
+    assert "mock LLM" in answer["reply"]
 
 
 def test_the_stream_tells_every_step(client: httpx.Client) -> None:

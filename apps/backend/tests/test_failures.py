@@ -151,11 +151,11 @@ class Refusing(HttpServer):
         self.send(request, self.status, b"{}")
 
 
-def test_tools_that_are_away_or_refuse(database_url: str, issuer: Issuer, rehearsal: Process, user: str) -> None:
+def test_tools_that_are_away_or_refuse(database_url: str, issuer: Issuer, mock_llm: Process, user: str) -> None:
     port = free_port()
     changes = {"MCP_URL": f"http://127.0.0.1:{port}/mcp", "MCP_TIMEOUT": "2", "MCP_MAX_RETRIES": "1"}
     with (
-        running_backend(database_url, issuer, rehearsal.url, **changes) as backend,
+        running_backend(database_url, issuer, mock_llm.url, **changes) as backend,
         httpx.Client(base_url=backend.url, headers=issuer.headers(user), timeout=30, trust_env=False) as http,
     ):
         backend.wait()

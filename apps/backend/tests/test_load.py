@@ -15,10 +15,10 @@ USERS, CHATS = 20, 200
 
 
 @pytest.fixture
-def patient(database_url: str, issuer: Issuer, rehearsal: Process) -> Iterator[Process]:
+def patient(database_url: str, issuer: Issuer, mock_llm: Process) -> Iterator[Process]:
     """A replica that lets chats wait for as long as a slow machine needs; test_failures tries the turning away."""
     changes = {"CHAT_QUEUE_TIMEOUT": "300", "CHAT_TIMEOUT": "300"}
-    with running_backend(database_url, issuer, rehearsal.url, covered=False, **changes) as process:
+    with running_backend(database_url, issuer, mock_llm.url, covered=False, **changes) as process:
         yield process.wait("/health/ready")
 
 

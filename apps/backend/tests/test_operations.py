@@ -41,7 +41,7 @@ def test_readiness_names_every_part(backend: Process) -> None:
         "list_tasks",
         "update_task",
     ]
-    assert ready["checks"]["model"]["model"] == "rehearsal"
+    assert ready["checks"]["model"]["model"] == "mock"
 
 
 def test_metrics_are_prometheus_text(backend: Process, client: httpx.Client) -> None:
@@ -114,7 +114,7 @@ def test_log_lines_are_json_and_tell_who_and_what_but_not_the_words(
     assert canary not in output
     assert token not in output
     assert "canary-in-a-vendors-error" not in output
-    assert "rehearsal-key-for-tests" not in output
+    assert "mock-key-for-tests" not in output
     assert "a-test-password" not in output
 
 

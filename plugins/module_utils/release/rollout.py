@@ -142,7 +142,7 @@ class Rollout:
         for (name, check), (status, body) in zip(checks, responses, strict=True):
             if not accepts(check, status):
                 response = f"{status or 'no response'} {body.strip()[:300]}".strip()
-                expected = f"{demanded(check)} was expected (release_smoke)"
+                expected = f"{demanded(check)} was expected (release_smoke_checks)"
                 problem = Problem(f"{name} failed its smoke check GET {check['path']} on port {check['port']}: {response}; {expected}")
                 problem.retryable = status in (0, 503)
                 return problem

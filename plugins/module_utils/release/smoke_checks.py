@@ -14,20 +14,20 @@ def wrong(checks: Any) -> list[str]:
     """What is wrong with the checks themselves, a line for each."""
     told = []
     if not isinstance(checks, list):
-        return [f"release_smoke is {checks!r}: it must be a list, each with service, port, path and status"]
+        return [f"release_smoke_checks is {checks!r}: it must be a list, each with service, port, path and status"]
     for number, check in enumerate(checks, 1):
         if not isinstance(check, dict) or not {"service", "port", "path"} <= set(check):
-            told.append(f"release_smoke, entry {number}: {check!r} must have service, port and path")
+            told.append(f"release_smoke_checks, entry {number}: {check!r} must have service, port and path")
             continue
         if more := sorted(set(check) - KEYS):
-            told.append(f"release_smoke, entry {number}: it knows no {', '.join(more)}, but {', '.join(sorted(KEYS))}")
+            told.append(f"release_smoke_checks, entry {number}: it knows no {', '.join(more)}, but {', '.join(sorted(KEYS))}")
         if check["path"] and not str(check["path"]).startswith("/"):
-            told.append(f"release_smoke, entry {number}: the path {check['path']!r} must begin with /")
+            told.append(f"release_smoke_checks, entry {number}: the path {check['path']!r} must begin with /")
         if not re.fullmatch(r"\d{1,5}", str(check["port"])) or not 0 < int(check["port"]) < 65536:
-            told.append(f"release_smoke, entry {number}: {check['port']!r} is no port")
+            told.append(f"release_smoke_checks, entry {number}: {check['port']!r} is no port")
         statuses = check.get("status", DEFAULT)
         if not isinstance(statuses, list) or not statuses or not all(STATUS.fullmatch(str(one)) for one in statuses):
-            told.append(f"release_smoke, entry {number}: status is {statuses!r}: it must be a list of statuses, such as [200, 3xx]")
+            told.append(f"release_smoke_checks, entry {number}: status is {statuses!r}: it must be a list of statuses, such as [200, 3xx]")
     return told
 
 

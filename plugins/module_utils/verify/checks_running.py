@@ -214,7 +214,7 @@ def isolation(f: Facts) -> Evidence:
 
 @check("stack")
 def network_policy(f: Facts) -> Evidence:
-    """Who reaches whom and the internet: connections tried from inside every container's network. Passes when it is what network_reach
+    """Who reaches whom and the internet: connections tried from inside every container's network. Passes when it is what network_policy
     (group_vars/all/reach.yml) allows, no more and no less.
     """
     table = f.settings["reach"]
@@ -234,7 +234,7 @@ def network_policy(f: Facts) -> Evidence:
         documented = {*table[own]["needs"], *table[own]["neighbours"]} & present
         found = {row(service) for service in c["reaches"]} - {own}
         more, less = found - documented, documented - found
-        require(not more, f"{c['name']} reaches {', '.join(sorted(more))}, which network_reach does not name")
+        require(not more, f"{c['name']} reaches {', '.join(sorted(more))}, which network_policy does not name")
         require(not less, f"{c['name']} does not reach {', '.join(sorted(less))}")
         require(
             bool(c["internet"]) == bool(table[own]["internet"]), f"{c['name']} has {'a' if c['internet'] else 'no'} way to the internet"
