@@ -115,10 +115,7 @@ def ask(prompt: str, seconds: float) -> dict[str, Any]:
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={
-            "questions": {"type": "list", "elements": "dict", "required": True},
-            "timeout": {"type": "int", "default": 180},
-        },
+        argument_spec={"questions": {"type": "list", "elements": "dict", "required": True}, "timeout": {"type": "int", "default": 180}},
         supports_check_mode=True,
     )
     questions: list[dict[str, Any]] = module.params["questions"]

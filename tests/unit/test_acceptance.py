@@ -42,7 +42,7 @@ def test_catalogue_is_whole():
     assert used == set(CHECKS), "a check that no criterion uses proves nothing"
 
 
-def test_where_the_reader_learns_more_is_there():
+def test_the_documents_that_criteria_refer_to_exist():
     missing = {entry["read"] for entry in criteria(CATALOGUE) if not (ROOT / entry["read"]).is_file()}
     assert missing == set()
 
@@ -160,7 +160,7 @@ def test_parts_that_an_application_has_not_are_declared():
 
 
 @pytest.mark.parametrize(("whole", "directory"), [(True, "latest"), (False, "selection")])
-def test_the_report_is_where_it_is_said_to_be(tmp_path, whole, directory):
+def test_the_report_is_at_the_returned_path(tmp_path, whole, directory):
     results = evaluate_all(CATALOGUE, FACTS)[: None if whole else 3]
     report = {"stack": "s", "host": "h", "url": "u", "version": "v", "started": "2026-11-27T20:00:00Z", "seconds": 1.0}
     report |= {"summary": summary(results), "criteria": results}
@@ -202,7 +202,7 @@ def test_selection_by_section_and_id():
     assert len(criteria(CATALOGUE, ids="SSEC")) == 6
 
 
-def test_every_check_says_what_it_looks_at():
+def test_every_check_describes_when_it_passes():
     for name in CHECKS:
         assert "Passes when" in describe(name, "x"), name
 

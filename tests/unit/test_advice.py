@@ -51,7 +51,7 @@ def facts(**more: object) -> dict:
     } | more
 
 
-def test_nothing_is_said_of_what_is_as_it_should_be():
+def test_a_sound_image_gets_no_advice():
     assert analyse(facts()) == []
 
 
@@ -131,7 +131,7 @@ def test_a_compiler_that_compiles_stays():
     assert analyse(facts(settings=settings, builds=log)) == []
 
 
-def test_findings_of_the_checks_are_ranked_among_the_rest_and_accepted_ones_are_not_told():
+def test_findings_of_the_checks_are_ranked_among_the_rest_and_accepted_ones_are_left_out():
     found = {"check": "secrets", "severity": "error", "where": "/app/x:1", "message": "a key", "advice": "give it as a build secret"}
     accepted = found | {"accepted": "an example (until 2030-01-01)"}
     report = image("backend", packages=[{"name": "openai", "bytes": 9_000_000}]) | {"findings": [found, accepted]}
@@ -198,7 +198,7 @@ def wanted(tmp_path, **more: object) -> dict:
     } | more
 
 
-def test_without_the_agent_its_part_is_unknown_with_a_reason(tmp_path):
+def test_without_the_agent_its_part_is_not_verified_with_a_reason(tmp_path):
     reason = "Docker's AI agent is not here"
     answers = [{"task": task, "answer": "", "reason": reason, "seconds": 0} for task in TASKS]
     report = make(wanted(tmp_path, answers=answers))

@@ -54,14 +54,14 @@ def test_an_answer_that_takes_too_long_is_ended_with_its_children(agent, tmp_pat
     assert not (tmp_path / "late").exists()
 
 
-def test_an_agent_that_fails_or_says_nothing_is_a_reason(agent):
+def test_an_agent_that_fails_or_has_no_output_is_a_reason(agent):
     agent('sys.stderr.write("not signed in\\n"); sys.exit(1)')
     assert ask("?", 10)["reason"] == "docker ai ended with 1: not signed in"
     agent("pass")
     assert ask("?", 10)["reason"] == "docker ai ended with 0: no output"
 
 
-def test_without_the_agent_it_is_unknown_and_says_why(agent, monkeypatch, tmp_path):
+def test_without_the_agent_it_is_not_available_with_a_reason(agent, monkeypatch, tmp_path):
     agent("", "#!/bin/sh\necho \"docker: 'ai' is not a docker command.\" >&2\nexit 1\n")
     there, reason = probe()
     assert not there and "'ai' is not a docker command" in reason and "Docker Desktop" in reason

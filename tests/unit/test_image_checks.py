@@ -168,14 +168,14 @@ zlib1g:
 """
 
 
-def test_outstanding_updates_are_told_and_security_ones_fail():
+def test_outstanding_updates_are_reported_and_security_ones_fail():
     found = rate.debian(POLICY)
     assert [(f["severity"], f["message"].split()[0]) for f in found] == [("warning", "libc6"), ("error", "libssl3")]
     current = POLICY.replace("deb12u10", "deb12u14").replace("3.0.1", "3.0.2")
     assert rate.debian(current) == []
 
 
-def test_without_package_lists_nothing_is_known_of_updates():
+def test_without_package_lists_updates_are_not_verified():
     alone = "libc6:\n  Installed: 2.36\n  Candidate: 2.36\n  Version table:\n *** 2.36 100\n        100 /s\n"
     assert [f["severity"] for f in rate.debian(alone)] == ["not verified"]
     assert [f["severity"] for f in rate.debian("")] == ["not verified"]
@@ -240,7 +240,7 @@ def test_an_archive_is_read_layer_by_layer(archive, tmp_path):
     assert json.loads((tmp_path / "out/config.json").read_text())["config"] == GOOD
 
 
-def test_every_check_has_a_title_and_unknown_is_not_a_pass():
+def test_every_check_has_a_title_and_not_verified_is_not_a_pass():
     for check in rate.TITLES:
         assert rate.verdict(check, [])["status"] == "pass"
         assert rate.verdict(check, rate.not_verified(check, "no data"))["status"] == "not verified"

@@ -99,7 +99,7 @@ def test_a_recommendation_is_missed(number, path, value):
     assert score({number: ""}) == score({}) - lost
 
 
-def test_connections_are_told_from_refusals():
+def test_connections_and_refusals_are_distinguished():
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         open_port, closed_port = server.getsockname()[1], other.getsockname()[1]

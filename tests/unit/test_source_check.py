@@ -34,7 +34,7 @@ def frontend(tmp_path, *layers, **options):
     return source_nextjs.check(write(tmp_path, FRONTEND, *layers), source_nextjs.Options(**options))
 
 
-def told(findings, severity):
+def messages(findings, severity):
     return [line(item) for item in findings if item["severity"] == severity]
 
 
@@ -46,7 +46,7 @@ def test_the_reference_application_has_no_finding():
 
 
 def test_a_sound_source_has_no_error(tmp_path):
-    assert told(backend(tmp_path / "b"), "error") == []
+    assert messages(backend(tmp_path / "b"), "error") == []
     assert frontend(tmp_path / "f") == []
 
 
@@ -159,7 +159,7 @@ def test_a_broken_backend_is_refused_for_its_true_reason(tmp_path, case):
     findings = source_fastapi.check(
         write(tmp_path, source, {p: t for p, t in changes.items() if t is not None}), source_fastapi.Options(**options)
     )
-    errors = told(findings, "error")
+    errors = messages(findings, "error")
     assert len(errors) == 1, errors
     assert reason in errors[0]
 
@@ -219,7 +219,7 @@ def test_a_broken_frontend_is_refused_for_its_true_reason(tmp_path, case):
     findings = source_nextjs.check(
         write(tmp_path, source, {p: t for p, t in changes.items() if t is not None}), source_nextjs.Options(**options)
     )
-    errors = told(findings, "error")
+    errors = messages(findings, "error")
     assert len(errors) == 1, errors
     assert reason in errors[0]
 
@@ -251,7 +251,7 @@ SOUND_BACKENDS = {
 @pytest.mark.parametrize("case", SOUND_BACKENDS)
 def test_a_sound_backend_is_not_refused(tmp_path, case):
     extra = {"app/main.py": BACKEND["app/main.py"] + "from app import extra\n"} if "app/extra.py" in SOUND_BACKENDS[case] else {}
-    assert told(backend(tmp_path, SOUND_BACKENDS[case], extra), "error") == []
+    assert messages(backend(tmp_path, SOUND_BACKENDS[case], extra), "error") == []
 
 
 SOUND_FRONTENDS = {
@@ -284,7 +284,7 @@ def test_a_sound_frontend_is_not_refused(tmp_path, case):
     changes = SOUND_FRONTENDS[case]
     source = {path: text for path, text in FRONTEND.items() if changes.get(path, "") is not None}
     findings = source_nextjs.check(write(tmp_path, source, {p: t for p, t in changes.items() if t is not None}), source_nextjs.Options())
-    assert told(findings, "error") == []
+    assert messages(findings, "error") == []
 
 
 CREDENTIALS = {
@@ -301,9 +301,9 @@ CREDENTIALS = {
 
 
 @pytest.mark.parametrize("case", CREDENTIALS)
-def test_a_committed_credential_is_refused_and_its_value_is_not_told(tmp_path, case):
+def test_a_committed_credential_is_refused_and_its_value_is_not_printed(tmp_path, case):
     path, text, what = CREDENTIALS[case]
-    errors = told(source_fastapi.check(checkout(write(tmp_path, BACKEND, {path: text})), source_fastapi.Options()), "error")
+    errors = messages(source_fastapi.check(checkout(write(tmp_path, BACKEND, {path: text})), source_fastapi.Options()), "error")
     assert len(errors) == 1
     assert errors[0].startswith(f"{path}:1: {what}")
     assert "is committed here" in errors[0]
@@ -316,10 +316,10 @@ def test_a_credential_that_would_be_copied_is_refused_tracked_or_not(tmp_path, c
     path, text, what = CREDENTIALS[case]
     for source in (write(tmp_path / "no-git", BACKEND), checkout(write(tmp_path / "new", BACKEND))):
         write(source, {path: text})
-        errors = told(source_fastapi.check(source, source_fastapi.Options()), "error")
+        errors = messages(source_fastapi.check(source, source_fastapi.Options()), "error")
         assert [e.split(" -> ")[0] for e in errors] == [f"{path}:1: {what} is here, and would be copied into the image"]
         write(source, {".gitignore": path.split("/")[0] if "/" in path and not path.startswith("app") else path.split("/")[-1]})
-        assert told(source_fastapi.check(source, source_fastapi.Options()), "error") == []
+        assert messages(source_fastapi.check(source, source_fastapi.Options()), "error") == []
 
 
 KEY = "-----BEGIN PRIVATE " + "KEY-----{end}" + drawn(64) + "{end}" + drawn(64) + "{end}-----END PRIVATE " + "KEY-----{end}"
@@ -344,7 +344,7 @@ KEY = "-----BEGIN PRIVATE " + "KEY-----{end}" + drawn(64) + "{end}" + drawn(64) 
         (".npmrc.ci", "//npm.acme.dev/:_authToken=${NPM_TOKEN}\n", None),
     ],
 )
-def test_keys_are_known_by_their_form(tmp_path, path, text, what):
+def test_keys_are_found_by_their_form(tmp_path, path, text, what):
     source = checkout(write(tmp_path, BACKEND, {path: text}))
     findings = [f for f in source_fastapi.check(source, source_fastapi.Options()) if f["check"] == "credential"]
     assert [f["message"] for f in findings] == ([f"{what} is committed here"] if what else [])
@@ -402,20 +402,20 @@ HIDDEN = {
 def test_a_credential_is_found_wherever_it_would_be_copied_from(tmp_path, case):
     path, text, what = HIDDEN[case]
     source = checkout(write(tmp_path, BACKEND, {path: text}))
-    errors = told([f for f in source_fastapi.check(source, source_fastapi.Options()) if f["check"] == "credential"], "error")
+    errors = messages([f for f in source_fastapi.check(source, source_fastapi.Options()) if f["check"] == "credential"], "error")
     assert [e.split(": ")[1].split(" -> ")[0] for e in errors] == [f"{what} is committed here"]
 
 
 def test_a_key_in_utf_16_is_found(tmp_path):
     source = write(tmp_path, BACKEND)
     (source / "key.pem").write_text(KEY.format(end="\r\n"), encoding="utf-16")
-    assert "key.pem:1: a private key is here" in told(source_fastapi.check(source, source_fastapi.Options()), "error")[0]
+    assert "key.pem:1: a private key is here" in messages(source_fastapi.check(source, source_fastapi.Options()), "error")[0]
 
 
 def test_a_token_in_a_test_and_a_key_store_are_warnings(tmp_path):
     findings = backend(tmp_path, {"app/tests/test_a.py": 'T = "gh' + "p_" + drawn(36) + '"\n', "store.p12": "\0"})
-    assert told(findings, "error") == []
-    warnings = [w for w in told(findings, "warning") if "lock file" not in w]
+    assert messages(findings, "error") == []
+    warnings = [w for w in messages(findings, "warning") if "lock file" not in w]
     assert "name app/tests/test_a.py in .dockerignore" in warnings[0] and "store.p12: a key store" in warnings[1]
 
 
@@ -428,12 +428,12 @@ def test_the_search_for_credentials_takes_no_longer_for_blanks(tmp_path, text):
 
 def test_a_credential_that_git_does_not_have_is_nobodys_business(tmp_path):
     path, text, _ = CREDENTIALS["a drawn secret"]
-    assert told(backend(tmp_path / "a", {path: text, ".gitignore": ".env*\n"}), "error") == []
+    assert messages(backend(tmp_path / "a", {path: text, ".gitignore": ".env*\n"}), "error") == []
     source = write(tmp_path / "b", BACKEND, {path: text})
     subprocess.run("git init -q && git add app requirements.txt", shell=True, check=True, cwd=source)
-    assert told(source_fastapi.check(source, source_fastapi.Options()), "error") == []
+    assert messages(source_fastapi.check(source, source_fastapi.Options()), "error") == []
     subprocess.run("git add .", shell=True, check=True, cwd=source)
-    assert len(told(source_fastapi.check(source, source_fastapi.Options()), "error")) == 1
+    assert len(messages(source_fastapi.check(source, source_fastapi.Options()), "error")) == 1
 
 
 def test_addresses_of_this_machine_are_warned_of_with_the_variable_to_set(tmp_path):
@@ -442,14 +442,14 @@ def test_addresses_of_this_machine_are_warned_of_with_the_variable_to_set(tmp_pa
         'import os\nJWKS = "http://localhost:3000/api/auth/jwks"\nurl = os.getenv("BACKEND_CALLBACK", "http://127.0.0.1:9000")\n'
         'ORIGINS = ["http://localhost:3000"]\nSELF = "http://127.0.0.1:8000/mcp"\n"""http://localhost:1"""\n'
     )
-    warnings = [w for w in told(backend(tmp_path, {"app/main.py": main, "app/settings.py": settings}), "warning") if "settings" in w]
+    warnings = [w for w in messages(backend(tmp_path, {"app/main.py": main, "app/settings.py": settings}), "warning") if "settings" in w]
     assert [w.split(": ")[0] for w in warnings] == ["app/settings.py:2", "app/settings.py:3"]
     assert "hard-coded" in warnings[0]
     assert "set backend_image_extra_environment.BACKEND_CALLBACK" in warnings[1]
     given = backend(tmp_path, {"app/main.py": main, "app/settings.py": settings}, environment={"BACKEND_CALLBACK"})
-    assert len([w for w in told(given, "warning") if "settings" in w]) == 1
+    assert len([w for w in messages(given, "warning") if "settings" in w]) == 1
     page = {"lib/api.ts": 'export const api = process.env.NEXT_PUBLIC_API_URL || "http://localhost:8000";\n'}
-    assert "set frontend_image_build_environment.NEXT_PUBLIC_API_URL" in told(frontend(tmp_path / "f", page), "warning")[0]
+    assert "set frontend_image_build_environment.NEXT_PUBLIC_API_URL" in messages(frontend(tmp_path / "f", page), "warning")[0]
 
 
 def test_a_documented_variable_that_nothing_gives_is_warned_of(tmp_path):
@@ -457,19 +457,19 @@ def test_a_documented_variable_that_nothing_gives_is_warned_of(tmp_path):
         ".env.example": "# keys\nTOKEN_SECRET=\nLOG_LEVEL=info\nUNUSED=\n",
         "app/database.py": 'import os\nengine = os.environ["TOKEN_SECRET"]\n',
     }
-    warnings = [w for w in told(backend(tmp_path, layers), "warning") if "documented" in w]
+    warnings = [w for w in messages(backend(tmp_path, layers), "warning") if "documented" in w]
     assert len(warnings) == 1
     assert warnings[0].startswith(
         ".env.example:2: TOKEN_SECRET is documented here, read in app/database.py:2, and given nowhere -> set a secret file"
     )
-    assert not [w for w in told(backend(tmp_path, layers, environment={"TOKEN_SECRET_FILE"}), "warning") if "documented" in w]
+    assert not [w for w in messages(backend(tmp_path, layers, environment={"TOKEN_SECRET_FILE"}), "warning") if "documented" in w]
 
 
 def test_missing_locks_are_warnings(tmp_path):
-    assert "no lock file: 2 of 2" in told(backend(tmp_path / "b", {"requirements.txt": "fastapi\nsqlmodel\n"}), "warning")[0]
+    assert "no lock file: 2 of 2" in messages(backend(tmp_path / "b", {"requirements.txt": "fastapi\nsqlmodel\n"}), "warning")[0]
     write(tmp_path / "f", FRONTEND)
     (tmp_path / "f" / "package-lock.json").unlink()
-    assert "no lock file" in told(source_nextjs.check(tmp_path / "f", source_nextjs.Options()), "warning")[0]
+    assert "no lock file" in messages(source_nextjs.check(tmp_path / "f", source_nextjs.Options()), "warning")[0]
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_a_git_hook_that_runs_it_means_another_repository(tmp_path, monkeypatch)
     assert set(select(source, "fastapi").files) == OWN
 
 
-def test_what_was_deleted_or_became_a_link_is_not_there(tmp_path):
+def test_what_was_deleted_or_became_a_link_is_left_out(tmp_path):
     source = checkout(write(tmp_path / "a", FILES, {"app/old.py": "", "lib/a.py": ""}))
     write(tmp_path / "b", {"a.py": "outside"})
     (source / "app/old.py").unlink()
@@ -374,7 +374,7 @@ def test_the_copy_has_what_reaches_the_image_and_nothing_else(tmp_path, image):
     assert (target / "Dockerfile").read_text() == Path(image["dockerfile"]).read_text()
 
 
-def test_what_buildkit_goes_by_tells_two_contents_of_one_size_apart(tmp_path, image):
+def test_the_dates_that_buildkit_compares_differ_for_two_contents_of_one_size(tmp_path, image):
     """Size and time: with one date for all files it would build from what it was sent the last time."""
     times = []
     for number in (1, 2, 1):

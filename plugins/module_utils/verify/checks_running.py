@@ -5,19 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .facts import (
-    APPLICATION,
-    MB,
-    Evidence,
-    Facts,
-    Fail,
-    NotApplicable,
-    NotVerified,
-    below,
-    check,
-    measured,
-    require,
-)
+from .facts import APPLICATION, MB, Evidence, Facts, Fail, NotApplicable, NotVerified, below, check, measured, require
 
 
 @check("stack")

@@ -34,12 +34,7 @@ def secrets(directory: Path) -> dict[str, Any]:
     for path in sorted(root.rglob("*")):
         about = path.lstat()
         files.append(
-            {
-                "path": str(path.relative_to(root)),
-                "directory": path.is_dir(),
-                "mode": oct(stat.S_IMODE(about.st_mode)),
-                "uid": about.st_uid,
-            }
+            {"path": str(path.relative_to(root)), "directory": path.is_dir(), "mode": oct(stat.S_IMODE(about.st_mode)), "uid": about.st_uid}
         )
     return {"generations": sorted(path.name for path in root.iterdir() if path.is_dir()), "files": files}
 

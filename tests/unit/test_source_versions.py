@@ -5,6 +5,7 @@ from __future__ import annotations
 import packaging.markers
 import pytest
 from ansible_collections.berth.stack.plugins.module_utils.source import fastapi as source_fastapi
+from ansible_collections.berth.stack.plugins.module_utils.source import versions
 from ansible_collections.berth.stack.plugins.module_utils.source.checks import Tree
 from ansible_collections.berth.stack.plugins.module_utils.source.findings import line
 from ansible_collections.berth.stack.plugins.module_utils.source.python_dependencies import declared
@@ -66,7 +67,7 @@ def test_a_marker_means_what_packaging_says(marker, python):
     ("3.11", "extra == 'extra-3-app-cpu' and sys_platform == 'linux'", True),
     ("3.11", "extra != 'extra-3-app-cpu' and sys_platform == 'win32'", False),
 ])  # fmt: skip
-def test_what_cannot_be_told_is_taken_to_be_installed(python, marker, may):
+def test_what_cannot_be_evaluated_counts_as_installed(python, marker, may):
     assert holds(marker, environments(python, "x86_64")) is may
 
 
@@ -134,8 +135,8 @@ SOURCES = {
 def test_what_is_installed_on_other_systems_only_is_not_mentioned(tmp_path, source, python):
     root = write(tmp_path, BACKEND, SOURCES[source])
     options = source_fastapi.Options(python=python, machine="x86_64")
-    told = [line(item) for item in source_fastapi.check(root, options) if item["check"] in ("version", "import")]
-    assert told == []
+    messages = [line(item) for item in source_fastapi.check(root, options) if item["check"] in ("version", "import")]
+    assert messages == []
     found, _ = declared(Tree(root), options)
     assert "fastapi" in found.names
     assert "pywin32" not in found.names
@@ -153,9 +154,9 @@ def test_a_lock_for_several_pythons_is_read_for_the_images_own(tmp_path):
 
 def test_a_wheel_for_another_processor_does_not_install(tmp_path):
     root = write(tmp_path, BACKEND, SOURCES["uv.lock"])
-    told = [line(item) for item in source_fastapi.check(root, source_fastapi.Options(machine="aarch64")) if item["check"] == "version"]
-    assert len(told) == 1
-    assert "numpy 1.26.4 has no wheel for Python 3.11 (Linux aarch64) and no source" in told[0]
+    messages = [line(item) for item in source_fastapi.check(root, source_fastapi.Options(machine="aarch64")) if item["check"] == "version"]
+    assert len(messages) == 1
+    assert "numpy 1.26.4 has no wheel for Python 3.11 (Linux aarch64) and no source" in messages[0]
 
 
 def test_poetrys_own_markers(tmp_path):
@@ -165,14 +166,23 @@ def test_poetrys_own_markers(tmp_path):
     assert set(found.elsewhere) == {"pywin32", "winloop"}
 
 
-@pytest.mark.parametrize(("code", "told"), [
+@pytest.mark.parametrize(("code", "messages"), [
     ("import sys\nif sys.platform == 'win32':\n    import win32api\n", 0),
     ("try:\n    import win32api\nexcept ImportError:\n    win32api = None\n", 0),
     ("import win32api\n", 1),
 ])  # fmt: skip
-def test_an_import_of_what_is_installed_elsewhere(tmp_path, code, told):
+def test_an_import_of_what_is_installed_elsewhere(tmp_path, code, messages):
     root = write(tmp_path, BACKEND, SOURCES["requirements.txt"], {"app/database.py": code + "engine = 1\n"})
     found = [line(item) for item in source_fastapi.check(root, source_fastapi.Options()) if item["check"] == "import"]
-    assert len(found) == told, found
-    if told:
+    assert len(found) == messages, found
+    if messages:
         assert "requirements.txt installs pywin32 only where sys_platform ==" in found[0]
+
+
+def test_a_builder_without_the_libraries_compares_no_versions_and_refuses_nothing_for_them(tmp_path, monkeypatch):
+    monkeypatch.setattr(versions, "MISSING", ["packaging"])
+    assert versions.python_allows(">=3.13", "3.11") is None and versions.node_allows(">=20", "18.20.4") is None
+    for number, layers in enumerate(SOURCES.values()):
+        root = write(tmp_path / str(number), BACKEND, layers, {"pyproject.toml": TOML.format("") + 'requires-python = ">=3.13"\n'})
+        found = source_fastapi.check(root, source_fastapi.Options(machine="x86_64"))
+        assert [line(item) for item in found if item["check"] == "version"] == []
