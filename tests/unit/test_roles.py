@@ -56,7 +56,9 @@ def test_every_role_gets_the_settings(role):
     assert "stack" in named or any(test_every_role_gets_the_settings(one) is None for one in named), named
 
 
-PLAYS = [(path, play) for path in sorted((ROOT / "playbooks").glob("*.yml")) for play in yaml.safe_load(path.read_text()) if "hosts" in play]
+PLAYS = [
+    (path, play) for path in sorted((ROOT / "playbooks").glob("*.yml")) for play in yaml.safe_load(path.read_text()) if "hosts" in play
+]
 
 
 @pytest.mark.parametrize(("path", "play"), PLAYS, ids=[f"{path.stem}: {play['name']}" for path, play in PLAYS])
