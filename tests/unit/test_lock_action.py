@@ -90,6 +90,12 @@ def test_another_failure_takes_no_lock_over_and_is_no_refusal(monkeypatch: pytes
     assert len(host.asked) == 1
 
 
+def test_what_succeeded_is_not_run_again_whoever_held_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = Host({"changed": True, "holder": HERE})
+    run(monkeypatch, host)
+    assert [name for name, _ in host.asked] == ["release_apply"]
+
+
 def test_check_mode_records_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     host = Host(refused() | {"holders": [HERE | {"name": "load", "line": LINE}]})
     run(monkeypatch, host, check=True, dead=False)

@@ -179,6 +179,16 @@ def test_tasks_that_do_not_become_healthy_are_waited_for_and_no_longer(cluster: 
     assert "s-backend: 0 of 2 tasks became healthy" in str(error.value)
 
 
+def test_tasks_that_are_only_more_are_waited_for_as_long_as_one(cluster: Swarm) -> None:
+    """They start side by side; those of an update one after another."""
+    cluster.deploy(release("v1"))
+    cluster.manager.stuck = {"s-backend:v1"}
+    before = swarm.time.monotonic()
+    with pytest.raises(Failed):
+        cluster.rollout(swarm=SETTINGS | {"replicas": {"backend": 5}})._update_services(release("v1"), together=False)
+    assert 65 <= swarm.time.monotonic() - before < 70
+
+
 def test_a_release_that_was_active_before_is_rolled_out_at_once(cluster: Swarm) -> None:
     cluster.deploy(release("v1"))
     cluster.deploy(release("v2"))
