@@ -29,7 +29,7 @@ endif
 CALL := $(VENV)/bin/python bin/call
 COLLECTIONS := .ansible/collections
 VERBS := up build deploy rollback scale maintenance releases backup backups restore verify stress check-images push pull save load status logs secrets rotate audit unlock down destroy
-VERBS += compose advise
+VERBS += compose advise config
 
 .PHONY: help setup setup-test lint test test-all unit mutate bench apps live molecule rig rig-destroy sources shell $(VERBS)
 
@@ -58,6 +58,7 @@ push: setup ## Push the images to REGISTRY=host/path, their digests kept (VERSIO
 pull: setup ## Pull by the digests that push kept
 save: setup ## Write the images to an archive, FILE= (VERSION=name for the build)
 load: setup ## Load the images of an archive, FILE=
+config: setup ## Show the settings in effect and where each comes from, secrets masked: CHANGED=true for what is not the default (FORMAT=json for machines)
 status: setup ## Show what runs (FORMAT=json for machines)
 logs: setup ## Show a service's last log lines: make logs SERVICE=backend TAIL=50
 secrets: setup ## List the secrets: since when, used by whom, from where; no values (FORMAT=json for machines)
@@ -68,7 +69,7 @@ down: setup ## Stop and remove what runs; data, secrets and images stay
 destroy: setup ## Remove everything of the stack, data too: make destroy CONFIRM=berth
 
 # Verbs that answer a question print the answer and nothing else.
-status logs releases audit unlock backups secrets: export BERTH_OUTPUT = plain
+status logs releases audit unlock backups secrets config: export BERTH_OUTPUT = plain
 
 $(VERBS):
 	@$(CALL) playbook playbooks/$@.yml

@@ -28,11 +28,11 @@ RENAMED = Path(__file__).resolve().parents[2] / "roles" / "stack" / "vars" / "re
 
 
 def specifications(roles: Path) -> dict[str, dict[str, Any]]:
-    """{variable: its specification} of all roles below the directory `roles`: of their entry point main, and of stack's settings."""
+    """{role: {variable: its specification}} below the directory `roles`: of their entry point main, and of stack's settings."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(roles.glob("*/meta/argument_specs.yml")):
         entries = yaml.load(path.read_text(), Loader=SafeLoader)["argument_specs"]
-        found |= (entries.get("main") or entries.get("settings") or {}).get("options") or {}
+        found[path.parents[1].name] = (entries.get("main") or entries.get("settings") or {}).get("options") or {}
     return found
 
 
@@ -104,7 +104,9 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         raw = task_vars or {}
-        specs = specifications(Path(self._task.args["roles_dir"]))
+        specs: dict[str, dict[str, Any]] = {}
+        for options in specifications(Path(self._task.args["roles_dir"])).values():
+            specs |= options
         values = self._values({**specs, **calls.RULES}, raw)
         found = calls.renamed_lines(yaml.load(RENAMED.read_text(), Loader=SafeLoader), raw)
         found += problems(specs, values, raw, os.environ)

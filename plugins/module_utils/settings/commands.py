@@ -69,6 +69,8 @@ RULES: dict[str, Rule] = {
     "stack_https_port": _PORT,
     "stack_http_port": _PORT,
     "stack_tls": _one_of("auto", "internal", "acme"),
+    "stack_config_format": _FORMAT,
+    "stack_config_changed": _BOOLEAN,
     "stack_log_level": _one_of("debug", "info", "warning", "error"),
     "container_ca_bundle": (_is_file, "a file that can be read here"),
     "model_base_url": _URL,

@@ -13,7 +13,7 @@ import io
 import os
 import re
 from collections.abc import Iterable, Iterator, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 # Names another file instead; empty: none is read.
@@ -54,6 +54,8 @@ class Refused(ValueError):
 # Projects whose file this process has read. An ansible.cfg that is not the project's may not load the plugin that reads it, and Ansible
 # does not complain: other plugins ask unread().
 loaded: set[Path] = set()
+# {variable that this process took from the file: where it stands there}.
+places: dict[str, str] = {}
 
 
 def unread(project: Path, environ: MutableMapping[str, str], configuration: str) -> str:
@@ -224,9 +226,14 @@ def path_of(project: Path, environ: MutableMapping[str, str]) -> Path | None:
 
 def values(project: Path, environ: MutableMapping[str, str], inventories: Iterable[str] = ()) -> tuple[dict[str, str], list[str]]:
     """({name: value} of the file, warnings). Relative paths are made absolute. Raises Refused."""
+    lines, warnings = _lines(project, environ, inventories)
+    return {line.name: line.value for line in lines}, warnings
+
+
+def _lines(project: Path, environ: MutableMapping[str, str], inventories: Iterable[str]) -> tuple[list[Line], list[str]]:
     path = path_of(project, environ)
     if path is None:
-        return {}, []
+        return [], []
     where = ".env" if path == project / ".env" else str(path)
     if path.exists() and not path.is_file() and not path.is_dir():
         # A pipe: <(sops -d ...) has its content once, and make and Ansible each read it.
@@ -242,7 +249,7 @@ def values(project: Path, environ: MutableMapping[str, str], inventories: Iterab
     problems, warnings = check(lines, known(project, inventories), where)
     if unreadable or problems:
         raise Refused("\n".join(unreadable + problems))
-    return {line.name: absolute(line.name, line.value, path.parent) for line in lines}, warnings
+    return [replace(line, value=absolute(line.name, line.value, path.parent)) for line in lines], warnings
 
 
 def absolute(name: str, value: str, folder: Path) -> str:
@@ -265,12 +272,16 @@ def load(project: Path, environ: MutableMapping[str, str], inventories: Iterable
         ]
         if slips:
             raise Refused("\n".join(slips))
-    found, warnings = values(project, environ, inventories)
+    lines, warnings = _lines(project, environ, inventories)
     loaded.add(project)
-    for name, value in found.items():
-        if value or not STANDARD.fullmatch(name):  # SSL_CERT_FILE= means none; set and empty it would be a bundle without certificates
-            environ.setdefault(name, value)
-    return found, warnings
+    where = environ.get(VARIABLE) or ".env"
+    last = {line.name: line for line in lines}
+    for name, line in last.items():
+        # SSL_CERT_FILE= means none; set and empty it would be a bundle without certificates.
+        if name not in environ and (line.value or not STANDARD.fullmatch(name)):
+            environ[name] = line.value
+            places[name] = f"{where} line {line.number}"
+    return {name: line.value for name, line in last.items()}, warnings
 
 
 def commands(project: Path) -> dict[str, set[str]]:
