@@ -96,7 +96,7 @@ def main() -> None:
         variable = "HTTPS_PORT" if port == ports[0] else "HTTP_PORT"
         module.fail_json(
             msg=f"Port {port} on {address} is in use by {name}, and the edge needs it. End that, or take another port: "
-            f"make up {variable}={port + 1000}   ({variable} in .env, or edge ports in group_vars/all/main.yml)"
+            f"make up {variable}={port + 1000}   ({variable} in .env, or {'stack_https_port' if port == ports[0] else 'stack_http_port'} in an inventory)"
         )
     module.exit_json(changed=False)
 

@@ -179,4 +179,4 @@ def test_an_inventory_anywhere_gets_the_settings_and_outranks_them_without_our_a
 def test_only_what_differs_from_the_defaults(installed):
     out = called(installed, BERTH_CHANGED="true")
     assert "stack_log_level" in out and "edge_memory" in out
-    assert "stack_bind" not in out and "backup_keep" not in out
+    assert "stack_bind" not in out and "backup_keep" not in out and "stack_config_changed" not in out

@@ -203,7 +203,7 @@ def isolation(f: Facts) -> Evidence:
 @check("stack")
 def network_policy(f: Facts) -> Evidence:
     """Who reaches whom and the internet: connections tried from inside every container's network. Passes when it is what network_policy
-    (group_vars/all/reach.yml) allows, no more and no less.
+    (`network_policy`) allows, no more and no less.
     """
     table = f.settings["reach"]
 
