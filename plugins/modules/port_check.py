@@ -93,10 +93,10 @@ def main() -> None:
     foreign = {port: name for port, name in who.items() if name != f"container {owner}"}
     if foreign:
         port, name = next(iter(foreign.items()))
-        variable = "HTTPS_PORT" if port == ports[0] else "HTTP_PORT"
+        variable, setting = ("HTTPS_PORT", "stack_https_port") if port == ports[0] else ("HTTP_PORT", "stack_http_port")
         module.fail_json(
             msg=f"Port {port} on {address} is in use by {name}, and the edge needs it. End that, or take another port: "
-            f"make up {variable}={port + 1000}   ({variable} in .env, or {'stack_https_port' if port == ports[0] else 'stack_http_port'} in an inventory)"
+            f"make up {variable}={port + 1000}   ({variable} in .env, or {setting} in an inventory)"
         )
     module.exit_json(changed=False)
 
