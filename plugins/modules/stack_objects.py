@@ -81,9 +81,9 @@ seconds: {description: "Seconds that the run took, waiting included.", type: flo
 """
 
 
-def standing(wanted: dict[str, Any], kind: str) -> dict[str, dict[str, Any] | None]:
+def standing(params: dict[str, Any], kind: str) -> dict[str, dict[str, Any] | None]:
     """What is there after the run, by name; None is what is not."""
-    return {spec["name"]: spec for spec in wanted[kind]} | dict.fromkeys(wanted["absent"].get(kind) or [])
+    return {spec["name"]: spec for spec in params[kind]} | dict.fromkeys(params["absent"].get(kind) or [])
 
 
 def main() -> None:
@@ -101,23 +101,23 @@ def main() -> None:
         supports_check_mode=True,
     )
     started = time.monotonic()
-    wanted = module.params
+    params = module.params
     raise_on_signals()
-    stack = Stack(Engine(), wanted["labels"], module.check_mode)
+    stack = Stack(Engine(), params["labels"], module.check_mode)
     containers: dict[str, dict[str, Any]] = {}
     try:
         for kind in ("containers", "networks", "volumes"):
-            stack.absent(kind, wanted["absent"].get(kind) or [])
-        for spec in wanted["networks"]:
+            stack.absent(kind, params["absent"].get(kind) or [])
+        for spec in params["networks"]:
             stack.network(spec)
-        for spec in wanted["volumes"]:
+        for spec in params["volumes"]:
             stack.volume(spec)
-        stack.containers(wanted["containers"])
+        stack.containers(params["containers"])
         if not module.check_mode:
-            containers = stack.wait([spec["name"] for spec in wanted["containers"]], wanted["wait"])
-            if wanted["remember"]:
-                Store(wanted["remember"]).record_infrastructure(
-                    **{kind: standing(wanted, kind) for kind in ("networks", "volumes", "containers")}
+            containers = stack.wait([spec["name"] for spec in params["containers"]], params["wait"])
+            if params["remember"]:
+                Store(params["remember"]).record_infrastructure(
+                    **{kind: standing(params, kind) for kind in ("networks", "volumes", "containers")}
                 )
     except BaseException as error:
         why = [error_message(error, (Unhealthy, EngineError, SpecError)), stack.remove_created()]

@@ -154,25 +154,25 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wanted = module.params
-    if not wanted["labels"]:
+    params = module.params
+    if not params["labels"]:
         module.fail_json(msg="labels must name at least one label: without one everything on the host would go")
     engine = Engine()
     removed: list[str] = []
     kept: list[str] = []
-    known = set(wanted["names"]) | (Store(wanted["directory"]).containers if wanted["directory"] else set())
+    known = set(params["names"]) | (Store(params["directory"]).containers if params["directory"] else set())
     try:
-        if "swarm" in wanted["kinds"]:
-            removed += remove_swarm(engine, wanted["labels"], module.check_mode)
-        if "containers" in wanted["kinds"]:
+        if "swarm" in params["kinds"]:
+            removed += remove_swarm(engine, params["labels"], module.check_mode)
+        if "containers" in params["kinds"]:
             doomed = [
                 container
-                for container in stack_containers(engine, wanted["labels"], known)
-                if (not wanted["services"] or container["Labels"].get("berth.service") in wanted["services"])
-                and (not wanted["keep"] or container["Labels"].get("berth.version") != wanted["keep"])
+                for container in stack_containers(engine, params["labels"], known)
+                if (not params["services"] or container["Labels"].get("berth.service") in params["services"])
+                and (not params["keep"] or container["Labels"].get("berth.version") != params["keep"])
             ]
             removed += [f"container {container['Names'][0].lstrip('/')}" for container in doomed]
-            if foreign := foreign_containers(engine, wanted["labels"], known):
+            if foreign := foreign_containers(engine, params["labels"], known):
                 kept += foreign
                 module.warn(
                     f"Not created by Berth, left as they are: {', '.join(foreign)} (containers of an image of this stack). "
@@ -182,21 +182,21 @@ def main() -> None:
                 with ThreadPoolExecutor(max_workers=8) as pool:
                     list(pool.map(lambda container: remove_container(engine, container), doomed))
         for kind in ("networks", "volumes"):
-            if kind in wanted["kinds"]:
-                for entry in engine.listing(kind, wanted["labels"]):
+            if kind in params["kinds"]:
+                for entry in engine.listing(kind, params["labels"]):
                     removed.append(f"{kind[:-1]} {entry['Name']}")
                     if not module.check_mode and kind == "networks":
                         remove_network(engine, entry["Name"])
                     elif not module.check_mode:
                         remove_volume(engine, entry["Name"])
-        if "images" in wanted["kinds"]:
+        if "images" in params["kinds"]:
             # Newest first: an image goes before the one that it was built on.
-            doomed = engine.listing("images", wanted["labels"])
-            if stack := wanted["labels"].get("berth.stack"):
+            doomed = engine.listing("images", params["labels"])
+            if stack := params["labels"].get("berth.stack"):
                 every = engine.call("GET", "/images/json", {"filters": {"label": ["berth.stack"]}})
-                doomed += shared_images(every, stack, wanted["registry"])
+                doomed += shared_images(every, stack, params["registry"])
             for image in sorted(doomed, key=lambda i: i["Created"], reverse=True):
-                gone, why = remove_image(engine, image, wanted["registry"], module.check_mode)
+                gone, why = remove_image(engine, image, params["registry"], module.check_mode)
                 removed += gone
                 if why:
                     kept.append(f"image {image['Id']}")

@@ -75,29 +75,29 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wanted = module.params
+    params = module.params
     engine = Engine()
 
-    store = Store(wanted["directory"])
+    store = Store(params["directory"])
     try:
-        listed = [c for c in stack_containers(engine, {"berth.stack": wanted["stack"]}, store.containers) if not past(c)]
+        listed = [c for c in stack_containers(engine, {"berth.stack": params["stack"]}, store.containers) if not past(c)]
         known = sorted({container["Labels"].get("berth.service", "") for container in listed})
-        if wanted["service"]:
-            listed = [c for c in listed if c["Labels"].get("berth.service") == wanted["service"]]
+        if params["service"]:
+            listed = [c for c in listed if c["Labels"].get("berth.service") == params["service"]]
             if not listed:
                 module.fail_json(
-                    msg=f"nothing of {wanted['stack']} runs as {wanted['service']!r} here; services are: {', '.join(known) or 'none'}"
+                    msg=f"nothing of {params['stack']} runs as {params['service']!r} here; services are: {', '.join(known) or 'none'}"
                 )
         with ThreadPoolExecutor(max_workers=8) as pool:
             services = sorted(pool.map(lambda c: describe(engine, c), listed), key=lambda s: (s["service"], s["container"]))
-        logs = {s["container"]: engine.logs(s["container"], wanted["lines"]) for s in services} if wanted["lines"] else {}
+        logs = {s["container"]: engine.logs(s["container"], params["lines"]) for s in services} if params["lines"] else {}
     except EngineError as error:
         module.fail_json(msg=str(error))
     status = {
-        "stack": wanted["stack"],
+        "stack": params["stack"],
         "version": store.current,
         "previous": store.previous,
-        "url": wanted["url"],
+        "url": params["url"],
         "services": services,
         "pending": store.pending,
         "locked": (store.note("lock") or {}).get("owner", ""),
