@@ -102,8 +102,8 @@ class Sources:
         except (OSError, subprocess.TimeoutExpired) as error:
             raise Refused(f"{what} cannot be run: {type(error).__name__}. {hint}") from None
         if done.returncode:
-            error = (done.stderr.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
-            raise Refused(f"{what} ended with status {done.returncode}: {error}. {hint}")
+            last = (done.stderr.decode(errors="replace").strip().splitlines() or ["no output"])[-1]
+            raise Refused(f"{what} ended with status {done.returncode}: {last}. {hint}")
         try:
             return done.stdout.decode()
         except UnicodeDecodeError:
@@ -141,7 +141,7 @@ class ActionModule(ActionBase):
     """The action. Arguments in addition to the module's: sources (their order), sops {program, file}, command."""
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
+        result: dict[str, Any] = super().run(tmp, task_vars)
         args = dict(self._task.args)
         order = args.pop("sources", list(SOURCES))
         config = {"sops": args.pop("sops", {"program": "sops", "file": ""}), "command": args.pop("command", [])}
@@ -152,7 +152,8 @@ class ActionModule(ActionBase):
         except Refused as error:
             return result | {"failed": True, "msg": str(error)}
         module_args = args | {"given": given, "origin": origin}
-        return result | self._execute_module(module_name="berth.stack.secret_files", module_args=module_args, task_vars=task_vars)
+        result |= self._execute_module(module_name="berth.stack.secret_files", module_args=module_args, task_vars=task_vars)
+        return result
 
     def _variable(self, task_vars: dict[str, Any]) -> Callable[[str], Any]:
         def read(name: str) -> Any:

@@ -93,7 +93,8 @@ def as_compose_service(name: str, spec: dict[str, Any], stack: str, names: dict[
         service["volumes"] = [_mount(mount, stack) for mount in spec["mounts"]]
     if spec.get("ports"):
         service["ports"] = [port | {"published": str(port["published"])} for port in spec["ports"]]
-    return _map(service, lambda text: DOLLAR.sub("$$", text))
+    escaped: dict[str, Any] = _map(service, lambda text: DOLLAR.sub("$$", text))
+    return escaped
 
 
 def _owned(spec: dict[str, Any], stack: str, tag: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tarfile
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 
 def chain_ids(layers: list[str]) -> list[str]:
@@ -41,7 +41,7 @@ def skippable_layers(images: list[dict[str, Any]], held: set[str]) -> set[str]:
     return present - missing
 
 
-def repack(source: BinaryIO, target: BinaryIO, without: set[str]) -> tuple[int, int]:
+def repack(source: IO[bytes], target: IO[bytes], without: set[str]) -> tuple[int, int]:
     """Copy a `docker save` stream to `target` without some layers; (bytes of layers copied, bytes of layers skipped)."""
     sent = left_out = 0
     with tarfile.open(fileobj=source, mode="r|") as archive, tarfile.open(fileobj=target, mode="w|") as packed:

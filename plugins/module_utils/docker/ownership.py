@@ -58,8 +58,8 @@ def _repository(name: str) -> str:
 def shared_images(images: Collection[dict[str, Any]], stack: str, registry: str = "") -> list[dict[str, Any]]:
     """The base images among the listed `images`, if no other stack than `stack` has an image on the engine.
 
-    Stacks share base images, whose label `berth.stack` is empty. Final images start from scratch, so no layer shows which base image a stack
-    needs. Images without a name by Berth are not counted: they inherited their labels.
+    Stacks share base images, whose label `berth.stack` is empty. Final images start from scratch, so no layer shows which base image a
+    stack needs. Images without a name by Berth are not counted: they inherited their labels.
     """
     others = {image["Labels"]["berth.stack"] for image in images if own_names(image, registry=registry)} - {"", stack}
     return [] if others else [one for one in images if one["Labels"]["berth.stack"] == "" and one["Labels"].get("berth.service") == "base"]
