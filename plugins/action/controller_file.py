@@ -1,6 +1,6 @@
-"""Write a small file on the controller, with the directories that it stands in.
+"""Write a small file and its parent directories on the controller.
 
-For notes and reports of a run: without the two modules, each a process, that ansible.builtin.file and copy start on localhost for one.
+In the process of ansible-playbook: ansible.builtin.file and copy start a process each.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from ..module_utils.state.store import write
 
 
 class ActionModule(ActionBase):
-    """The action; arguments: path, content, or state=absent; mode ("0644"), and directory_mode ("0755") of a directory made for it.
+    """The action; arguments: path, content, or state=absent; mode ("0644"), and directory_mode ("0755") of new directories.
 
-    It runs where ansible-playbook does, as who runs it. Nothing is written in check mode, and `changed` tells the same as without.
+    It runs as the user of ansible-playbook. In check mode it writes nothing and returns the same `changed`.
     """
 
     _requires_connection = False
     _supports_check_mode = True
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
+        result: dict[str, Any] = super().run(tmp, task_vars)
         args, path = self._task.args, Path(self._task.args["path"])
         mode = int(args.get("mode", "0644"), 8)
         try:
@@ -38,6 +38,6 @@ class ActionModule(ActionBase):
                     path.parent.mkdir(int(args.get("directory_mode", "0755"), 8), parents=True, exist_ok=True)
                     write(path, args["content"], mode)
         except OSError as error:
-            why = f"{path} on the controller cannot be written: {error.strerror}. Is its directory yours, and is there room on the disk?"
+            why = f"{path} on the controller cannot be written: {error.strerror}. Check the owner of its directory and the disk space"
             return result | {"failed": True, "msg": why}
         return result | {"changed": changed, "path": str(path)}

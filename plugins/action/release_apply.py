@@ -1,7 +1,7 @@
-"""Run a module that works under a stack's lock or reads it: say who runs the playbook, and whether the lock's run is still there.
+"""Run a module that takes or reads a stack's lock: add who runs the playbook, and detect that the holder's run has ended.
 
-The modules release_apply, release_lock and stack_backup run on the host; that the process which took the lock is gone can only be seen on
-the controller where it ran. release_state and stack_status tell that too. The file has the names of all of them.
+Only the controller of a run can tell that its process has ended. The action is for the modules release_apply, release_lock, stack_backup,
+release_state and stack_status; its file is linked under all these names.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ansible.plugins.action import ActionBase
 
 
 def started(pid: int) -> str:
-    """When a process of this machine started, in the kernel's ticks: a number that its successor with the same pid does not have."""
+    """When a process of this machine started, in the kernel's ticks, which distinguishes it from a later one with the same pid."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
@@ -25,7 +25,7 @@ def started(pid: int) -> str:
 
 
 def alive(pid: int, since: str) -> bool:
-    """Whether a process is still the one that was meant."""
+    """Whether the process is running that had this pid and start time."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -35,14 +35,14 @@ def alive(pid: int, since: str) -> bool:
     return started(pid) == since
 
 
-def gone(holder: dict[str, Any]) -> bool:
-    """Whether the run that took a lock on this machine has ended; of another machine's nobody knows."""
+def has_ended(holder: dict[str, Any]) -> bool:
+    """Whether a lock's run has ended; False for runs of other controllers, of which that is unknown."""
     return holder.get("host") == socket.gethostname() and not alive(int(holder["pid"]), holder["started"])
 
 
 def interrupted(result: dict[str, Any]) -> dict[str, Any]:
-    """What a host tells, with the runs of this machine that ended while they held a lock."""
-    lines = [held["line"] for held in result.get("holders") or [] if gone(held)]
+    """A module's result, with the runs of this controller that ended while they held a lock."""
+    lines = [held["line"] for held in result.get("holders") or [] if has_ended(held)]
     if lines and "audit" in result:
         result["audit"] = result["audit"] + lines
     if lines and "status" in result:
@@ -51,7 +51,7 @@ def interrupted(result: dict[str, Any]) -> dict[str, Any]:
 
 
 class ActionModule(ActionBase):
-    """The action; its arguments are the module's."""
+    """The action; it has the module's arguments."""
 
     TRANSFERS_FILES = False
 
@@ -59,10 +59,10 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         if self._task.action.rpartition(".")[2] in ("release_state", "stack_status"):
             return interrupted(self._module(dict(self._task.args), task_vars))
-        # The worker's parent is ansible-playbook itself: the same for every task of a run. Once it was killed, os.getppid() would name
-        # process 1, which is never gone.
+        # The worker's parent is ansible-playbook itself, the same for every task of a run. Not os.getppid(): after ansible-playbook was
+        # killed that is process 1, which never ends.
         parent = multiprocessing.parent_process()
-        pid = parent.pid if parent else os.getpid()
+        pid = (parent.pid if parent else None) or os.getpid()
         who = {
             "owner": os.environ.get("SUDO_USER") or getpass.getuser(),
             "host": socket.gethostname(),
@@ -72,11 +72,12 @@ class ActionModule(ActionBase):
         arguments = dict(self._task.args) | {"who": who}
         result = self._module(arguments, task_vars)
         holder = result.get("holder") or {}
-        if result.get("failed") and gone(holder):
+        if result.get("failed") and has_ended(holder):
             result = self._module(arguments | {"dead": holder["token"]}, task_vars)
         if not self._task.check_mode:
-            # Only here it is known who is gone: the modules themselves cannot tell. The stack's own lock is left to who takes it over.
-            ended = [held for held in result.pop("holders", []) if held["name"] and gone(held)]
+            # Record the interruption of ended runs, which only the controller can detect. The stack's own lock is recorded by the run that
+            # takes it over.
+            ended = [held for held in result.pop("holders", []) if held["name"] and has_ended(held)]
             lines = [{"who": h, "name": h["name"], "verb": h["verb"], "outcome": "interrupted", "what": h["line"]["what"]} for h in ended]
             if result.get("failed") and result.get("holder"):
                 lines.append({"who": who, "verb": result["verb"], "outcome": "refused", "what": str(result["msg"]).partition(";")[0]})
@@ -86,4 +87,5 @@ class ActionModule(ActionBase):
         return result
 
     def _module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
-        return self._execute_module(module_name=self._task.action, module_args=arguments, task_vars=task_vars)
+        result: dict[str, Any] = self._execute_module(module_name=self._task.action, module_args=arguments, task_vars=task_vars)
+        return result

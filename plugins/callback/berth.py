@@ -1,6 +1,6 @@
-"""What a person wants to read of a run: what changed, what takes long, what went wrong; all of it with -v.
+"""Short output of a run: changes, slow tasks and failures; with -v everything.
 
-With BERTH_OUTPUT=plain only what a playbook says by ansible.builtin.debug is printed, for verbs that answer a question.
+With BERTH_OUTPUT=plain only messages of ansible.builtin.debug are printed, for commands that report something.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from ansible.plugins.callback.default import CallbackModule as Default
 from ansible.plugins.loader import filter_loader, test_loader
 from ansible.template import Templar
 
-# On the controller a plugin finds the module_utils of its own project as its modules do on a host.
 _ROOT = Path(__file__).resolve().parents[2]
 
 from ..module_utils.settings.commands import hint_options, typed
@@ -26,7 +25,7 @@ DOCUMENTATION = r"""
 name: berth
 type: stdout
 short_description: Short output with progress
-description: Prints what changed, what takes long and what went wrong; with -v everything that the default callback prints.
+description: Prints changes, slow tasks and failures; with -v everything that the default callback prints.
 extends_documentation_fragment: [default_callback, result_format_callback]
 """
 
@@ -35,7 +34,7 @@ PROGRESS_EVERY = 10.0
 FAILS = ("ansible.builtin.fail", "fail")
 QUESTIONS = ("ansible.builtin.debug", "debug")
 
-# What Ansible writes before the text of an exception that a module or a filter did not expect.
+# Ansible's prefixes of unexpected exceptions in modules and plugins.
 UNEXPECTED = ("Task failed: Module failed: ", "The filter plugin ", "The lookup plugin ", "The test plugin ")
 
 
@@ -45,25 +44,25 @@ def short(task: Any) -> str:
 
 
 def failure_lines(outcome: dict[str, Any], task: str) -> list[str]:
-    """What went wrong: of each item of a loop, or of the task; the ends of a command's output where it was one."""
+    """The errors of a task or of the items of its loop; of a command the end of its output."""
     items = [item for item in outcome.get("results") or [] if isinstance(item, dict) and item.get("failed")]
     if items:
         return [line for item in items for line in failure_lines(item, task)]
     if outcome.get("_ansible_no_log"):
-        return ["(the output is hidden because it may hold a secret)"]
+        return ["(the output is hidden because it may contain a secret)"]
     message = str(outcome.get("msg") or "")
     if "rc" in outcome and "cmd" in outcome:
         output = [text[-2000:] for text in (str(outcome.get(stream) or "").strip() for stream in ("stdout", "stderr")) if text]
-        # Ansible's own words are that the return code is not zero: the command's are better.
+        # The command's output is more useful than Ansible's message "non-zero return code".
         command = outcome["cmd"] if isinstance(outcome["cmd"], str) else " ".join(map(str, outcome["cmd"]))
         ended = f"`{command[:200]}` ended with status {outcome['rc']}"
         return output or [ended if message == "non-zero return code" else message or ended]
     if found := next((text for text in UNEXPECTED if text in message), ""):
         where = message[message.index(found) :].removeprefix("Task failed: ")
         return [f"Internal error in the task '{task}': {where}", "The traceback: run the same command with ARGS=-vvv (playbooks: -vvv)."]
-    told = [message]
-    told += [str(outcome[stream])[-2000:] for stream in ("stdout", "stderr") if outcome.get(stream) and "rc" in outcome]
-    return [line for line in told if line]
+    lines = [message]
+    lines += [str(outcome[stream])[-2000:] for stream in ("stdout", "stderr") if outcome.get(stream) and "rc" in outcome]
+    return [line for line in lines if line]
 
 
 class CallbackModule(Default):
@@ -74,46 +73,46 @@ class CallbackModule(Default):
     def __init__(self) -> None:
         super().__init__()
         if self._display.verbosity >= 3:
-            # Ansible keeps the traceback of an unexpected error to itself unless it is asked for.
+            # By default Ansible does not print the traceback of an unexpected error.
             os.environ.setdefault("ANSIBLE_DISPLAY_TRACEBACK", "error")
         self._plain = os.environ.get("BERTH_OUTPUT") == "plain"
         self._task_name = ""
         self._commands: list[str] = []
-        self._hints: list[str] | None = None  # what make's commands in messages need to work on this stack
+        self._hints: list[str] | None = None  # options that make commands in messages need for this stack
         self._task_started = time.monotonic()
         self._waiting = threading.Event()
         threading.Thread(target=self._progress, daemon=True).start()
 
     @property
     def _short(self) -> bool:
-        return self._display.verbosity == 0
+        return int(self._display.verbosity) == 0
 
     def _progress(self) -> None:
-        """Say now and then that a task is still running, so that no minute passes without a word."""
-        told_at = 0.0
+        """Report every few seconds that a task is still running."""
+        reported_at = 0.0
         while True:
             time.sleep(1)
             if not self._waiting.is_set() or self._plain or not self._short:
                 continue
             running = time.monotonic() - self._task_started
-            if running > PROGRESS_AFTER and time.monotonic() - told_at > PROGRESS_EVERY:
-                told_at = time.monotonic()
+            if running > PROGRESS_AFTER and time.monotonic() - reported_at > PROGRESS_EVERY:
+                reported_at = time.monotonic()
                 self._display.display(f"  ...       {self._task_name} ({running:.0f} s)")
 
     def _line(self, word: str, result: Any, color: str | None = None, note: str = "") -> None:
         seconds = time.monotonic() - self._task_started
         spent = f" ({seconds:.1f} s)" if seconds > 1 else ""
-        # What a loop was delegated to is told as it was written; a variable's name says nothing.
+        # The label has the delegated host as it is written; a template is of no use.
         host = result.host.get_name() if "{{" in str(result.task.delegate_to) else self.host_label(result)
         self._display.display(f"  {word:<9} {host}: {short(result.task)}{note}{spent}", color=color)
 
     # --- the run ------------------------------------------------------------------------------------------------------
 
     def v2_playbook_on_start(self, playbook: Any) -> None:
-        # Each task runs in a fork of this process: filters and tests that are loaded here need not be loaded in each of them.
+        # Each task runs in a fork of this process: load filters and tests once, before.
         for loader in (filter_loader, test_loader):
             list(loader.all())
-        # What an application wrote to its log is not completed.
+        # Do not add options to commands in an application's log.
         if Path(playbook._file_name).name != "logs.yml":
             self._commands = ["shell", *(path.stem for path in _ROOT.glob("playbooks/*.yml"))]
         super().v2_playbook_on_start(playbook)
@@ -182,7 +181,7 @@ class CallbackModule(Default):
             return
         messages = list(dict.fromkeys(failure_lines(result.result, short(result.task))))
         if not messages and result.task.action in FAILS:
-            return  # a rescue that lets a run fail whose failure was told already
+            return  # the fail task of a rescue; the failure was reported already
         if not self._plain:
             self._line("FAILED", result, C.COLOR_ERROR)
         for message in messages:
@@ -195,7 +194,7 @@ class CallbackModule(Default):
         self._line("UNREACHABLE", result, C.COLOR_UNREACHABLE)
         self._display.display(str(result.result.get("msg", "")), color=C.COLOR_UNREACHABLE, stderr=True)
 
-    # --- words --------------------------------------------------------------------------------------------------------
+    # --- messages -----------------------------------------------------------------------------------------------------
 
     def _say(self, message: Any) -> None:
         for line in message if isinstance(message, list) else [message]:

@@ -1,4 +1,4 @@
-"""Whether sudo is needed: asked for every task, so without a process of its own (`id -u` took a third of a task that does nothing)."""
+"""Whether sudo is needed. Evaluated for every task, so without a process (`id -u` took a third of the time of an empty task)."""
 
 from __future__ import annotations
 

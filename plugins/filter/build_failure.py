@@ -1,7 +1,7 @@
-"""Tell what a failed build says, in the order in which a tired person wants it.
+"""Extract the cause of a failed build from its output.
 
-BuildKit's plain progress has the output of all steps, `#12 1.234 text`, and then the text of the Dockerfile around the step that failed.
-Only the output of the failing step says why it failed: the Dockerfile's text names everything that might happen in it.
+BuildKit's plain progress has the output of all steps, `#12 1.234 text`, followed by the Dockerfile's lines around the failed step. The
+cause is in the output of the failed step; the Dockerfile's text contains words of errors that did not occur.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Step:
-    """A step of a build: its instruction, what it printed, and how it failed ("exit code 1", or BuildKit's own words)."""
+    """A step of a build: its instruction, its output, and its error ("exit code 1", or BuildKit's message)."""
 
     name: str = ""
     output: list[str] = field(default_factory=list)
@@ -27,15 +27,15 @@ STATE = re.compile(
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # `process "/bin/sh -c <the whole text of the step>" did not complete successfully: exit code: 1`
 PROCESS = re.compile(r'process ".*" did not complete successfully: exit code: (\d+)')
-# What BuildKit prints after the steps: the failing step again, and the Dockerfile around it.
+# BuildKit's output after the steps: the failed step again, and the Dockerfile around it.
 EPILOGUE = re.compile(r"-{6,}$")
 ECHO = re.compile(r"(\s*\d+ \|.*|-{6,}|-{20,}| > \[.*|Dockerfile[\w.]*:\d+|\s*)$")
-# Without steps: what the client itself says.
+# Without steps: the client's own error.
 SOLVE = re.compile(r"ERROR: (failed to build: )?failed to solve: ")
 
 
 def failing_step(text: str) -> Step:
-    """The step that failed. Text that is no progress of BuildKit is the output of a single step without a name."""
+    """The failed step. Other text than BuildKit's progress counts as the output of a single step without a name."""
     lines = [ANSI.sub("", line).rstrip() for line in str(text).replace("\r\n", "\n").replace("\r", "\n").splitlines()]
     steps: dict[str, Step] = {}
     rest: list[str] = []
@@ -44,15 +44,15 @@ def failing_step(text: str) -> Step:
         if not match:
             rest.append(line)
             continue
-        step, said = steps.setdefault(match[1], Step()), match[2]
-        if said.startswith("ERROR: "):
-            step.error = PROCESS.sub(r"exit code \1", said.removeprefix("ERROR: "))
-        elif printed := PRINTED.match(said):
+        step, content = steps.setdefault(match[1], Step()), match[2]
+        if content.startswith("ERROR: "):
+            step.error = PROCESS.sub(r"exit code \1", content.removeprefix("ERROR: "))
+        elif printed := PRINTED.match(content):
             step.output.append(printed[1])
-        elif not STATE.match(said) and not step.name:
-            step.name = said
+        elif not STATE.match(content) and not step.name:
+            step.name = content
     failed = [step for step in steps.values() if step.error]
-    # Steps side by side: one fails, the others end because of it.
+    # Of parallel steps one fails, and the others are cancelled.
     own = [step for step in failed if "context canceled" not in step.error]
     if own or failed:
         return (own or failed)[0]
@@ -62,11 +62,11 @@ def failing_step(text: str) -> Step:
             output.append(PROCESS.sub(r"exit code \1", SOLVE.sub("ERROR: ", line)))
         elif not ECHO.match(line):
             output.append(line)
-    # Killed before BuildKit could say which step failed: the end of all that was printed.
+    # BuildKit was killed before it reported the failed step: use all output.
     return Step(output=output or [line for step in steps.values() for line in step.output])
 
 
-# What tells a cause, and what to do about it; the first one that matches a line of the failing step. Groups stand in the advice.
+# (pattern of a cause, advice): the first one that matches a line of the failed step. Groups of the pattern are used in the advice.
 CAUSES = tuple(
     (re.compile(pattern), advice)
     for pattern, advice in (
@@ -86,12 +86,12 @@ CAUSES = tuple(
         ),
         (
             r"Failed to collect page data|Error occurred prerendering",
-            "the build runs the application's own modules, and one of them threw: where it demands a variable, set "
+            "the build runs the application's own modules, and one of them failed: where it requires a variable, set "
             "frontend_image_build_environment (public) or frontend_image_build_placeholders (addresses and secrets)",
         ),
         (
             r"\b401\b.*(Unauthorized|Authentication)|\bE401\b|\bENEEDAUTH\b|ERR_PNPM_FETCH_401|\b403 Forbidden\b|\bE403\b",
-            "the package index wants credentials: give them as build secrets, backend_image_build_secrets (pip_config, netrc) "
+            "the package index requires credentials: set them as build secrets, backend_image_build_secrets (pip_config, netrc) "
             "or frontend_image_build_secrets (npm_config)",
         ),
         (
@@ -99,7 +99,7 @@ CAUSES = tuple(
             r"UNABLE_TO_VERIFY_LEAF|certificate verif(y|ication) failed|invalid peer certificate",
             "the build does not trust the network's certificates: set SSL_CERT_FILE (or container_ca_bundle) to your site's CA bundle",
         ),
-        # Before the network: what cannot be downloaded ready-made is compiled, and then the compiler is what is missing.
+        # Before network errors: a package that cannot be downloaded as a binary is compiled, which needs a compiler.
         (
             r"gyp ERR!.*\bnot found: (make|g\+\+|gcc|cc)\b|gyp ERR! find Python|\b(?:make|g\+\+): (?:command )?not found",
             "a package is compiled, and the image has no compiler: set frontend_image_extra_build_packages: [python3, make, g++]",
@@ -190,10 +190,10 @@ CAUSES = tuple(
 )  # fmt: skip
 PYTHONS = "bookworm: Python 3.11, trixie: Python 3.13"
 NOT_FOUND = re.compile(r"No matching distribution found for ([\w.-]+)(?:\[[^\]]*\])?==([\w.+!]+)")
-# What is printed by builds that go well, too.
+# Warnings, which successful builds print too.
 WARNED = re.compile(r"\s*(npm warn|warning\b(?!: Retrying)|warn\b|⚠|DEPRECATION)", re.IGNORECASE)
 UNUSABLE = re.compile(r"A complete log of this run can be found in|^npm (error|ERR!)\s+/\S*_logs/|^\s*$")
-# Where no cause is known: the first line that looks as if it told one, the clearest form first.
+# Where no cause is known: the first line that looks like an error, the most specific pattern first.
 TELLING = tuple(
     re.compile(pattern)
     for pattern in (
@@ -204,31 +204,33 @@ TELLING = tuple(
 
 
 def _cause(step: Step, lines: list[str]) -> tuple[int, str]:
-    """(index of the line that tells the cause, -1 for none of the output; advice, empty where no cause is known)."""
-    # pip tries again, and says so; that was the reason only where it found nothing in the end.
+    """(index of the line with the cause, -1 for none; advice, empty where no cause is known)."""
+    # pip's retries are the cause only where it found nothing in the end.
     in_vain = any("from versions: none" in line or "Max retries exceeded" in line for line in lines)
-    told = [(number, line) for number, line in enumerate(lines) if not WARNED.match(line) and (in_vain or "WARNING: Retrying" not in line)]
-    told.append((-1, step.error))
-    # pip lists what is for another Python before it says that it found nothing: the reason, where the version asked for is among it.
-    for number, line in told:
-        if not (wanted := NOT_FOUND.search(line)):
+    numbered = [
+        (number, line) for number, line in enumerate(lines) if not WARNED.match(line) and (in_vain or "WARNING: Retrying" not in line)
+    ]
+    numbered.append((-1, step.error))
+    # Before its error pip lists the versions for other Pythons: the cause, where the requested version is among them.
+    for number, line in numbered:
+        if not (package := NOT_FOUND.search(line)):
             continue
-        if python := re.search(rf"(?:: |; ){re.escape(wanted[2])} Requires-Python ([^;\n]+)", "\n".join(lines)):
-            asks = f"{wanted[1]} {wanted[2]} asks for Python {python[1].strip()}"
+        if python := re.search(rf"(?:: |; ){re.escape(package[2])} Requires-Python ([^;\n]+)", "\n".join(lines)):
+            asks = f"{package[1]} {package[2]} asks for Python {python[1].strip()}"
             return number, f"{asks}: set backend_image_debian_release ({PYTHONS}), or pin another version"
     for pattern, advice in CAUSES:
-        for number, line in told:
+        for number, line in numbered:
             if match := pattern.search(line):
                 return number, advice.format(*match.groups()) if match.groups() else advice
     for pattern in TELLING:
-        for number, line in told[:-1]:
+        for number, line in numbered[:-1]:
             if pattern.search(line):
                 return number, ""
     return -1, ""
 
 
 def build_failure(text: str, lines: int = 25) -> str:
-    """The failing step, its output as far as it tells why (at most `lines` lines), and the likely cause, where one is known."""
+    """The failed step, the relevant part of its output (at most `lines` lines), and the likely cause, where one is known."""
     step = failing_step(text)
     output = [line for line in step.output if not UNUSABLE.search(line)]
     key, advice = _cause(step, output)
@@ -242,12 +244,12 @@ def build_failure(text: str, lines: int = 25) -> str:
 
 
 WARNING = re.compile(r"^(?:#\d+ [\d.]+ )?(warning: .+|note: .+ is used, .+|WARN: .+)$", re.IGNORECASE)
-# What package managers warn of in every other build and nobody can act on.
+# Common warnings of package managers that need no action.
 IDLE_WARNING = re.compile(r"npm warn|deprecated|inflight|unmet peer|peer dep", re.IGNORECASE)
 
 
 def build_summary(text: str, seconds: float) -> dict[str, object]:
-    """Of a build's plain progress: {seconds, steps, cached, warnings}; steps are those that the Dockerfile has and that were needed."""
+    """{seconds, steps, cached, warnings} of a build by its plain progress; steps: those of the Dockerfile that were needed."""
     lines = str(text).splitlines()
     steps = {match[1] for line in lines if (match := re.match(r"(#\d+) \[(?!internal)[^\]]+\] (?!FROM)", line))}
     cached = {match[1] for line in lines if (match := re.match(r"(#\d+) CACHED$", line))} & steps

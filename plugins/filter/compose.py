@@ -1,6 +1,6 @@
-"""From the roles' descriptions of their containers to a Compose file: the same containers, by another program.
+"""Write the roles' descriptions of their containers as a Compose file.
 
-The words are Compose's already (module_utils/docker/spec.py); what differs is how a few of their values are written.
+The keys are Compose's already (module_utils/docker/spec.py); only a few values are written differently.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ansible.errors import AnsibleFilterError
 
 from ..module_utils.settings.environment import ValueRefused, texts
 
-GROUPS = ("before", "migrations", "pair", "after")
-# How a service reads; what is not named here follows, and is handed on as the roles wrote it.
+GROUPS = ("infrastructure", "migrations", "app", "edge")
+# Order of a service's keys; all others follow unchanged.
 ORDER = ("image", "entrypoint", "command", "user", "environment", "depends_on", "networks", "ports", "volumes", "tmpfs", "healthcheck")
 WRITTEN_OTHERWISE = {"name", "healthcheck", "networks", "mounts", "stop_grace_period", "memswap_limit", "ports", "restart"}
-# Every dollar but those of variables that the file itself names.
+# Every dollar except those of variables in the file.
 DOLLAR = re.compile(r"\$(?!\{[A-Z_]+:-[^}]*\})")
 
 
@@ -29,7 +29,7 @@ def _seconds(value: Any) -> str:
 
 
 def _short(name: str, stack: str) -> str:
-    """The name of a network or volume inside its project, which puts its own name before it."""
+    """The name of a network or volume in its project, without the project's prefix."""
     return name.removeprefix(f"{stack}-")
 
 
@@ -43,7 +43,7 @@ def _map(value: Any, change: Any) -> Any:
 
 
 def _by_service(value: Any, names: dict[str, str]) -> Any:
-    """`value` with other containers called by their service: http://berth-frontend-v1:3000 -> http://frontend:3000."""
+    """`value` with names of containers replaced by their services: http://berth-frontend-v1:3000 -> http://frontend:3000."""
 
     def change(text: str) -> str:
         for container, service in names.items():
@@ -55,7 +55,7 @@ def _by_service(value: Any, names: dict[str, str]) -> Any:
 
 def _mount(mount: dict[str, Any], stack: str) -> dict[str, Any]:
     if mount.get("type", "bind") == "bind":
-        # A source that is not there is an error, not an empty directory of root's.
+        # A missing source is an error; do not create an empty directory owned by root.
         return mount | {"bind": {"create_host_path": False}}
     return mount | {"source": _short(mount["source"], stack)}
 
@@ -67,10 +67,10 @@ def _healthcheck(check: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_compose_service(name: str, spec: dict[str, Any], stack: str, names: dict[str, str]) -> dict[str, Any]:
-    """The Compose service `name` of a container's whole description; `names` has the service of each container."""
+    """The Compose service `name` of a container's description; `names`: the service of each container."""
     service = {key: value for key, value in spec.items() if key not in WRITTEN_OTHERWISE and value not in (None, [], {}, "")}
     if "environment" in service:
-        # Compose would take a variable without a value from the shell that runs it.
+        # Compose takes a variable without a value from its own environment.
         try:
             service["environment"] = texts(service["environment"], f"environment of {name}")
         except ValueRefused as error:
@@ -79,7 +79,7 @@ def as_compose_service(name: str, spec: dict[str, Any], stack: str, names: dict[
     service |= {
         "pull_policy": "never",
         "restart": spec.get("restart", "no"),
-        # As for the roles' containers: no swap.
+        # No swap, as for the roles' containers.
         "memswap_limit": spec.get("memswap_limit", spec.get("mem_limit", 0)),
         "healthcheck": _healthcheck(spec.get("healthcheck") or {}),
         "networks": {},
@@ -93,49 +93,50 @@ def as_compose_service(name: str, spec: dict[str, Any], stack: str, names: dict[
         service["volumes"] = [_mount(mount, stack) for mount in spec["mounts"]]
     if spec.get("ports"):
         service["ports"] = [port | {"published": str(port["published"])} for port in spec["ports"]]
-    return _map(service, lambda text: DOLLAR.sub("$$", text))
+    escaped: dict[str, Any] = _map(service, lambda text: DOLLAR.sub("$$", text))
+    return escaped
 
 
 def _owned(spec: dict[str, Any], stack: str, tag: str) -> dict[str, Any]:
-    """The container with the labels of the local stack, and its image by the name that is the same for every content."""
+    """The container with the labels of the local stack, and its image with the fixed tag."""
     labels = spec["labels"] | {"berth.stack": f"{stack}-compose", "berth.version": tag}
     return spec | {"image": f"{spec['image'].rpartition(':')[0]}:{tag}", "labels": labels}
 
 
 def _once(spec: dict[str, Any]) -> dict[str, Any]:
-    """A migration's container: it answers to nobody, so it takes no alias from the service that it is for."""
+    """A migration's container, without the network aliases of its service."""
     return spec | {"networks": [{"name": network["name"]} for network in spec["networks"]]}
 
 
 def _waits(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What each service waits for: {service: depends_on}."""
+    """The dependencies of each service: {service: depends_on}."""
     healthy, done = {"condition": "service_healthy"}, {"condition": "service_completed_successfully"}
-    needs = dict.fromkeys(groups["before"], healthy)
+    needs = dict.fromkeys(groups["infrastructure"], healthy)
     waits = dict.fromkeys(groups["migrations"], needs)
-    for name, spec in groups["pair"].items():
-        # A further process of an image waits for the migration of the service whose image it runs.
+    for name, spec in groups["app"].items():
+        # Another process of an image waits for the migration of the service with the same image.
         own = [migration for migration, other in groups["migrations"].items() if other["image"] == spec["image"]]
         waits[name] = needs | dict.fromkeys(own, done)
-    return waits | dict.fromkeys(groups["after"], dict.fromkeys(groups["pair"], healthy))
+    return waits | dict.fromkeys(groups["edge"], dict.fromkeys(groups["app"], healthy))
 
 
 def _network(network: dict[str, Any]) -> dict[str, Any]:
-    """A network with or without a way out, as module_utils/docker/reconcile.py makes it."""
-    told: dict[str, Any] = {"internal": bool(network.get("internal"))}
+    """A network with or without internet access, as created by module_utils/docker/reconcile.py."""
+    options: dict[str, Any] = {"internal": bool(network.get("internal"))}
     if not network.get("way_out", True):
-        told["driver_opts"] = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
-    return told
+        options["driver_opts"] = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    return options
 
 
 def as_compose(given: dict[str, Any]) -> dict[str, Any]:
     """The Compose document of a stack.
 
-    `given`: stack (its name), tag (of every image), networks (network_networks), and whole descriptions of containers (filters
-    as_container and as_migration): before (what the pair needs), migrations, pair (a release's), after (what stands before them).
+    `given`: stack (its name), tag (of every image), networks (network_networks), and descriptions of containers (filters as_container
+    and as_migration): infrastructure (dependencies of the application), migrations, app (backend and frontend), edge.
     """
     stack, tag = given["stack"], given["tag"]
     groups = {group: {spec["labels"]["berth.service"]: _owned(spec, stack, tag) for spec in given[group]} for group in GROUPS}
-    names = {spec["name"]: name for group in ("before", "pair", "after") for name, spec in groups[group].items()}
+    names = {spec["name"]: name for group in ("infrastructure", "app", "edge") for name, spec in groups[group].items()}
     groups["migrations"] = {f"{name}-migration": _once(spec) for name, spec in groups["migrations"].items()}
     waits = _waits(groups)
     services = {}
@@ -152,8 +153,8 @@ def as_compose(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def compose_yaml(document: dict[str, Any]) -> str:
-    """A Compose document as text: what all services have alike stands once, under an anchor."""
-    # Ansible's strings carry where they come from; a file has no use for that.
+    """A Compose document as text; keys that all services share are written once, under an anchor."""
+    # Convert Ansible's tagged strings to plain ones.
     document = json.loads(json.dumps(document))
     services = document["services"]
     first = next(iter(services.values()))

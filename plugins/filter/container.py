@@ -1,4 +1,4 @@
-"""From what a role says of its service to the whole description of its container."""
+"""Build the complete description of a container from a role's description of its service."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from ansible.errors import AnsibleFilterError
 
 from ..module_utils.settings.environment import ValueRefused, texts
 
-# What a service says that is not a key of the container: how it is named in labels, which image and secrets it has.
+# Keys of a service that are not keys of its container.
 OWN = ("service", "repository", "tag", "release", "secrets")
 
 
 def environment_texts(variables: dict[str, Any], setting: str, structures: bool = True) -> dict[str, str]:
-    """`variables` as an environment has them: every value a text. What has no usual form as a text is refused by its name."""
+    """`variables` with all values as text; refuses a value without a common text form."""
     try:
         return texts(variables, setting, structures)
     except ValueRefused as error:
@@ -23,15 +23,15 @@ def environment_texts(variables: dict[str, Any], setting: str, structures: bool 
 
 
 def build_arguments(variables: dict[str, Any], setting: str) -> dict[str, str]:
-    """`variables` as build arguments; a list is refused, because each Dockerfile splits its arguments in its own way."""
+    """`variables` as build arguments; refuses lists, because Dockerfiles differ in how they split an argument."""
     return environment_texts(variables, setting, structures=False)
 
 
 def as_container(service: dict[str, Any], common: dict[str, Any], version: str) -> dict[str, Any]:
-    """The container of `service`, hardened as all are.
+    """The container of `service`, with the hardening in `common`.
 
-    `service` has name, service, repository and, optionally, tag (default: version), release (what it is labelled with), secrets (a
-    directory on the host, mounted read-only at /run/secrets) and any key of module_utils/docker/spec.py, which wins over `common`.
+    `service`: name, service, repository and, optionally, tag (default: version), release (for its label), secrets (a directory on the
+    host, mounted read-only at /run/secrets) and any key of module_utils/docker/spec.py, which takes precedence over `common`.
     """
     spec = common | {key: value for key, value in service.items() if key not in OWN}
     spec["image"] = f"{service['repository']}:{service.get('tag') or version}"
@@ -55,16 +55,16 @@ def as_container(service: dict[str, Any], common: dict[str, Any], version: str) 
 
 
 def as_migration(migration: dict[str, Any], common: dict[str, Any], version: str) -> dict[str, Any]:
-    """`migration` with the whole description of the container that runs its command once, instead of the service that it is for."""
+    """`migration` with the description of the one-off container that runs its command, instead of its service."""
     service = dict(migration["container"])
     container = as_container(service | {"name": f"{service['name']}-migrate"}, common, version)
     once = {"entrypoint": migration["command"], "command": [], "restart": "no", "healthcheck": {"test": ["NONE"]}}
     return {key: value for key, value in migration.items() if key != "command"} | {"container": container | once}
 
 
-# A name that says that its value is nobody else's business.
+# Names of variables whose value is a secret.
 SECRET_NAME = re.compile(r"(SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIALS?|SERVICE_?ROLE(_KEY)?)$", re.IGNORECASE)
-# What runs before the program: the images have no shell, but each has its interpreter. The variables are set inside the process, so
+# Run before the program by the image's interpreter, because the images have no shell. It sets the variables inside the process, so
 # that neither docker inspect nor the engine's API shows them.
 SETTERS = {
     "python": (
@@ -81,9 +81,9 @@ SETTERS = {
 
 
 def with_secrets(command: list[str], variables: dict[str, str]) -> list[str]:
-    """`command` with the environment `variables` {NAME: file in /run/secrets} set for its process, and for nobody who asks the engine.
+    """`command` with the environment `variables` {NAME: file in /run/secrets}, set inside its process.
 
-    A Node.js program runs in the same process; any other is started by Python, which the backend's image has.
+    A Node.js program runs in the same process; any other is started by the Python of the backend's image.
     """
     if not variables or not command:
         return command
@@ -94,11 +94,11 @@ def with_secrets(command: list[str], variables: dict[str, str]) -> list[str]:
 
 
 def as_sidecar(sidecar: dict[str, Any], service: dict[str, Any], variables: dict[str, str]) -> dict[str, Any]:
-    """The service of a further process of `service`'s image; `sidecar` as backend_image_sidecars describes it."""
+    """The service of another process of `service`'s image; `sidecar`: an entry of backend_image_sidecars."""
     unknown = sorted(set(sidecar) - {"name", "command", "port", "health_path", "environment", "memory", "aliases"})
     if unknown or not sidecar.get("name") or not sidecar.get("command"):
         raise AnsibleFilterError(
-            f"backend_image_sidecars: {sidecar} needs name and command" + (f", and knows no {', '.join(unknown)}" if unknown else "")
+            f"backend_image_sidecars: {sidecar} requires name and command" + (f"; unknown keys: {', '.join(unknown)}" if unknown else "")
         )
     name, port, path = sidecar["name"], sidecar.get("port"), sidecar.get("health_path")
     serves = {"PORT": str(port)} if port else {}
@@ -115,7 +115,7 @@ def as_sidecar(sidecar: dict[str, Any], service: dict[str, Any], variables: dict
         ],
         "mem_limit": sidecar.get("memory") or service["mem_limit"],
     }
-    # The image's check asks the backend's port: one for a process that answers no GET would never pass.
+    # The image's health check requests the backend's port, which a process without HTTP does not serve.
     return made if port and path else made | {"healthcheck": {"test": ["NONE"]}}
 
 
@@ -125,17 +125,17 @@ def build_secrets(files: dict[str, str]) -> list[dict[str, str]]:
 
 
 def build_environment(variables: dict[str, Any]) -> str:
-    """The Dockerfile's BUILD_ENV: JSON, in which no value can be taken for a further variable; empty for none."""
+    """The Dockerfile's BUILD_ENV as JSON, in which no value can define another variable; empty for none."""
     return json.dumps(environment_texts(variables, "frontend_image_build_environment"), ensure_ascii=False) if variables else ""
 
 
 def named_secrets(variables: dict[str, Any]) -> list[str]:
-    """The names of `variables` whose values should not be in a build; what is public by its name (..._PUBLIC_KEY) is not among them."""
+    """The names of `variables` whose values are secrets by their names; public keys (..._PUBLIC_KEY) are not."""
     return sorted(name for name in variables if SECRET_NAME.search(name) and not re.search(r"PUBLISHABLE|PUBLIC_KEY$|SITE_KEY$", name))
 
 
 def placeholder(name: str) -> str:
-    """What a build is told that demands the variable `name`: of the right form, and leading nowhere."""
+    """A value for a build that requires the variable `name`: of a valid form, without a function."""
     if re.search(r"DATABASE|POSTGRES", name):
         return "postgresql://build:build@127.0.0.1:9/build"
     return "http://127.0.0.1:9" if re.search(r"UR[IL]$", name) else "placeholder-of-the-build-0123456789abcdef"
@@ -147,9 +147,9 @@ def image_name(image: dict[str, str]) -> str:
 
 
 def built_line(result: dict[str, Any], builds: dict[str, Any] | None = None) -> str:
-    """One line about an image: name, short digest, size in MB (decimal, as `docker images` counts), layers, and what building it took."""
+    """An image in one line: name, short digest, size in MB (decimal, as of `docker images`), layers, duration of its build."""
     build = (builds or {}).get(result["service"])
-    took = f"built in {build['seconds']} s, {build['cached']} of {build['steps']} steps cached" if build else "there already"
+    took = f"built in {build['seconds']} s, {build['cached']} of {build['steps']} steps cached" if build else "exists already"
     identity, size = result["id"].removeprefix("sha256:")[:12], result["size"] / 1e6
     return f"{result['reference']}  {identity}  {size:.1f} MB  {result['layers']} layers  {took}"
 

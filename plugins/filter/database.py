@@ -1,4 +1,4 @@
-"""How an application is told to reach the database."""
+"""Connection options of the database."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ AUTHORITY = "/run/secrets/database_ca"
 
 
 def database_options(given: str, scheme: str, tls: str) -> str:
-    """What follows the database's name in a URL: `given`, or, where that is `auto`, that the server's certificate is to be verified.
+    """The query string of a database URL: `given`, or, where that is `auto`, verification of the server's certificate.
 
-    Drivers differ: libpq's parameters are understood by psycopg, node-postgres and most others; SQLAlchemy hands parameters on to asyncpg
-    as they are, and asyncpg finds the authority by PGSSLROOTCERT.
+    psycopg, node-postgres and most other drivers support libpq's parameters; SQLAlchemy passes parameters to asyncpg unchanged, and
+    asyncpg finds the authority by PGSSLROOTCERT.
     """
     if given != "auto":
         return given

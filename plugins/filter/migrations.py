@@ -1,4 +1,4 @@
-"""What playbooks ask about migrations."""
+"""Filters about migrations."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from ..module_utils.data import migrations
 
 
 def heads_refusal(schema: dict[str, Any], command: list[str]) -> str:
-    """Why migrations with several heads are refused; empty where they are not, or where `command` upgrades to all of them or is none."""
+    """The message about migrations with several heads; empty where `command` upgrades to all of them or is empty."""
     return "" if not command or migrations.upgrades_all_heads(command) else migrations.heads_refusal(schema.get("heads") or [])
 
 
 class FilterModule:
-    """Ansible's way to find filters."""
+    """Filters about migrations."""
 
     def filters(self) -> dict[str, object]:
         return {"heads_refusal": heads_refusal, "revision_query": migrations.query}

@@ -1,4 +1,4 @@
-"""What a host remembers of its releases, for a person or for a program."""
+"""Recorded releases, audit log and backups of a host, as text or JSON."""
 
 from __future__ import annotations
 
@@ -11,38 +11,40 @@ RELEASES = ("release", "state", "released", "by", "image_version", "secrets_gene
 AUDIT = ("when", "who", "verb", "from", "to", "outcome", "seconds")
 
 
-def releases_text(known: dict[str, Any], stack: str, form: str = "") -> str:
-    """A table of the releases that a host keeps, or with `form` json one document."""
+def releases_text(state: dict[str, Any], stack: str, form: str = "") -> str:
+    """The recorded releases as a table, or with `form` json as one document."""
     if form == "json":
-        return json.dumps({"stack": stack, "current": known["current"], "pending": known["pending"], "releases": known["told"]}, indent=2)
-    if not known["told"]:
-        return f"{stack}: no release was made on this host yet; make up makes one"
-    lines = table(RELEASES, known["told"])
-    if known["pending"]:
-        pending = known["pending"]
+        return json.dumps(
+            {"stack": stack, "current": state["current"], "pending": state["pending"], "releases": state["details"]}, indent=2
+        )
+    if not state["details"]:
+        return f"{stack}: this host has no releases yet; make up creates one"
+    lines = table(RELEASES, state["details"])
+    if state["pending"]:
+        pending = state["pending"]
         what = f"{pending['verb']} from {pending['from']} to {pending['to']}"
         lines.append(f"Unfinished since {pending['since']}: {what}; run it again, or make rollback")
-    elif any(row["state"] == "default of rollback" for row in known["told"]):
-        lines.append("Go back: make rollback, or make rollback VERSION=<release>")
+    elif any(row["state"] == "rollback target" for row in state["details"]):
+        lines.append("To roll back: make rollback, or make rollback VERSION=<release>")
     return "\n".join(lines)
 
 
 def audit_text(lines: list[dict[str, Any]], form: str = "") -> str:
-    """The audit as a table, what was done below each line; with `form` json as it is written, one document a line."""
+    """The audit log as a table, with the actions below each line; with `form` json one document a line."""
     if form == "json":
         return "\n".join(json.dumps(line) for line in lines)
     if not lines:
-        return "nothing was done on this host yet"
+        return "the audit log of this host is empty"
     head, *rows = table(AUDIT, lines)
-    told = [f"{row}\n    {line['what']}" if line.get("what") else row for row, line in zip(rows, lines, strict=True)]
-    return "\n".join([head, *told])
+    details = [f"{row}\n    {line['what']}" if line.get("what") else row for row, line in zip(rows, lines, strict=True)]
+    return "\n".join([head, *details])
 
 
 def applied_line(applied: dict[str, Any], stack: str, url: str, check: bool = False) -> str:
-    """One line about a switch, or with `check` about the one that would be made."""
+    """The result of a rollout in one line; with `check` of a planned one."""
     if not applied.get("changed"):
-        return f"{stack} {applied['release']} serves already at {url}: nothing to do"
-    before = f" (before: {applied['before']})" if applied["before"] and applied["before"] != applied["release"] else ""
+        return f"{stack} {applied['release']} serves at {url}: no changes"
+    before = f" (previous: {applied['before']})" if applied["before"] and applied["before"] != applied["release"] else ""
     return f"{stack} {applied['release']} {'would serve' if check else 'serves'} at {url}{before}"
 
 
@@ -50,11 +52,11 @@ BACKUPS = ("name", "when", "why", "release", "schema", "MB", "checked")
 
 
 def backups_text(backups: list[dict[str, Any]], stack: str, form: str = "") -> str:
-    """A table of the backups that a host keeps, or with `form` json one document."""
+    """The backups of a host as a table, or with `form` json as one document."""
     if form == "json":
         return json.dumps({"stack": stack, "backups": backups}, indent=2)
     if not backups:
-        return f"{stack}: no backup was made on this host yet; make backup makes one"
+        return f"{stack}: this host has no backups yet; make backup creates one"
     rows = [
         one
         | {
@@ -74,7 +76,7 @@ def _rows(content: dict[str, str]) -> str:
 
 
 def backup_line(made: dict[str, Any], stack: str) -> str:
-    """One line about a backup that was made, or in check mode would be."""
+    """The result of a backup in one line; in check mode the planned one."""
     if "would" in made:
         return f"{stack}: {made['would']}"
     note = made["backup"]
@@ -83,24 +85,24 @@ def backup_line(made: dict[str, Any], stack: str) -> str:
 
 
 def restored_line(restored: dict[str, Any], stack: str, into: str = "") -> list[str]:
-    """What is there now that a backup was put back, and how to undo it; in check mode, what would be done."""
+    """The result of a restore and how to undo it; in check mode the planned one."""
     name = restored["backup"]["name"]
     if "would" in restored:
         typed = f"make restore BACKUP={name} " + (f"INTO={into}" if into else f"CONFIRM={stack}")
-        return [f"{stack}: {restored['would']}", f"To do it: {typed}"]
-    there = f"{sum(restored['rows'].values())} rows in {len(restored['rows'])} tables"
-    then = f"in the database {into}, beside the one in use" if into else "in place; make deploy runs migrations that are newer than it"
-    lines = [f"{stack}: {name} is {then} ({there})"]
+        return [f"{stack}: {restored['would']}", f"To confirm: {typed}"]
+    rows = f"{sum(restored['rows'].values())} rows in {len(restored['rows'])} tables"
+    where = f"restored into the new database {into}" if into else "restored; make deploy runs newer migrations"
+    lines = [f"{stack}: {name} was {where} ({rows})"]
     if restored.get("replaced"):
         lines.append(
-            f"What it replaced is kept in {restored['replaced']}; to put that back: "
+            f"The previous database is in the backup {restored['replaced']}; to restore it: "
             f"make restore BACKUP={restored['replaced']} CONFIRM={stack}"
         )
     return lines
 
 
 class FilterModule:
-    """Filters of the verbs releases, audit, rollback, backup, restore."""
+    """Filters of the commands releases, audit, rollback, backup, restore."""
 
     def filters(self) -> dict[str, object]:
         return {

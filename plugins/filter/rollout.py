@@ -1,4 +1,4 @@
-"""Hosts that get a release one after another: who has it already, and what to say when one fails."""
+"""Messages about a rollout over several hosts that failed on one of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def hosts_ahead(hosts: list[str], variables: dict[str, Any]) -> list[dict[str, str]]:
-    """C(host), C(before) and C(release) of those of `hosts` that this run gave another release than they had."""
+    """C(host), C(before) and C(release) of those of `hosts` that this run has updated."""
     applied = {host: variables[host].get("release_applied") or {} for host in hosts}
     return [
         {"host": host, "before": done["before"], "release": done["release"]}
@@ -16,34 +16,34 @@ def hosts_ahead(hosts: list[str], variables: dict[str, Any]) -> list[dict[str, s
 
 
 def rollout_text(ahead: list[dict[str, str]], failed: str, task: str, hosts: list[str]) -> str:
-    """What a roll-out that stopped leaves behind: which host failed, which went back, which were not touched."""
+    """The state of each host after a failed rollout: failed, reverted or not updated."""
     if len(hosts) == 1:
-        return ""  # the task that failed has told it
-    back = [f"{one['host']} went back to {one['before']}" for one in ahead if one["before"]]
-    first = [f"{one['host']} had none before and serves {one['release']}" for one in ahead if not one["before"]]
+        return ""  # the failed task has reported it
+    back = [f"{one['host']} was reverted to {one['before']}" for one in ahead if one["before"]]
+    first = [f"{one['host']} had no release before and serves {one['release']}" for one in ahead if not one["before"]]
     touched = {failed, *(one["host"] for one in ahead)}
     rest = [host for host in hosts if host not in touched]
-    told = [f"The roll-out stopped at {failed}: {task}", *back, *first]
+    lines = [f"The rollout stopped at {failed}: {task}", *back, *first]
     if rest:
-        told.append(f"{', '.join(rest)}: not released")
-    return "\n".join(told)
+        lines.append(f"{', '.join(rest)}: not updated")
+    return "\n".join(lines)
 
 
 def left_text(status: dict[str, Any], swarm: bool = False) -> str:
-    """What a release that failed leaves where nothing serves, and the commands for it; empty where something does, or nothing runs."""
-    there = [service["container"] for service in status.get("services") or []]
+    """The message about containers that a failed release left where no release is active; empty where one is, or nothing runs."""
+    running = [service["container"] for service in status.get("services") or []]
     version = status.get("version")
-    # What a node of a Swarm has of a release does not say whether it serves.
-    if not there or (version and (swarm or any(name.endswith(f"-{version}") for name in there))):
+    # On a Swarm a node's containers do not show whether the release is active.
+    if not running or (version and (swarm or any(name.endswith(f"-{version}") for name in running))):
         return ""
     return (
-        f"Nothing of {status['stack']} serves. Started, and still there: {', '.join(there)}. "
-        "To go on with it: make deploy. To stop and remove it, data kept: make down"
+        f"No release of {status['stack']} is active. Left running: {', '.join(running)}. "
+        "To continue: make deploy. To stop the stack and keep its data: make down"
     )
 
 
 class FilterModule:
-    """Filters of a roll-out."""
+    """Filters of a rollout."""
 
     def filters(self) -> dict[str, object]:
         return {"hosts_ahead": hosts_ahead, "rollout_text": rollout_text, "left_text": left_text}

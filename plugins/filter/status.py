@@ -1,4 +1,4 @@
-"""What runs, for a person or for a program."""
+"""Status and secrets of a stack, as text or JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ COLUMNS = ("service", "version", "health", "restarts", "memory", "started", "con
 def interrupted(status: dict[str, Any]) -> list[str]:
     """A line for each run that ended while it held a lock."""
     return [
-        f"interrupted: {run['verb']} by {run['who']}, begun {run['when']}; the next command takes over"
+        f"interrupted: {run['verb']} by {run['who']}, started {run['when']}; the next command takes over its lock"
         for run in status.get("interrupted") or []
     ]
 
@@ -24,7 +24,7 @@ def status_text(status: dict[str, Any], form: str = "") -> str:
         return json.dumps(status, indent=2)
     head = f"{status['stack']} {status['version'] or '(no release)'} at {status['url']}"
     if status["previous"]:
-        head += f"   (before: {status['previous']})"
+        head += f"   (previous: {status['previous']})"
     if status.get("pending"):
         left = status["pending"]
         head += f"\nunfinished since {left['since']}: {left['verb']} from {left['from']} to {left['to']}"
@@ -37,12 +37,12 @@ def status_text(status: dict[str, Any], form: str = "") -> str:
 
 
 def secrets_text(listed: dict[str, Any], form: str = "") -> str:
-    """What secret_list found as a table, or with `form` json as one JSON document; it has no values."""
-    told = {key: listed[key] for key in ("generation", "generations", "secrets")}
+    """The secrets without their values as a table, or with `form` json as one JSON document."""
+    document = {key: listed[key] for key in ("generation", "generations", "secrets")}
     if form == "json":
-        return json.dumps(told, indent=2)
+        return json.dumps(document, indent=2)
     if not listed["secrets"]:
-        return "there are no secrets yet; make deploy makes them"
+        return "there are no secrets yet; make deploy creates them"
     rows = [
         {
             "secret": secret["name"],
@@ -59,7 +59,7 @@ def secrets_text(listed: dict[str, Any], form: str = "") -> str:
 
 
 class FilterModule:
-    """Filters of the verbs status and secrets."""
+    """Filters of the commands status and secrets."""
 
     def filters(self) -> dict[str, object]:
         return {"status_text": status_text, "secrets_text": secrets_text}

@@ -1,4 +1,4 @@
-"""What the hosts of an inventory are in a Swarm."""
+"""The nodes of a Swarm by the hosts of an inventory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def swarm_nodes(hosts: Iterable[dict[str, Any]], first: str) -> dict[str, dict[str, Any]]:
-    """By the id of its node, what each host is to be: from its variables and from what joining the Swarm said."""
+    """The desired settings of each host's node, by node id: from the host's variables and its result of joining the Swarm."""
     nodes = {}
     for host in hosts:
         joined = host["__swarm_first" if host["inventory_hostname"] == first else "__swarm_joined"]

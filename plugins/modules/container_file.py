@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -17,7 +18,7 @@ description: Works for containers without a shell and without cat.
 options:
   container: {description: Name of the container., type: str, required: true}
   path: {description: Path of the file in it., type: str, required: true}
-  wait: {description: Seconds to wait for the file to be there., type: int, default: 0}
+  wait: {description: Seconds until the file must exist., type: int, default: 0}
 """
 
 EXAMPLES = r"""
@@ -26,7 +27,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-content: {description: What is in the file., type: str, returned: success}
+content: {description: Content of the file., type: str, returned: success}
 """
 
 
@@ -42,7 +43,7 @@ def main() -> None:
     container, path = module.params["container"], module.params["path"]
     engine = Engine()
 
-    def read() -> bytes | None:
+    def read() -> Any:
         try:
             return engine.call("GET", f"/containers/{container}/archive", {"path": path})
         except EngineError as error:
@@ -57,7 +58,7 @@ def main() -> None:
     if archive is None:
         if module.check_mode:
             module.exit_json(changed=False, content="")
-        module.fail_json(msg=f"there is no {path} in container {container}, or no such container")
+        module.fail_json(msg=f"{path} does not exist in container {container}, or the container does not exist")
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
         member = tar.extractfile(tar.getmembers()[0])
         module.exit_json(changed=False, content=member.read().decode() if member else "")

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Tell whether a Docker Engine answers on the host, and which."""
+"""Return whether a Docker Engine responds on the host, and its version."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from ..module_utils.docker.client import DEFAULT_HOST, Engine, EngineError, othe
 
 DOCUMENTATION = r"""
 module: engine_info
-short_description: Tell whether a Docker Engine answers on the host, and which
-description: Asks the engine for its version; an engine that does not answer is a result, not a failure.
+short_description: Return whether a Docker Engine responds on the host, and its version
+description: An engine that does not respond is a result, not a failure.
 options:
   docker_host:
     description: Address of the engine; the environment's DOCKER_HOST or the local socket by default.
     type: str
   context:
     description:
-      - The user's DOCKER_CONTEXT; where it is empty, the context that the configuration of the docker CLI names.
-      - A warning says where a context leads elsewhere.
+      - The user's DOCKER_CONTEXT; where it is empty, the context in the configuration of the docker CLI.
+      - A warning is issued where the context is of another engine.
     type: str
     default: ""
   wait:
-    description: Seconds to wait for an engine that is starting.
+    description: Seconds to wait for a starting engine.
     type: int
     default: 0
   marker:
-    description: File that says that the engine's configuration is ours.
+    description: File that marks the engine's configuration as Berth's.
     type: path
     default: /etc/docker/managed-by-berth
   configuration:
@@ -42,23 +42,23 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Ask the engine
+- name: Read the engine's version
   berth.stack.engine_info:
   register: __engine
 """
 
 RETURN = r"""
-running: {description: Whether an engine answers., type: bool, returned: always}
+running: {description: Whether an engine responds., type: bool, returned: always}
 version: {description: The engine's version., type: str, returned: when running, sample: 26.1.5}
-api_version: {description: Highest API version that it speaks., type: str, returned: when running}
-containers: {description: How many containers run., type: int, returned: when running}
-error: {description: Why it does not answer., type: str, returned: when not running}
-address: {description: Where it was asked., type: str, returned: always, sample: unix:///var/run/docker.sock}
-elsewhere: {description: Whether that is not where an engine that is installed here would listen., type: bool, returned: always}
-cli: {description: "Path of the docker CLI, empty where there is none.", type: str, returned: always}
-daemon: {description: "Path of dockerd, empty where there is none.", type: str, returned: always}
-managed: {description: Whether the file O(marker) is there., type: bool, returned: always}
-configuration: {description: What the engine's configuration file says; empty where none can be read., type: dict, returned: always}
+api_version: {description: Highest API version that it supports., type: str, returned: when running}
+containers: {description: Number of running containers., type: int, returned: when running}
+error: {description: Why it does not respond., type: str, returned: when not running}
+address: {description: Address of the engine., type: str, returned: always, sample: unix:///var/run/docker.sock}
+elsewhere: {description: Whether that is not the default address of an engine installed on this host., type: bool, returned: always}
+cli: {description: "Path of the docker CLI, empty where it is not installed.", type: str, returned: always}
+daemon: {description: "Path of dockerd, empty where it is not installed.", type: str, returned: always}
+managed: {description: Whether the file O(marker) exists., type: bool, returned: always}
+configuration: {description: Content of the engine's configuration file; empty where it cannot be read., type: dict, returned: always}
 buildx: {description: Whether the docker CLI has its buildx plugin., type: bool, returned: always}
 """
 
@@ -75,9 +75,10 @@ def _buildx() -> bool:
 
 def _configuration(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        content: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
+    return content
 
 
 def main() -> None:
@@ -98,13 +99,11 @@ def main() -> None:
         name, endpoint = other_context(directory, module.params["context"], engine.host)
         if name:
             how = (
-                f"DOCKER_HOST={endpoint}"
-                if endpoint.startswith(("unix://", "tcp://"))
-                else "put its host into an inventory (docs/hosts.md)"
+                f"DOCKER_HOST={endpoint}" if endpoint.startswith(("unix://", "tcp://")) else "add its host to an inventory (docs/hosts.md)"
             )
             module.warn(f"The docker context {name!r} is {endpoint}. Berth uses {engine.host}. To use the other one: {how}")
 
-    def version() -> dict | None:
+    def version() -> Any:
         try:
             return engine.call("GET", "/version")
         except EngineError as error:

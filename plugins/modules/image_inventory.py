@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Tell which of a list of images a host holds, and which layers."""
+"""Return which of a list of images exist on a host, and the layers of the host."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from ..module_utils.docker.image_layers import chain_ids, content_hash
 
 DOCUMENTATION = r"""
 module: image_inventory
-short_description: Tell which of a list of images a host holds, and which layers
-description: Asks the engine for each image and returns what it holds, so that only the layers that a host lacks need be sent to it.
+short_description: Return which of a list of images exist on a host, and the layers of the host
+description: With the result only the layers that a host lacks need be sent to it.
 options:
-  names: {description: "Wanted images, repository:tag.", type: list, elements: str, required: true}
+  names: {description: "Images, repository:tag.", type: list, elements: str, required: true}
 """
 
 EXAMPLES = r"""
-- name: Look for the images of the release
+- name: Find the images of the release
   berth.stack.image_inventory: {names: ["berth-backend:v1"]}
   register: __held
 """
 
 RETURN = r"""
-ids: {description: "Id of each image that is there, by its name.", type: dict, returned: always}
+ids: {description: Id of each existing image by its name., type: dict, returned: always}
 contents:
-  description: "Hash over layers and configuration of each image that is there, by its name; the same on every engine."
+  description: "Hash over layers and configuration of each existing image by its name; the same on every engine."
   type: dict
   returned: always
-missing: {description: Names of those that are not., type: list, elements: str, returned: always}
+missing: {description: Names of missing images., type: list, elements: str, returned: always}
 chains:
-  description: Chains of all layers that the engine holds and need not be sent; none with the containerd image store (it wants all).
+  description: Chain ids of the engine's layers, which need not be sent; none with the containerd image store, which needs all.
   type: list
   elements: str
   returned: always

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Write images to a compressed archive, without the layers that its receiver holds."""
+"""Write images to a compressed archive, without the layers that the receiving host has."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import IO, cast
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -17,19 +18,19 @@ from ..module_utils.docker.image_layers import repack, skippable_layers
 
 DOCUMENTATION = r"""
 module: image_pack
-short_description: Write images to a compressed archive, without the layers that its receiver holds
+short_description: Write images to a compressed archive, without the layers that the receiving host has
 description:
-  - The archive is for C(docker load) on an engine that keeps layers by their chain (all storage drivers, not the containerd image store,
-    for which I(held) must be empty).
-  - Receivers that lack the same layers get the same archive, packed once.
+  - The archive is for C(docker load) on an engine that stores layers by their chain id (all storage drivers; for the containerd image
+    store I(held) must be empty).
+  - Hosts that lack the same layers get the same archive, packed once.
 options:
   names: {description: Names of the images., type: list, elements: str, required: true}
-  held: {description: "Chains that the receiver holds, from image_inventory.", type: list, elements: str, default: []}
-  directory: {description: Where to put the archive., type: path, required: true}
+  held: {description: "Chain ids of the receiving host's layers, from image_inventory.", type: list, elements: str, default: []}
+  directory: {description: Directory of the archive., type: path, required: true}
 """
 
 EXAMPLES = r"""
-- name: Pack what the host lacks
+- name: Pack the missing layers
   berth.stack.image_pack: {names: ["berth-backend:v1"], held: "{{ __held.chains }}", directory: /var/tmp/berth}
 """
 
@@ -37,7 +38,7 @@ RETURN = r"""
 path: {description: The archive., type: str, returned: success}
 bytes: {description: Its size., type: int, returned: success}
 layer_bytes: {description: "Size of the layers in it, before compression.", type: int, returned: success}
-spared_bytes: {description: Size of the layers that were left out., type: int, returned: success}
+spared_bytes: {description: Size of the skipped layers., type: int, returned: success}
 """
 
 
@@ -59,7 +60,7 @@ def main() -> None:
         facts = path.with_suffix(".json")
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         with open(directory / ".lock", "w") as lock:
-            # Hosts ask side by side: the first packs, the others find it.
+            # Several hosts may request it in parallel: only the first one packs it.
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not facts.is_file():
                 scratch = path.with_suffix(".new")
@@ -67,7 +68,7 @@ def main() -> None:
                     engine.stream("/images/get", {"names": tuple(names)}, 600) as source,
                     gzip.open(scratch, "wb", compresslevel=1) as target,
                 ):
-                    sent, left_out = repack(source, target, without)
+                    sent, left_out = repack(source, cast(IO[bytes], target), without)
                 os.replace(scratch, path)
                 facts.write_text(json.dumps({"layer_bytes": sent, "spared_bytes": left_out}))
     except EngineError as error:

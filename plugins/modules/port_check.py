@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Refuse ports that something else than the edge listens on, and say what."""
+"""Refuse ports that are in use by anything but the edge, and name the user."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..module_utils.docker.client import Engine, EngineError
 
 DOCUMENTATION = r"""
 module: port_check
-short_description: Refuse ports that something else than the edge listens on, and say what
-description: Tries each port; one that is taken is fine when it is published by the container C(owner).
+short_description: Refuse ports that are in use by anything but the edge, and name the user
+description: Tries to bind each port. A port that the container C(owner) publishes passes.
 options:
-  address: {description: Address that the ports will be published on., type: str, required: true}
+  address: {description: Address to publish the ports on., type: str, required: true}
   ports: {description: TCP ports., type: list, elements: int, required: true}
-  owner: {description: Name of the container that may hold them already., type: str, required: true}
+  owner: {description: Name of the container that may publish them already., type: str, required: true}
 """
 
 EXAMPLES = r"""
-- name: Look at the ports
+- name: Check the ports
   berth.stack.port_check: {address: 127.0.0.1, ports: [8443], owner: berth-edge}
 """
 
@@ -33,13 +33,13 @@ RETURN = r"""
 
 
 def holder(port: int) -> str:
-    """Who listens on a TCP port: a process, by /proc, or a container, by the engine."""
+    """The process (by /proc) or container (by the engine) that listens on a TCP port."""
     try:
         for container in Engine(timeout=5).listing("containers"):
             if any(entry.get("PublicPort") == port for entry in container.get("Ports") or []):
                 return f"container {container['Names'][0].lstrip('/')}"
     except EngineError:
-        pass  # no engine yet: then it is no container
+        pass  # without an engine it is not a container
     inodes = set()
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         if os.path.exists(table):
@@ -86,8 +86,8 @@ def main() -> None:
         busy = [port for port in ports if taken(address, port)]
     except OSError:
         module.fail_json(
-            msg=f"{address} is no address of this host ({socket.gethostname()}), and the edge cannot be published on it: set STACK_BIND "
-            "(environment or .env) or stack_bind (inventory) to an address that `ip address` shows there, or to 0.0.0.0 for all"
+            msg=f"{address} is not an address of this host ({socket.gethostname()}), so the edge cannot be published on it: set STACK_BIND "
+            "(environment or .env) or stack_bind (inventory) to an address that `ip address` lists there, or to 0.0.0.0 for all"
         )
     who = {port: holder(port) for port in busy}
     foreign = {port: name for port, name in who.items() if name != f"container {owner}"}
@@ -95,7 +95,7 @@ def main() -> None:
         port, name = next(iter(foreign.items()))
         variable, setting = ("HTTPS_PORT", "stack_https_port") if port == ports[0] else ("HTTP_PORT", "stack_http_port")
         module.fail_json(
-            msg=f"Port {port} on {address} is in use by {name}, and the edge needs it. End that, or take another port: "
+            msg=f"Port {port} on {address} is in use by {name}, and the edge needs it. Stop that, or use another port: "
             f"make up {variable}={port + 1000}   ({variable} in .env, or {setting} in an inventory)"
         )
     module.exit_json(changed=False)

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Give each service of a stack a role, a schema and, for each generation of secrets, a login in PostgreSQL."""
+"""Create a role, a schema and, for each generation of secrets, a login for each service in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ from ..module_utils.secrets.store import Store
 
 DOCUMENTATION = r"""
 module: postgres_roles
-short_description: Give each service a role, a schema and, for each generation of secrets, a login in PostgreSQL
+short_description: Create a role, a schema and, for each generation of secrets, a login for each service in PostgreSQL
 description:
-  - A role owns its schema and cannot log in. A login, C(ROLE_gN), has the password of generation N, is a member of the role and works as
-    it, so that releases with different passwords run side by side, and what either makes belongs to both.
-  - The logins are those that the generations on the host name in their database URLs. A login whose generation is gone is dropped.
-    A role that a generation of before logins names itself may log in as long as that generation is there.
-  - The superuser has no password, and nobody but the roles may connect. What a role or a login may do beyond that, or which other roles
-    it was made a member of, is taken away.
-  - Passwords go to the server as SCRAM-SHA-256 verifiers by psql's standard input. They are in no argument list and in no log.
+  - A role owns its schema and cannot log in. A login, C(ROLE_gN), has the password of generation N, is a member of the role and assumes
+    it, so that releases with different passwords run side by side, and the objects of both belong to the role.
+  - The logins are those in the database URLs of the generations on the host. A login without a generation is dropped. A role that an
+    old generation names in place of a login may log in as long as that generation exists.
+  - The superuser has no password, and only the roles may connect. All other privileges and memberships of roles and logins are revoked.
+  - Passwords are sent to the server as SCRAM-SHA-256 verifiers by psql's standard input. They are in no argument list and in no log.
 options:
   container: {description: Container of the server., type: str, required: true}
   database: {description: Name of the database., type: str, required: true}
   roles:
-    description: "Each C(name), C(schema), C(connections) (a login's limit), C(service) and C(file): whose file holds the database URL."
+    description: "Each C(name), C(schema), C(connections) (limit of a login), C(service) and C(file) (with the database URL)."
     type: list
     elements: dict
     required: true
@@ -46,7 +45,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Have the roles
+- name: Ensure that the roles exist
   berth.stack.postgres_roles:
     container: berth-database
     database: app
@@ -87,7 +86,7 @@ WRONG_RULES = "SELECT format('line %s: %s', line_number, error) FROM pg_hba_file
 
 
 def verifier(password: str, salt: bytes) -> str:
-    """What PostgreSQL keeps of a password (RFC 5803): enough to check it, not to know it."""
+    """The SCRAM verifier of a password (RFC 5803)."""
     plain = unicodedata.normalize("NFKC", password).encode()
     salted = hashlib.pbkdf2_hmac("sha256", plain, salt, ITERATIONS)
     stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
@@ -97,21 +96,21 @@ def verifier(password: str, salt: bytes) -> str:
 
 
 def matches(password: str, kept: str | None) -> bool:
-    """Whether what the server keeps is of this password."""
+    """Whether the server's verifier is of this password."""
     found = re.fullmatch(rf"SCRAM-SHA-256\${ITERATIONS}:([^$]+)\$.+", kept or "")
-    return bool(found) and hmac.compare_digest(verifier(password, base64.b64decode(found[1])), kept or "")
+    return found is not None and hmac.compare_digest(verifier(password, base64.b64decode(found[1])), kept or "")
 
 
-def name(word: str) -> str:
-    return '"' + word.replace('"', '""') + '"'
+def name(identifier: str) -> str:
+    return '"' + identifier.replace('"', '""') + '"'
 
 
-def text(word: str) -> str:
-    return "'" + word.replace("'", "''") + "'"
+def text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
 
 
 def logins(roles: list[dict[str, Any]], records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """{login: {role, password}} of generations' records, oldest first."""
+    """{login: {role, password}} of the records of generations, oldest first."""
     found = {}
     for record in records:
         for role in roles:
@@ -122,7 +121,7 @@ def logins(roles: list[dict[str, Any]], records: list[dict[str, Any]]) -> dict[s
 
 
 class Plan:
-    """Statements, and for each what it does in words that hold no secret."""
+    """SQL statements, and their descriptions without secrets."""
 
     def __init__(self) -> None:
         self.actions: list[str] = []
@@ -133,89 +132,89 @@ class Plan:
         self.statements += statements
 
 
-def plan_roles(state: dict[str, Any], roles: list[dict[str, Any]], wanted: dict[str, dict[str, Any]]) -> Plan:
-    """From the cluster's roles as they are (CLUSTER) to those wanted."""
-    plan, there = Plan(), state["roles"]
-    if there["postgres"]["password"]:
-        plan.add("take the superuser's password away", "ALTER ROLE postgres PASSWORD NULL")
+def plan_roles(state: dict[str, Any], roles: list[dict[str, Any]], desired: dict[str, dict[str, Any]]) -> Plan:
+    """Plan the changes from the existing roles of the cluster (CLUSTER) to the desired ones."""
+    plan, existing = Plan(), state["roles"]
+    if existing["postgres"]["password"]:
+        plan.add("remove the superuser's password", "ALTER ROLE postgres PASSWORD NULL")
     for role in roles:
-        word = role["name"]
-        if word not in there:
-            plan.add(f"create role {word}", f"CREATE ROLE {name(word)} NOLOGIN")
-        elif there[word]["login"] and word not in wanted:
-            plan.add(f"close role {word} for logins", f"ALTER ROLE {name(word)} NOLOGIN PASSWORD NULL")
-        if word in there and there[word]["comment"]:
-            # Earlier versions kept a hash of the password there, for all to read.
-            plan.add(f"take the comment of role {word} away", f"COMMENT ON ROLE {name(word)} IS NULL")
-        if word in there:
-            _plan_least(plan, word, there[word], None)
-    for login, spec in wanted.items():
-        _plan_login(plan, login, spec, there.get(login))
-    stale = [r for r in there if r not in wanted and any(re.fullmatch(rf"{re.escape(role['name'])}_g[0-9]+", r) for role in roles)]
+        role_name = role["name"]
+        if role_name not in existing:
+            plan.add(f"create role {role_name}", f"CREATE ROLE {name(role_name)} NOLOGIN")
+        elif existing[role_name]["login"] and role_name not in desired:
+            plan.add(f"disable logins of role {role_name}", f"ALTER ROLE {name(role_name)} NOLOGIN PASSWORD NULL")
+        if role_name in existing and existing[role_name]["comment"]:
+            # An older Berth stored a hash of the password there, readable by everybody.
+            plan.add(f"remove the comment of role {role_name}", f"COMMENT ON ROLE {name(role_name)} IS NULL")
+        if role_name in existing:
+            _plan_least(plan, role_name, existing[role_name], None)
+    for login, spec in desired.items():
+        _plan_login(plan, login, spec, existing.get(login))
+    stale = [r for r in existing if r not in desired and any(re.fullmatch(rf"{re.escape(role['name'])}_g[0-9]+", r) for role in roles)]
     for login in sorted(stale):
         owner = name(login.rsplit("_g", 1)[0])
-        # Its objects belong to the role already, unless the application left the role on purpose.
+        # Its objects belong to the role already, unless the application has reset the role.
         plan.add(
             f"drop login {login}", f"REASSIGN OWNED BY {name(login)} TO {owner}", f"DROP OWNED BY {name(login)}", f"DROP ROLE {name(login)}"
         )
     return plan
 
 
-def _plan_least(plan: Plan, login: str, there: dict[str, Any], group: str | None) -> None:
-    """Take away what a role or a login has that nobody gave it here: attributes, and memberships but that of its `group`."""
-    if there["powers"]:
-        taken = " ".join(f"NO{power}" for power in there["powers"])
-        plan.add(f"take {', '.join(there['powers']).lower()} from {login}", f"ALTER ROLE {name(login)} {taken}")
-    for other in there["member"]:
+def _plan_least(plan: Plan, login: str, existing: dict[str, Any], group: str | None) -> None:
+    """Revoke all other attributes and memberships of a role or login, except that in its `group`."""
+    if existing["powers"]:
+        taken = " ".join(f"NO{power}" for power in existing["powers"])
+        plan.add(f"revoke {', '.join(existing['powers']).lower()} from {login}", f"ALTER ROLE {name(login)} {taken}")
+    for other in existing["member"]:
         if other != group:
-            plan.add(f"take {login} out of {other}", f"REVOKE {name(other)} FROM {name(login)}")
+            plan.add(f"revoke the membership of {login} in {other}", f"REVOKE {name(other)} FROM {name(login)}")
 
 
-def _plan_login(plan: Plan, login: str, spec: dict[str, Any], there: dict[str, Any] | None) -> None:
+def _plan_login(plan: Plan, login: str, spec: dict[str, Any], existing: dict[str, Any] | None) -> None:
     role, password = spec["role"], spec["password"]
     group, limit = name(role["name"]), int(role["connections"])
     settings = [f"search_path={role['schema']}"] if login == role["name"] else [f"role={role['name']}", f"search_path={role['schema']}"]
-    if there is None:
+    if existing is None:
         attributes = f"LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE INHERIT CONNECTION LIMIT {limit} IN ROLE {group}"
         plan.add(f"create login {login}", f"CREATE ROLE {name(login)} {attributes} PASSWORD {text(verifier(password, os.urandom(16)))}")
     else:
-        if not there["login"] or not matches(password, there["password"]):
+        if not existing["login"] or not matches(password, existing["password"]):
             plan.add(f"set password of {login}", f"ALTER ROLE {name(login)} LOGIN PASSWORD {text(verifier(password, os.urandom(16)))}")
-        if there["limit"] != limit:
+        if existing["limit"] != limit:
             plan.add(f"let {login} hold {limit} connections", f"ALTER ROLE {name(login)} CONNECTION LIMIT {limit}")
         if login != role["name"]:
-            _plan_least(plan, login, there, role["name"])
-            if role["name"] not in there["member"]:
+            _plan_least(plan, login, existing, role["name"])
+            if role["name"] not in existing["member"]:
                 plan.add(f"make {login} a member of {role['name']}", f"GRANT {group} TO {name(login)}")
     for setting in settings:
-        if there is None or setting not in there["settings"]:
+        if existing is None or setting not in existing["settings"]:
             key, value = setting.split("=", 1)
             statement = f"ALTER ROLE {name(login)} SET {key} = {name(value)}"
-            if there is None:
+            if existing is None:
                 plan.statements.append(statement)
             else:
                 plan.add(f"set {key} of {login}", statement)
 
 
 def plan_database(state: dict[str, Any], database: str, roles: list[dict[str, Any]]) -> Plan:
-    """From the database's schemas and privileges as they are (INSIDE) to those wanted."""
+    """Plan the changes from the existing schemas and privileges of the database (INSIDE) to the desired ones."""
     plan = Plan()
     for role in roles:
-        word, schema = role["name"], role["schema"]
-        if word not in state["granted"]:
-            plan.add(f"let {word} connect", f"GRANT CONNECT, TEMPORARY ON DATABASE {name(database)} TO {name(word)}")
+        role_name, schema = role["name"], role["schema"]
+        if role_name not in state["granted"]:
+            plan.add(f"allow {role_name} to connect", f"GRANT CONNECT, TEMPORARY ON DATABASE {name(database)} TO {name(role_name)}")
         if schema not in state["schemas"]:
-            plan.add(f"create schema {schema}", f"CREATE SCHEMA {name(schema)} AUTHORIZATION {name(word)}")
-        elif state["schemas"][schema] != word:
-            plan.add(f"hand schema {schema} over to {word}", f"ALTER SCHEMA {name(schema)} OWNER TO {name(word)}")
+            plan.add(f"create schema {schema}", f"CREATE SCHEMA {name(schema)} AUTHORIZATION {name(role_name)}")
+        elif state["schemas"][schema] != role_name:
+            plan.add(f"change the owner of schema {schema} to {role_name}", f"ALTER SCHEMA {name(schema)} OWNER TO {name(role_name)}")
     for what in state["open"]:
         target = f"DATABASE {name(database)}" if what == "DATABASE" else what
-        plan.add(f"close {what.lower()} for everybody else", f"REVOKE ALL ON {target} FROM PUBLIC")
+        plan.add(f"revoke public access to {what.lower()}", f"REVOKE ALL ON {target} FROM PUBLIC")
     return plan
 
 
 class Server:
-    """psql inside the server's container, as its superuser, by the socket."""
+    """psql in the server's container, as superuser, by the Unix socket."""
 
     def __init__(self, module: AnsibleModule, container: str) -> None:
         self.module, self.container = module, container
@@ -239,13 +238,14 @@ class Server:
         ]
         done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
-            # psql quotes the statement that went wrong; of a line about a password only the error is told.
-            said = [line for line in done.stderr.splitlines() if "ERROR" in line or "FATAL" in line or "error:" in line]
-            self.module.fail_json(msg=f"the database in {self.container} refused: {' '.join(said)[:500] or done.stderr[-200:]}")
+            # psql quotes the failed statement, which may contain a verifier: return only the errors.
+            errors = [line for line in done.stderr.splitlines() if "ERROR" in line or "FATAL" in line or "error:" in line]
+            self.module.fail_json(msg=f"The database in {self.container} returned: {' '.join(errors)[:500] or done.stderr[-200:]}")
         return done.stdout
 
     def ask(self, query: str, database: str = "postgres") -> dict[str, Any]:
-        return json.loads(self.run(query, database))
+        result: dict[str, Any] = json.loads(self.run(query, database))
+        return result
 
     def apply(self, plan: Plan, database: str = "postgres") -> None:
         if plan.statements and not self.module.check_mode:
@@ -264,27 +264,27 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wanted: dict[str, Any] = module.params
-    database, roles = wanted["database"], wanted["roles"]
-    if module.check_mode and subprocess.run(["docker", "inspect", wanted["container"]], capture_output=True, check=False).returncode:
+    params: dict[str, Any] = module.params
+    database, roles = params["database"], params["roles"]
+    if module.check_mode and subprocess.run(["docker", "inspect", params["container"]], capture_output=True, check=False).returncode:
         module.exit_json(changed=True, actions=[f"create database {database}", *(f"create role {role['name']}" for role in roles)])
-    server, store = Server(module, wanted["container"]), Store(Path(wanted["secrets"]))
+    server, store = Server(module, params["container"]), Store(Path(params["secrets"]))
     actions: list[str] = []
     state = server.ask(CLUSTER.format(database=text(database)))
-    newest = max((path.stat().st_mtime for path in Path(wanted["configuration"]).iterdir() if path.is_file()), default=0)
+    newest = max((path.stat().st_mtime for path in Path(params["configuration"]).iterdir() if path.is_file()), default=0)
     if newest > state["loaded"]:
-        actions.append("let the server read its configuration again")
+        actions.append("reload the server's configuration")
         if not module.check_mode:
             server.run("SELECT pg_reload_conf()")
             wrong = server.run(WRONG_RULES)
             if wrong.strip():
-                module.fail_json(msg=f"the server refuses pg_hba.conf in {wanted['configuration']}: {wrong.strip()}")
+                module.fail_json(msg=f"The server refuses pg_hba.conf in {params['configuration']}: {wrong.strip()}")
     if not state["database"]:
         actions.append(f"create database {database}")
         if not module.check_mode:
             server.run(f"CREATE DATABASE {name(database)}")
     plan = plan_roles(state, roles, logins(roles, [store.record(number) for number in store.generations()]))
-    # In the database that the roles' objects are in: what is dropped or reassigned is so in one database.
+    # In the roles' database, because DROP OWNED and REASSIGN OWNED apply to one database.
     server.apply(plan, database if state["database"] or not module.check_mode else "postgres")
     actions += plan.actions
     if state["database"] or not module.check_mode:

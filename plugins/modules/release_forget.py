@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Forget releases that a host remembers: their manifests, so that nothing goes back to them. Images and what serves stay."""
+"""Remove recorded releases, so that no rollback uses them; images and the active release stay."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from ..module_utils.state.store import Store
 
 DOCUMENTATION = r"""
 module: release_forget
-short_description: Forget releases that a host remembers
+short_description: Remove recorded releases of a host
 description:
-  - Removes manifests, and what lies beside them. The release that serves and the one that a rollback goes back to are refused.
+  - Removes manifests and bills of materials. Refuses the active release and the rollback target.
 options:
   directory: {description: State directory of the stack., type: path, required: true}
   releases: {description: Their names., type: list, elements: str, required: true}
 """
 
 EXAMPLES = r"""
-- name: Forget what a stress run released
+- name: Remove the release of a stress run
   berth.stack.release_forget: {directory: /var/lib/berth, releases: [v1-r2]}
 """
 
 RETURN = r"""
-actions: {description: "What was done, or in check mode would be, one sentence each.", type: list, elements: str, returned: success}
+actions: {description: "Changes made, or in check mode planned, one line each.", type: list, elements: str, returned: success}
 """
 
 
@@ -36,14 +36,14 @@ def main() -> None:
         supports_check_mode=True,
     )
     store = Store(module.params["directory"])
-    asked = [release for release in module.params["releases"] if store.manifest(release)]
-    needed = [release for release in asked if release in (store.current, store.previous)]
+    existing = [release for release in module.params["releases"] if store.manifest(release)]
+    needed = [release for release in existing if release in (store.current, store.previous)]
     if needed:
-        module.fail_json(msg=f"{' and '.join(needed)}: serves, or is what a rollback goes back to. Nothing was forgotten.")
+        module.fail_json(msg=f"{' and '.join(needed)}: active, or the rollback target. Nothing was changed.")
     if not module.check_mode:
-        for release in asked:
+        for release in existing:
             store.forget(release)
-    module.exit_json(changed=bool(asked), actions=[f"forget release {release}" for release in asked])
+    module.exit_json(changed=bool(existing), actions=[f"remove release {release}" for release in existing])
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Take the lock of a stack for a verb, and give it back with a line in the audit."""
+"""Take the lock of a stack for a command, and release it with a line in the audit log."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from ..module_utils.state.store import Lock, Locked, Store
 
 DOCUMENTATION = r"""
 module: release_lock
-short_description: Take the lock of a stack for a verb, and give it back with a line in the audit
+short_description: Take the lock of a stack for a command, and release it with a line in the audit log
 description:
-  - One run of a playbook at a time works on a stack. The lock has an owner, a reason and an expiry; that of a run which is gone is taken
-    over. It is the run's own for all its tasks, so that taking it twice is no error.
-  - An action of the same name adds who runs the playbook.
+  - One run of a playbook at a time works on a stack. The lock has an owner, a reason and an expiry time. The lock of a run that has ended
+    is taken over. A run may take its lock several times.
+  - The action plugin of the same name adds who runs the playbook.
 options:
   directory: {description: State directory of the stack., type: path, required: true}
   state:
     description:
-      - C(held) takes it, C(free) gives it back with a line in the audit (nothing happens where it is not ours), C(broken) takes it from
-        whoever has it.
-      - C(recorded) gives it back and writes the line whether or not it is ours, unless this run has told already that it failed.
-      - C(begun) takes no lock; should the run be interrupted before it has one, the next run writes that down.
+      - C(held) takes the lock. C(free) releases it with a line in the audit log, if this run holds it. C(broken) releases the lock of
+        any run.
+      - C(recorded) releases it and writes the line even if this run does not hold it, unless this run has recorded a failure before.
+      - C(begun) takes no lock. If the run is interrupted before it holds one, the next run records the interruption.
     type: str
     choices: [begun, held, free, broken, recorded]
     required: true
-  verb: {description: What it is held for., type: str, required: true}
-  reason: {description: What others are told about it., type: str, default: ""}
-  name: {description: "Of the lock of a command that others may run beside, its own name; empty for the stack's.", type: str, default: ""}
-  outcome: {description: "What became of it, for the audit.", type: str, choices: [ok, failed, refused, interrupted], default: ok}
-  what: {description: "What was done, for the audit.", type: str, default: ""}
-  seconds: {description: When it expires if nobody gives it back., type: int, default: 3600}
-  lock_wait: {description: Seconds to wait for somebody else's lock., type: float, default: 0}
+  verb: {description: The command's name in the audit log., type: str, required: true}
+  reason: {description: Reason shown to others who need the lock., type: str, default: ""}
+  name: {description: "Name of the lock of a command that may run beside others; empty for the stack's lock.", type: str, default: ""}
+  outcome: {description: "Outcome for the audit log.", type: str, choices: [ok, failed, refused, interrupted], default: ok}
+  what: {description: "Text for the audit log.", type: str, default: ""}
+  seconds: {description: Seconds until the lock expires., type: int, default: 3600}
+  lock_wait: {description: Seconds to wait for another run's lock., type: float, default: 0}
   who: {description: Who runs the playbook. Added by the action., type: dict, required: true}
-  dead: {description: Token of a lock whose holder is gone. Added by the action., type: str, default: ""}
+  dead: {description: Token of a lock whose run has ended. Added by the action., type: str, default: ""}
 """
 
 EXAMPLES = r"""
@@ -44,10 +44,10 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-current: {description: The release that serves., type: str, returned: success}
-holders: {description: "Who works on the stack, each with its C(line) of the audit should its run have ended.", type: list, elements: dict,
+current: {description: The active release., type: str, returned: success}
+holders: {description: "Holders of locks, each with the audit C(line) for the case that its run has ended.", type: list, elements: dict,
   returned: success}
-pending: {description: "The unfinished verb of an earlier run: C(verb), C(from), C(to), C(since).", type: dict, returned: success}
+pending: {description: "The unfinished operation of an earlier run: C(verb), C(from), C(to), C(since).", type: dict, returned: success}
 """
 
 
@@ -68,43 +68,43 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wanted = module.params
-    store = Store(wanted["directory"])
-    lock = Lock(store, wanted["who"], wanted["name"])
+    params = module.params
+    store = Store(params["directory"])
+    lock = Lock(store, params["who"], params["name"])
     held = lock.holder()
     actions: list[str] = []
     warnings: list[str] = []
     earlier: list[dict[str, Any]] = []
 
-    if wanted["state"] == "held":
+    if params["state"] == "held":
         try:
             if module.check_mode:
                 warnings += [str(Locked(held))] if held and not lock.is_own(held) else []
             else:
-                over = lock.acquire(wanted["verb"], wanted["reason"], wanted["seconds"], wanted["lock_wait"], wanted["dead"])
-                warnings += [f"took over the lock of {over}, whose run is gone"] if over else []
+                over = lock.acquire(params["verb"], params["reason"], params["seconds"], params["lock_wait"], params["dead"])
+                warnings += [f"Took over the lock of {over}, whose run has ended"] if over else []
         except Locked as error:
-            module.fail_json(msg=str(error), holder=error.holder, verb=wanted["verb"])
+            module.fail_json(msg=str(error), holder=error.holder, verb=params["verb"])
         pending = store.pending
         if pending:
-            warnings.append(f"taking up what {pending['verb']} to {pending['to']} left at {pending['since']}")
-    elif wanted["state"] == "begun":
+            warnings.append(f"Continuing the unfinished {pending['verb']} to {pending['to']} of {pending['since']}")
+    elif params["state"] == "begun":
         earlier = store.holders
         if not module.check_mode:
-            lock.announce(wanted["verb"])
-    elif wanted["state"] == "recorded":
-        if not module.check_mode and (wanted["outcome"] == "ok" or lock.recorded_outcome in ("", "ok")):
-            lock.finish(wanted["verb"], wanted["outcome"], wanted["what"])
+            lock.announce(params["verb"])
+    elif params["state"] == "recorded":
+        if not module.check_mode and (params["outcome"] == "ok" or lock.recorded_outcome in ("", "ok")):
+            lock.finish(params["verb"], params["outcome"], params["what"])
         elif not module.check_mode:
             lock.release()
-    elif wanted["state"] == "free":
+    elif params["state"] == "free":
         if not module.check_mode and held and lock.is_own(held):
-            lock.finish(wanted["verb"], wanted["outcome"], wanted["what"])
+            lock.finish(params["verb"], params["outcome"], params["what"])
     elif held:
-        actions.append(f"take the lock from {held['owner']} on {held['host']} ({held['verb']} since {held['since']})")
+        actions.append(f"release the lock of {held['owner']} on {held['host']} ({held['verb']} since {held['since']})")
         if not module.check_mode:
             lock.force_release()
-            lock.finish(wanted["verb"], "ok", actions[0])
+            lock.finish(params["verb"], "ok", actions[0])
     for warning in warnings:
         module.warn(warning)
     module.exit_json(changed=bool(actions), actions=actions, current=store.current, pending=store.pending, holders=earlier or store.holders)

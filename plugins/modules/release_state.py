@@ -1,7 +1,9 @@
 #!/usr/bin/python
-"""Read what a host remembers of its releases."""
+"""Read the recorded releases of a host."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -10,35 +12,35 @@ from ..module_utils.state.store import Store
 
 DOCUMENTATION = r"""
 module: release_state
-short_description: Read what a host remembers of its releases
-description: Reads the state directory of a stack and nothing else; no engine is asked.
+short_description: Read the recorded releases of a host
+description: Reads the state directory of a stack; with O(details) also which images exist.
 options:
   directory: {description: State directory of the stack., type: path, required: true}
-  details: {description: "Tell also which releases could be gone back to, and the end of the audit.", type: bool, default: false}
-  lines: {description: Lines of the audit., type: int, default: 50}
+  details: {description: "Return the state of each release and the end of the audit log too.", type: bool, default: false}
+  lines: {description: Number of lines of the audit log., type: int, default: 50}
 """
 
 EXAMPLES = r"""
-- name: Read which release runs
+- name: Read the active release
   berth.stack.release_state: {directory: /var/lib/berth}
   register: __state
 """
 
 RETURN = r"""
-current: {description: The release that serves; empty before the first one., type: str, returned: always}
-previous: {description: The release that served before it., type: str, returned: always}
-pending: {description: What an unfinished verb was about to do., type: dict, returned: always}
-manifest: {description: Manifest of the current release., type: dict, returned: always}
-releases: {description: "All releases' names, newest first.", type: list, elements: str, returned: always}
-told:
+current: {description: The active release; empty before the first one., type: str, returned: always}
+previous: {description: The release to roll back to., type: str, returned: always}
+pending: {description: The unfinished operation., type: dict, returned: always}
+manifest: {description: Manifest of the active release., type: dict, returned: always}
+releases: {description: "Names of all releases, newest first.", type: list, elements: str, returned: always}
+details:
   description: "With O(details), each: C(release), C(released), C(by), C(image_version), C(secrets_generation), C(schema), C(state)."
   type: list
   elements: dict
   returned: with details
-holders: {description: "With O(details): who holds a lock, each with its C(line) of the audit should its run have ended.", type: list,
+holders: {description: "With O(details): holders of locks, each with the audit C(line) for the case that its run has ended.", type: list,
   elements: dict, returned: with details}
 audit:
-  description: "With O(details): the last lines of the audit, and those of runs that ended while they held a lock (added by the action)."
+  description: "With O(details): the end of the audit log, and lines of runs that ended while they held a lock (added by the action)."
   type: list
   elements: dict
   returned: with details
@@ -56,7 +58,7 @@ def main() -> None:
     )
     store = Store(module.params["directory"])
     releases = store.releases()
-    result = {
+    result: dict[str, Any] = {
         "current": store.current,
         "previous": store.previous,
         "pending": store.pending,
@@ -66,15 +68,15 @@ def main() -> None:
     if module.params["details"]:
         engine = Engine()
 
-        def state(manifest: dict) -> str:
+        def state(manifest: dict[str, Any]) -> str:
             if manifest["version"] == store.current:
-                return "serves"
+                return "active"
             if any(engine.find(f"/images/{image}/json") is None for image in manifest["images"].values()):
-                return "images gone"
-            return "default of rollback" if manifest["version"] == store.previous else ""
+                return "images missing"
+            return "rollback target" if manifest["version"] == store.previous else ""
 
         try:
-            result["told"] = [
+            result["details"] = [
                 {
                     "release": manifest["version"],
                     "state": state(manifest),

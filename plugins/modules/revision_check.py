@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Refuse a release that does not fit the revision that the stack's database is at."""
+"""Refuse a release that does not fit the revision of the stack's database."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from ..module_utils.state.store import Failed, Store
 
 DOCUMENTATION = r"""
 module: revision_check
-short_description: Refuse a release that does not fit the revision that the stack's database is at
+short_description: Refuse a release that does not fit the revision of the stack's database
 description:
-  - Reads the revision from the database itself and compares it with the release's Alembic migrations, before anything of the stack is
-    touched. Nothing is changed. A database that does not run, or is not there yet, is not waited for;
-    M(berth.stack.release_apply) asks it again.
+  - Reads the revision from the database and compares it with the release's Alembic migrations. Changes nothing. Does not wait for a
+    database that is not running; M(berth.stack.release_apply) checks again.
 options:
   directory: {description: State directory of the stack., type: path, required: true}
   database:
-    description: "C(container) and C(name); of the backend, C(schema) and, where another table than alembic_version has its revisions,
-      C(version_table). Empty for an external one."
+    description: "C(container) and C(name); of the backend C(schema) and, where its version table is not alembic_version,
+      C(version_table). Empty for an external database."
     type: dict
     required: true
   release: {description: Name of the release., type: str, required: true}
   migrations: {description: "Heads and revisions of the release, see module_utils/data/migrations.py.", type: dict, required: true}
-  command: {description: The command that brings the database to the release., type: list, elements: str, default: []}
+  command: {description: The release's migration command., type: list, elements: str, default: []}
   schema: {description: "What to do where the release does not fit, as in M(berth.stack.release_apply).", type: str, default: ""}
 """
 
@@ -41,8 +40,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-state: {description: How the release stands to the database., type: str, returned: success}
-at: {description: The revisions that the database is at., type: list, elements: str, returned: success}
+state: {description: The database's revision in relation to the release., type: str, returned: success}
+at: {description: The database's revisions., type: list, elements: str, returned: success}
 heads: {description: The heads of the release., type: list, elements: str, returned: success}
 """
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Keep the secrets of each service as files of their own, in generations."""
+"""Write the secrets of each service to files, in generations."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from ..module_utils.secrets.store import Refused, Store, render, resolve, with_d
 
 DOCUMENTATION = r"""
 module: secret_files
-short_description: Keep the secrets of each service as files of their own, in generations
+short_description: Write the secrets of each service to files, in generations
 description:
-  - A generation is a directory that holds one directory per service, which only that service's uid can read, and the values
-    that they were made from, which only root can read. A generation is never changed, so that a release can name the one it runs with.
-  - A value that changes, appears or goes makes the next generation. A file that was changed by hand is written again.
-  - No secret is in this module's results, in its diff or in its errors.
-  - An action plugin of the same name runs on the controller first and collects what comes from outside.
+  - A generation is a version of all secrets. Its directory has one directory per service, readable only by that service's uid, and a
+    record of the values, readable only by root. A generation is never changed, so that a release can refer to the one it runs with.
+  - A changed, added or removed value creates the next generation. A file that was changed by hand is written again.
+  - Results, diff and errors of this module never contain a secret.
+  - The action plugin of the same name collects given values on the controller first.
 options:
-  directory: {description: Parent of the generations., type: path, required: true}
+  directory: {description: Parent directory of the generations., type: path, required: true}
   schema:
-    description: "By secret: C(services) that hold it, C(generate) (characters; 0: it must be given), C(minimum) (characters), C(form) (a
-      regular expression), C(versions) (how many values are kept), C(sources), C(environment)."
+    description: "By secret: C(services) that use it, C(generate) (characters; 0: it must be given), C(minimum) (characters), C(form) (a
+      regular expression), C(versions) (how many values are retained), C(sources), C(environment)."
     type: dict
     required: true
   services:
     description:
-      - "By service: C(uid) and C(files), by file name a text in which C({name}) stands for a value, C({name:url}) for it as a part of a
-        URL, C({name:all}) for it and those it follows, as C(2:value,1:value), and C({generation}) for the generation's number."
-      - "C(shared): the service stands beside the releases; its files lie in C(shared/) and follow the newest generation."
-      - "Empty: the secrets are judged, and nothing is written."
+      - "By service: C(uid) and C(files), by file name a template in which C({name}) is replaced by a value, C({name:url}) by it as a
+        part of a URL, C({name:all}) by it and its earlier values, as C(2:value,1:value), and C({generation}) by the generation's number."
+      - "C(shared): all releases share the service; its files are in C(shared/) and always of the newest generation."
+      - "Empty: the secrets are validated, and nothing is written."
     type: dict
     default: {}
-  given: {description: "Values that come from outside, by name. They win over generated ones.", type: dict, default: {}}
-  origin: {description: "Where each of them is set, in words.", type: dict, default: {}}
-  rotate: {description: Secrets that get a new value although they have one., type: list, elements: str, default: []}
+  given: {description: "Given values by name. They take precedence over generated ones.", type: dict, default: {}}
+  origin: {description: "Where each of them is set, as text.", type: dict, default: {}}
+  rotate: {description: Secrets for which to generate a new value., type: list, elements: str, default: []}
 """
 
 EXAMPLES = r"""
@@ -49,8 +49,8 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-generation: {description: Number of the generation that holds what is wanted., type: str, returned: always, sample: "3"}
-generations: {description: "By generation that is there, the services that have secrets in it.", type: dict, returned: always}
+generation: {description: Number of the generation with these secrets., type: str, returned: always, sample: "3"}
+generations: {description: "By existing generation, the services that have secrets in it.", type: dict, returned: always}
 """
 
 
@@ -58,7 +58,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
-            # Its values are words such as `generate`: nothing to hide, and not to be taken for a secret because of their names.
+            # Not a secret, although its keys are names of secrets.
             "schema": {"type": "dict", "required": True, "no_log": False},
             "services": {"type": "dict", "default": {}},
             "given": {"type": "dict", "default": {}, "no_log": True},
@@ -67,17 +67,17 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wanted = module.params
-    store = Store(Path(wanted["directory"]), module.check_mode)
-    services, newest = wanted["services"], store.newest()
-    known = store.record(newest)
+    params = module.params
+    store = Store(Path(params["directory"]), module.check_mode)
+    services, newest = params["services"], store.newest()
+    previous = store.record(newest)
     try:
-        schema = with_defaults(wanted["schema"])
-        record = resolve(schema, wanted["given"], wanted["origin"], known, wanted["rotate"], newest + 1)
+        schema = with_defaults(params["schema"])
+        record = resolve(schema, params["given"], params["origin"], previous, params["rotate"], newest + 1)
         if not services:
             module.exit_json(changed=False, generation=str(newest), generations={})
         record["files"] = render(services, schema, record, max(newest, 1))
-        if newest and (record["values"], record["files"]) == (known["values"], known["files"]):
+        if newest and (record["values"], record["files"]) == (previous["values"], previous["files"]):
             generation = newest
             store.reconcile(generation, services, record["files"])
         else:
@@ -86,12 +86,12 @@ def main() -> None:
             store.write(generation, services, record)
     except Refused as error:
         module.fail_json(msg=str(error))
-    there = {str(number): sorted(store.record(number)["files"]) for number in store.generations()}
+    existing = {str(number): sorted(store.record(number)["files"]) for number in store.generations()}
     after = "\n".join(store.actions) + "\n" if store.actions else ""
     module.exit_json(
         changed=bool(store.actions),
         generation=str(generation),
-        generations=there,
+        generations=existing,
         actions=store.actions,
         diff={"before_header": "secrets", "after_header": "secrets", "before": "", "after": after},
     )

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""List the secrets of a stack: where each comes from, since when it holds and who uses it; never its value."""
+"""List the secrets of a stack: source, age and services of each, never its value."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ module: secret_list
 short_description: List the secrets of a stack, without their values
 description: Reads the directories of the secrets on a host, and the files' names and times; no value leaves the host.
 options:
-  directory: {description: Parent of the generations., type: path, required: true}
-  schema: {description: "By secret: C(services) that hold it.", type: dict, default: {}}
+  directory: {description: Parent directory of the generations., type: path, required: true}
+  schema: {description: "By secret: C(services) that use it.", type: dict, default: {}}
 """
 
 EXAMPLES = r"""
@@ -28,9 +28,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 generation: {description: The newest generation; 0 before the first., type: int, returned: always}
-generations: {description: Those that are there., type: list, elements: int, returned: always}
+generations: {description: Numbers of the existing generations., type: list, elements: int, returned: always}
 secrets:
-  description: "Each with C(name), C(source), C(made), C(age_days), C(generation) (that it came with), C(version), C(services)."
+  description: "Each with C(name), C(source), C(made), C(age_days), C(generation) (its first one), C(version), C(services)."
   type: list
   elements: dict
   returned: always
@@ -38,19 +38,19 @@ secrets:
 
 
 def listing(store: Store, schema: dict[str, Any], now: float) -> list[dict[str, Any]]:
-    """One entry a secret of the newest generation, by name."""
+    """The secrets of the newest generation, by name."""
     record = store.record(store.newest())
     return [
         {
             "name": name,
-            "source": told["source"],
-            "made": told["made"],
-            "age_days": max(0, int((now - calendar.timegm(time.strptime(told["made"], "%Y-%m-%dT%H:%M:%SZ"))) // 86400)),
-            "generation": told["generation"],
-            "version": told["version"],
+            "source": entry["source"],
+            "made": entry["made"],
+            "age_days": max(0, int((now - calendar.timegm(time.strptime(entry["made"], "%Y-%m-%dT%H:%M:%SZ"))) // 86400)),
+            "generation": entry["generation"],
+            "version": entry["version"],
             "services": (schema.get(name) or {}).get("services", []),
         }
-        for name, told in sorted(record["history"].items())
+        for name, entry in sorted(record["history"].items())
     ]
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Copy what an image is built from, and nothing else, to a directory that BuildKit reads."""
+"""Copy the files that an image is built from to a build context."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from ..module_utils.source.tree import shown
 
 DOCUMENTATION = r"""
 module: source_stage
-short_description: Copy what an image is built from, and nothing else, to a directory that BuildKit reads
+short_description: Copy the files that an image is built from to a build context
 description:
-  - Copies the files of a source that reach an image (see module_utils/source/tree.py) and the Dockerfile to a new directory that only its
-    owner can read. What git or a .dockerignore ignores is neither read nor copied.
-  - All files get one date and modes by their executable bit alone, so that equal content gives equal layers. The date's nanoseconds are
-    made from the content, because BuildKit takes a file of the same size and time for the one that it was sent before.
-  - Fails where the content is not C(content) of O(image) any more.
+  - Copies the files of a source that are part of an image (see module_utils/source/tree.py) and the Dockerfile to a new directory that
+    only its owner can read. Files ignored by git or a .dockerignore are neither read nor copied.
+  - All files get the same date, and modes by their executable bit alone, so that equal content gives equal layers. The date's nanoseconds
+    depend on the content, because BuildKit does not transfer a file again whose size and time are unchanged.
+  - Fails where the content no longer has the hash C(content) of O(image).
 options:
   image:
-    description: "What is built: C(source), C(dockerfile), C(args), C(base), C(context) as in M(berth.stack.source_version);
-      C(content), the hash that names it; C(created), seconds since 1970."
+    description: "The image to build: C(source), C(dockerfile), C(args), C(base), C(context) as in M(berth.stack.source_version);
+      C(content), the hash of its content; C(created), seconds since 1970."
     type: dict
   path: {description: "A directory that this module made, to be removed.", type: path}
   state: {description: Whether to copy or to remove., type: str, choices: [present, absent], default: present}
@@ -46,14 +46,14 @@ RETURN = r"""
 path: {description: The directory; empty in check mode., type: str, returned: when present}
 source: {description: The build context in it., type: str, returned: when present}
 dockerfile: {description: The Dockerfile in it., type: str, returned: when present}
-files: {description: How many files were copied., type: int, returned: when present}
-bytes: {description: How many bytes they have., type: int, returned: when present}
+files: {description: Number of files copied., type: int, returned: when present}
+bytes: {description: Their size in bytes., type: int, returned: when present}
 """
 
 PREFIX = "berth-context-"
 # 2020-01-01: where there is no commit. Not 0, which some programs take for none.
 UNDATED = 1577836800
-FORGOTTEN = 24 * 3600  # seconds after which a directory is of a run that was killed
+ABANDONED = 24 * 3600  # seconds after which a directory is of a run that was killed
 
 
 class Changed(ValueError):
@@ -120,7 +120,7 @@ def main() -> None:
             status = old.lstat()
         except OSError:
             continue  # another run has removed it
-        if status.st_uid == os.geteuid() and time.time() - status.st_mtime > FORGOTTEN:
+        if status.st_uid == os.geteuid() and time.time() - status.st_mtime > ABANDONED:
             shutil.rmtree(old, ignore_errors=True)
     target = Path(tempfile.mkdtemp(prefix=PREFIX, dir=temporary))
     try:

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Keep a certificate for a service inside the stack, of an authority that the stack has for itself."""
+"""Create and renew a certificate for a service of the stack, by the stack's own certificate authority."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from ..module_utils.docker.ownership import CREATED
 
 DOCUMENTATION = r"""
 module: stack_certificate
-short_description: Keep a certificate for a service inside the stack, of an authority that the stack has for itself
+short_description: Create and renew a certificate for a service of the stack, by the stack's own certificate authority
 description:
-  - Makes the authority on the host, once, and a certificate for the service, and makes either again before it ends. The authority keeps
-    its key then, so that clients which know the old certificate of the authority accept the new one of the service.
-  - What is there is tried, not read. A client that knows the authority shakes hands with a server that has the certificate and its key, in
-    memory; what that client would refuse is made again.
-  - The host needs no OpenSSL. An image that has C(openssl) and C(sh) makes the keys, in a container without network, disk or log.
+  - Creates the authority and the service's certificate on the host, and renews both before they expire. A renewed authority keeps its
+    key, so that clients with its old certificate accept new certificates of the service.
+  - The existing certificate is tested by a TLS handshake in memory, between a client that trusts the authority and a server with the
+    certificate and its key. A certificate that the client refuses is renewed.
+  - The host needs no OpenSSL. An image with C(openssl) and C(sh) creates the keys, in a container without network, disk or log.
 options:
   image: {description: Image that has openssl., type: str, required: true}
   labels: {description: Labels of the stack., type: dict, default: {}}
-  authority: {description: "Directory of the authority, root's alone: C(ca.key), C(ca.crt).", type: path, required: true}
+  authority: {description: "Directory of the authority, for root only: C(ca.key), C(ca.crt).", type: path, required: true}
   directory: {description: "Directory of the certificate: C(server.key), C(server.crt).", type: path, required: true}
   names: {description: "Names or addresses of the service, the first also as common name.", type: list, elements: str, required: true}
   uid: {description: User who reads the key., type: int, required: true}
-  days: {description: Days that a certificate is valid., type: int, default: 730}
-  renew_days: {description: Days before its end when it is made again., type: int, default: 180}
-  authority_days: {description: Days that the authority is valid., type: int, default: 7300}
+  days: {description: Validity of a certificate in days., type: int, default: 730}
+  renew_days: {description: Days before its expiry when it is renewed., type: int, default: 180}
+  authority_days: {description: Validity of the authority in days., type: int, default: 7300}
 """
 
 EXAMPLES = r"""
-- name: Have a certificate for the database
+- name: Ensure that the database has a certificate
   berth.stack.stack_certificate:
     image: berth-database:1a2b3c
     authority: /var/lib/berth/authority
@@ -48,8 +48,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 authority: {description: "Certificate of the authority, PEM.", type: str, returned: always}
-days_left: {description: Days until the service's certificate ends., type: int, returned: always}
-actions: {description: "What was done, and why.", type: list, elements: str, returned: always}
+days_left: {description: Days until the service's certificate expires., type: int, returned: always}
+actions: {description: "Changes made, and why.", type: list, elements: str, returned: always}
 """
 
 # No shell tools but the shell's own: the image has few programs. stdin: the authority's key and certificate, or nothing. stdout: its key
@@ -80,7 +80,7 @@ STRICT = ssl.VERIFY_X509_STRICT
 
 
 def days_left(authority: Path, certificate: Path, key: Path, name: str) -> float:
-    """Days that a strict client which knows `authority` will accept the server. Raises OSError (ssl.SSLError is one) when it does not."""
+    """Days until a strict client that trusts `authority` refuses the server. Raises OSError (or ssl.SSLError) where it refuses it now."""
     trust = ssl.create_default_context(cafile=str(authority))
     trust.verify_flags |= STRICT
     served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -95,74 +95,78 @@ def days_left(authority: Path, certificate: Path, key: Path, name: str) -> float
             side.do_handshake()
         except ssl.SSLWantReadError:
             waiting.append(side)
-    return (ssl.cert_time_to_seconds(client.getpeercert()["notAfter"]) - time.time()) / DAY
+    return (_expiry(client.getpeercert() or {}) - time.time()) / DAY
+
+
+def _expiry(certificate: dict[str, Any]) -> float:
+    return ssl.cert_time_to_seconds(str(certificate["notAfter"]))
 
 
 def authority_days_left(authority: Path) -> float:
-    """Days until the authority's certificate ends."""
-    known = ssl.create_default_context(cafile=str(authority)).get_ca_certs()
-    return (min(ssl.cert_time_to_seconds(each["notAfter"]) for each in known) - time.time()) / DAY
+    """Days until the authority's certificate expires."""
+    certificates = ssl.create_default_context(cafile=str(authority)).get_ca_certs()
+    return (min(map(_expiry, certificates)) - time.time()) / DAY
 
 
-def judge(authority: Path, directory: Path, names: list[str], renew_days: int) -> tuple[str, str, float]:
-    """(why the authority is to be made again, why the certificate is, days that it has left); a reason is empty where it is fit."""
+def find_problems(authority: Path, directory: Path, names: list[str], renew_days: int) -> tuple[str, str, float]:
+    """(why to renew the authority, why to renew the certificate, days that it has left); a reason is empty where it is valid."""
     ca, crt, key = authority / "ca.crt", directory / "server.crt", directory / "server.key"
     if not (authority / "ca.key").is_file() or not ca.is_file():
-        return "there is none", "its authority is new", 0
+        return "it does not exist", "its authority is new", 0
     try:
         if authority_days_left(ca) < 2 * renew_days:
-            return "it ends soon", "its authority is made again", 0
+            return "it expires soon", "its authority is renewed", 0
     except (OSError, ValueError) as error:
-        return f"it cannot be read: {error}", "its authority is made again", 0
+        return f"it cannot be read: {error}", "its authority is renewed", 0
     if not crt.is_file() or not key.is_file():
-        return "", "there is none", 0
+        return "", "it does not exist", 0
     try:
         left = min(days_left(ca, crt, key, name) for name in names)
     except OSError as error:
-        return "", f"clients would refuse it: {getattr(error, 'verify_message', '') or error}", 0
-    return "", "" if left > renew_days else f"it ends in {left:.0f} days", left
+        return "", f"clients refuse it: {getattr(error, 'verify_message', '') or error}", 0
+    return "", "" if left > renew_days else f"it expires in {left:.0f} days", left
 
 
 def alternatives(names: list[str]) -> str:
-    """subjectAltName of names and addresses, as openssl takes it."""
+    """subjectAltName of names and addresses, in openssl's format."""
     return ",".join(f"{'IP' if re.fullmatch(r'[0-9.]+|.*:.*', name) else 'DNS'}:{name}" for name in names)
 
 
 def make(module: AnsibleModule, given: str, new_authority: bool) -> list[str]:
     """The four PEM texts that MAKE prints."""
-    wanted = module.params
+    params = module.params
     variables = {
         "authority": "new" if new_authority else "kept",
-        "authority_days": str(wanted["authority_days"]),
-        "days": str(wanted["days"]),
-        "stack": wanted["labels"].get("berth.stack", "stack"),
-        "name": wanted["names"][0],
-        "names": alternatives(wanted["names"]),
+        "authority_days": str(params["authority_days"]),
+        "days": str(params["days"]),
+        "stack": params["labels"].get("berth.stack", "stack"),
+        "name": params["names"][0],
+        "names": alternatives(params["names"]),
     }
     name = f"{variables['stack']}-certificate-{os.getpid()}"
     command = ["docker", "run", "--rm", "--name", name, "--label", f"{CREATED}={name}", "--interactive", "--network", "none"]
     command += ["--read-only", "--tmpfs", "/tmp:size=1m,mode=1777"]
     # A key must not reach the engine's log of the container.
     command += ["--log-driver", "none", "--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--user", "65534:65534"]
-    command += [word for key, value in wanted["labels"].items() for word in ("--label", f"{key}={value}")]
+    command += [word for key, value in params["labels"].items() for word in ("--label", f"{key}={value}")]
     command += [word for key, value in variables.items() for word in ("--env", f"{key}={value}")]
-    command += ["--entrypoint", "/bin/sh", wanted["image"], "-c", MAKE]
+    command += ["--entrypoint", "/bin/sh", params["image"], "-c", MAKE]
     try:
         done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=120, check=False)
     except BaseException:
-        # The engine runs on what its client was told to start.
+        # The engine does not end the container with its client.
         subprocess.run(["docker", "rm", "--force", name], capture_output=True, timeout=60, check=False)
         raise
     made = PEM.findall(done.stdout)
     if done.returncode or len(made) != 4:
         module.fail_json(
-            msg=f"the image {wanted['image']} could not make a certificate (status {done.returncode}): {done.stderr.strip()[-500:]}"
+            msg=f"The image {params['image']} could not create a certificate (status {done.returncode}): {done.stderr.strip()[-500:]}"
         )
     return made
 
 
 def put(path: Path, content: str, mode: int, uid: int = 0) -> None:
-    """Replace a file whole."""
+    """Replace a file atomically."""
     scratch = path.with_name(f".{path.name}.new")
     scratch.unlink(missing_ok=True)
     with os.fdopen(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w") as file:
@@ -188,12 +192,12 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wanted: dict[str, Any] = module.params
-    authority, directory = Path(wanted["authority"]), Path(wanted["directory"])
-    authority_wrong, wrong, left = judge(authority, directory, wanted["names"], wanted["renew_days"])
-    what = ", ".join(wanted["names"])
-    actions = [f"make the stack's authority ({authority_wrong})"] if authority_wrong else []
-    actions += [f"make the certificate of {what} ({wrong})"] if wrong else []
+    params: dict[str, Any] = module.params
+    authority, directory = Path(params["authority"]), Path(params["directory"])
+    authority_wrong, wrong, left = find_problems(authority, directory, params["names"], params["renew_days"])
+    what = ", ".join(params["names"])
+    actions = [f"create the stack's certificate authority ({authority_wrong})"] if authority_wrong else []
+    actions += [f"create the certificate of {what} ({wrong})"] if wrong else []
     if actions and not module.check_mode:
         for folder, mode in ((authority, 0o700), (directory, 0o711)):
             folder.mkdir(parents=True, exist_ok=True)
@@ -203,14 +207,14 @@ def main() -> None:
         ca_key, ca_crt, key, crt = make(module, given, bool(authority_wrong))
         put(authority / "ca.key", ca_key, 0o400)
         put(authority / "ca.crt", ca_crt, 0o444)
-        # Between these two the server, were it to look, would keep what it has: a pair that does not fit is refused by a reload.
-        put(directory / "server.key", key, 0o400, wanted["uid"])
+        # A reload of the server between these two is refused, because key and certificate do not match; it keeps the old ones.
+        put(directory / "server.key", key, 0o400, params["uid"])
         put(directory / "server.crt", crt, 0o444)
-        left = min(days_left(authority / "ca.crt", directory / "server.crt", directory / "server.key", name) for name in wanted["names"])
-    known = authority / "ca.crt"
+        left = min(days_left(authority / "ca.crt", directory / "server.crt", directory / "server.key", name) for name in params["names"])
+    certificate = authority / "ca.crt"
     module.exit_json(
         changed=bool(actions),
-        authority=known.read_text() if known.is_file() else "",
+        authority=certificate.read_text() if certificate.is_file() else "",
         days_left=int(left),
         actions=actions,
         diff={"before_header": what, "after_header": what, "before": "", "after": "".join(f"{action}\n" for action in actions)},

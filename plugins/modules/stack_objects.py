@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Bring networks, volumes and containers of a stack to the wanted state, in one run."""
+"""Reconcile networks, volumes and containers of a stack, in one run."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from ..module_utils.state.store import Store
 
 DOCUMENTATION = r"""
 module: stack_objects
-short_description: Bring networks, volumes and containers of a stack to the wanted state, in one run
+short_description: Reconcile networks, volumes and containers of a stack, in one run
 description:
-  - Reads what the engine has, compares it with what is wanted, value by value, and changes only what differs.
-  - A container that was changed by hand is mended; what can be changed in place (limits, restart policy, networks) is, the
-    rest is replaced. Volumes are created, never replaced.
-  - Containers are started side by side and waited for until their health check passes. Where one does not, those that this run created
-    are removed; one that took the place of another stays.
+  - Compares the inspected objects with the desired ones, value by value, and changes only what differs.
+  - A container that was changed by hand is corrected, in place where possible (limits, restart policy, networks), else replaced.
+    Volumes are created, never replaced.
+  - Starts containers in parallel and waits until they are healthy. If one fails, the containers that this run created are removed,
+    except those that replaced another one.
 options:
   labels:
-    description: Labels that every object of the stack carries, C(berth.stack) among them.
+    description: Labels of every object of the stack, C(berth.stack) among them.
     type: dict
     required: true
   networks:
     description: >-
-      Networks: C(name), C(internal) (no way out, nothing published), C(way_out) (false: published ports only), C(driver), C(labels),
-      C(options).
+      Networks: C(name), C(internal) (no internet access, no published ports), C(way_out) (false: published ports only), C(driver),
+      C(labels), C(options).
     type: list
     elements: dict
     default: []
@@ -41,20 +41,20 @@ options:
     elements: dict
     default: []
   containers:
-    description: Services in the words of the Compose specification; see module_utils/docker/spec.py.
+    description: Services in the terms of the Compose specification; see module_utils/docker/spec.py.
     type: list
     elements: dict
     default: []
   absent:
-    description: "Objects that must not be there: C(containers), C(networks), C(volumes), each a list of names."
+    description: "Objects to remove: C(containers), C(networks), C(volumes), each a list of names."
     type: dict
     default: {}
   wait:
-    description: Seconds to wait for all containers to be healthy (or running, without a health check). 0 does not wait.
+    description: Seconds until all containers must be healthy (without a health check, running); 0 does not wait.
     type: int
     default: 60
   remember:
-    description: State directory of the stack that remembers what is wanted here, so that a release brings back what is gone.
+    description: State directory in which to record the desired objects, so that a release can create missing ones again.
     type: path
 """
 
@@ -74,16 +74,16 @@ EXAMPLES = r"""
 RETURN = r"""
 actions: {description: "What was done, or in check mode would be, one sentence each.", type: list, elements: str, returned: always}
 containers:
-  description: "By name: C(id), C(image) (id), C(health), C(started_at), C(created) (whether this run made it)."
+  description: "By name: C(id), C(image) (id), C(health), C(started_at), C(created) (whether by this run)."
   type: dict
   returned: always
 seconds: {description: "Seconds that the run took, waiting included.", type: float, returned: always}
 """
 
 
-def standing(wanted: dict[str, Any], kind: str) -> dict[str, dict[str, Any] | None]:
-    """What is there after the run, by name; None is what is not."""
-    return {spec["name"]: spec for spec in wanted[kind]} | dict.fromkeys(wanted["absent"].get(kind) or [])
+def recorded_specs(params: dict[str, Any], kind: str) -> dict[str, dict[str, Any] | None]:
+    """The desired objects of a kind by name; None for removed ones."""
+    return {spec["name"]: spec for spec in params[kind]} | dict.fromkeys(params["absent"].get(kind) or [])
 
 
 def main() -> None:
@@ -101,23 +101,23 @@ def main() -> None:
         supports_check_mode=True,
     )
     started = time.monotonic()
-    wanted = module.params
+    params = module.params
     raise_on_signals()
-    stack = Stack(Engine(), wanted["labels"], module.check_mode)
+    stack = Stack(Engine(), params["labels"], module.check_mode)
     containers: dict[str, dict[str, Any]] = {}
     try:
         for kind in ("containers", "networks", "volumes"):
-            stack.absent(kind, wanted["absent"].get(kind) or [])
-        for spec in wanted["networks"]:
+            stack.absent(kind, params["absent"].get(kind) or [])
+        for spec in params["networks"]:
             stack.network(spec)
-        for spec in wanted["volumes"]:
+        for spec in params["volumes"]:
             stack.volume(spec)
-        stack.containers(wanted["containers"])
+        stack.containers(params["containers"])
         if not module.check_mode:
-            containers = stack.wait([spec["name"] for spec in wanted["containers"]], wanted["wait"])
-            if wanted["remember"]:
-                Store(wanted["remember"]).record_infrastructure(
-                    **{kind: standing(wanted, kind) for kind in ("networks", "volumes", "containers")}
+            containers = stack.wait([spec["name"] for spec in params["containers"]], params["wait"])
+            if params["remember"]:
+                Store(params["remember"]).record_infrastructure(
+                    **{kind: recorded_specs(params, kind) for kind in ("networks", "volumes", "containers")}
                 )
     except BaseException as error:
         why = [error_message(error, (Unhealthy, EngineError, SpecError)), stack.remove_created()]

@@ -17,20 +17,20 @@ DOCUMENTATION = r"""
 module: stack_prune
 short_description: Remove the containers of other releases, or everything that a stack has
 description:
-  - "Networks and volumes are found by their labels, which they have from their creation. Containers and images pass their labels on, so of
-    these only what Berth created is removed: containers by a label of their own, or by their names in O(directory); of an image the names
-    that Berth gave it. What stays because somebody else uses it is a warning that names it."
-  - Base images, which all stacks of an engine share, go with the images of the last stack.
-  - Containers are stopped side by side, each with its own grace period.
+  - "Networks and volumes are found by their labels. Containers and images pass their labels on, so of these only what Berth created is
+    removed: containers by a label of their own, or by their names in O(directory); of an image the names that Berth gave it. Objects that
+    are still in use are named in a warning."
+  - Base images, which all stacks of an engine share, are removed with the images of the last stack.
+  - Containers are stopped in parallel, each with its own grace period.
 options:
-  labels: {description: Labels that an object must carry., type: dict, required: true}
-  directory: {description: "State directory of the stack, which knows the containers of an earlier Berth.", type: path, default: ""}
-  names: {description: Further names of containers of an earlier Berth., type: list, elements: str, default: []}
-  registry: {description: Registry that images are pushed to or pulled from., type: str, default: ""}
-  services: {description: Only containers of these services. Empty takes all., type: list, elements: str, default: []}
-  keep: {description: Version whose containers stay., type: str, default: ""}
+  labels: {description: Labels that an object must have., type: dict, required: true}
+  directory: {description: "State directory of the stack, with the names of containers of an older Berth.", type: path, default: ""}
+  names: {description: More names of containers of an older Berth., type: list, elements: str, default: []}
+  registry: {description: Registry of the images., type: str, default: ""}
+  services: {description: Only containers of these services; empty for all., type: list, elements: str, default: []}
+  keep: {description: Version whose containers to keep., type: str, default: ""}
   kinds:
-    description: What to remove. C(swarm) are the services and secrets of a Swarm, where the host is one of its managers.
+    description: What to remove. C(swarm) stands for the services and secrets of a Swarm, where the host is one of its managers.
     type: list
     elements: str
     choices: [swarm, containers, networks, volumes, images]
@@ -43,11 +43,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-removed: {description: "What was removed, or in check mode would be.", type: list, elements: str, returned: always}
-kept: {description: What has the labels and stays., type: list, elements: str, returned: always}
+removed: {description: "Objects removed, or in check mode to be removed.", type: list, elements: str, returned: always}
+kept: {description: Objects with the labels that were not removed., type: list, elements: str, returned: always}
 """
 
-# Seconds for the containers of other hosts to leave a network that spans hosts.
+# Seconds until the containers of other hosts have left a network that spans hosts.
 NETWORK_WAIT = 30
 
 
@@ -57,15 +57,15 @@ def remove_container(engine: Engine, container: dict[str, Any]) -> None:
             engine.call("POST", f"/containers/{container['Id']}/stop", timeout=180)
         engine.call("DELETE", f"/containers/{container['Id']}", {"force": "true", "v": "true"})
     except EngineError as error:
-        # The tasks of a Swarm's service that was removed go by themselves.
+        # The engine removes the tasks of a removed Swarm service itself.
         if error.status not in (404, 409):
             raise
 
 
 def remove_network(engine: Engine, name: str) -> None:
-    """Remove a network; one that spans hosts may be waiting for the containers of another host to be gone."""
+    """Remove a network; for one that spans hosts, wait until the containers of other hosts are removed."""
 
-    def gone() -> bool:
+    def try_remove() -> bool:
         try:
             engine.call("DELETE", f"/networks/{name}")
         except EngineError as error:
@@ -77,7 +77,7 @@ def remove_network(engine: Engine, name: str) -> None:
         return True
 
     deadline = time.monotonic() + NETWORK_WAIT
-    wait_until(gone, NETWORK_WAIT + 1, 0.5)
+    wait_until(try_remove, NETWORK_WAIT + 1, 0.5)
 
 
 def remove_volume(engine: Engine, name: str) -> None:
@@ -90,7 +90,7 @@ def remove_volume(engine: Engine, name: str) -> None:
 
 
 def in_use(kind: str, name: str, error: EngineError) -> str:
-    """What a person is told of an object that a container holds which Berth did not create, and does not remove."""
+    """The message about an object that a container uses which Berth did not create."""
     found = f"docker ps --all --filter {kind}={name}"
     return f"The {kind} {name} cannot be removed: {error}. Remove what uses it ({found}), then run this again"
 
@@ -108,20 +108,20 @@ def remove_swarm(engine: Engine, labels: dict[str, str], check: bool) -> list[st
                 if not check:
                     engine.call("DELETE", f"/{kind}/{entry['ID']}")
             except EngineError as error:
-                if error.status != 404:  # another manager was asked for the same, and was faster
+                if error.status != 404:  # another manager has removed it meanwhile
                     raise
     return removed
 
 
 def remove_image(engine: Engine, image: dict[str, Any], registry: str, check: bool) -> tuple[list[str], str]:
-    """Remove the names that Berth gave an image, and with the last of all its names the image; (what went, why something stays)."""
+    """Remove the names that Berth gave an image, which with the last name removes the image; (what was removed, why something stays)."""
     named = (image.get("RepoTags") or []) + (image.get("RepoDigests") or [])
-    # One without a name is what a build left that took its name over; built by somebody from one of Berth's, it inherits the labels, and
-    # has a time that they do not tell.
+    # A newer build took over the name of an image without one. Images that others built from Berth's inherit its labels, but were created
+    # at another time than these tell.
     made = (image.get("Labels") or {}).get("org.opencontainers.image.created")
     foreign = not named and made and (engine.find(f"/images/{image['Id']}/json") or {}).get("Created", made) != made
     names = own_names(image, registry=registry) if named else [] if foreign else [image["Id"]]
-    removed = []
+    removed = list[str]()
     for name in names:
         try:
             if not check:
@@ -131,7 +131,7 @@ def remove_image(engine: Engine, image: dict[str, Any], registry: str, check: bo
                 continue
             if error.status != 409:
                 raise
-            return removed, f"The image {name} stays: {error}. To remove it, remove what uses it, then: docker image rm {name}"
+            return removed, f"The image {name} was not removed: {error}. To remove it, remove what uses it, then: docker image rm {name}"
         removed.append(f"image {name}")
     return removed, ""
 
@@ -154,50 +154,50 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wanted = module.params
-    if not wanted["labels"]:
-        module.fail_json(msg="labels must name at least one label: without one everything on the host would go")
+    params = module.params
+    if not params["labels"]:
+        module.fail_json(msg="labels must have at least one label: without one, everything on the host would be removed")
     engine = Engine()
     removed: list[str] = []
     kept: list[str] = []
-    known = set(wanted["names"]) | (Store(wanted["directory"]).containers if wanted["directory"] else set())
+    recorded = set(params["names"]) | (Store(params["directory"]).containers if params["directory"] else set())
     try:
-        if "swarm" in wanted["kinds"]:
-            removed += remove_swarm(engine, wanted["labels"], module.check_mode)
-        if "containers" in wanted["kinds"]:
+        if "swarm" in params["kinds"]:
+            removed += remove_swarm(engine, params["labels"], module.check_mode)
+        if "containers" in params["kinds"]:
             doomed = [
                 container
-                for container in stack_containers(engine, wanted["labels"], known)
-                if (not wanted["services"] or container["Labels"].get("berth.service") in wanted["services"])
-                and (not wanted["keep"] or container["Labels"].get("berth.version") != wanted["keep"])
+                for container in stack_containers(engine, params["labels"], recorded)
+                if (not params["services"] or container["Labels"].get("berth.service") in params["services"])
+                and (not params["keep"] or container["Labels"].get("berth.version") != params["keep"])
             ]
             removed += [f"container {container['Names'][0].lstrip('/')}" for container in doomed]
-            if foreign := foreign_containers(engine, wanted["labels"], known):
+            if foreign := foreign_containers(engine, params["labels"], recorded):
                 kept += foreign
                 module.warn(
-                    f"Not created by Berth, left as they are: {', '.join(foreign)} (containers of an image of this stack). "
+                    f"Not removed, because Berth did not create them: {', '.join(foreign)} (containers of an image of this stack). "
                     f"To remove them: docker rm -f {' '.join(foreign)}"
                 )
             if not module.check_mode:
                 with ThreadPoolExecutor(max_workers=8) as pool:
                     list(pool.map(lambda container: remove_container(engine, container), doomed))
         for kind in ("networks", "volumes"):
-            if kind in wanted["kinds"]:
-                for entry in engine.listing(kind, wanted["labels"]):
+            if kind in params["kinds"]:
+                for entry in engine.listing(kind, params["labels"]):
                     removed.append(f"{kind[:-1]} {entry['Name']}")
                     if not module.check_mode and kind == "networks":
                         remove_network(engine, entry["Name"])
                     elif not module.check_mode:
                         remove_volume(engine, entry["Name"])
-        if "images" in wanted["kinds"]:
-            # Newest first: an image goes before the one that it was built on.
-            doomed = engine.listing("images", wanted["labels"])
-            if stack := wanted["labels"].get("berth.stack"):
+        if "images" in params["kinds"]:
+            # Newest first: remove an image before its base image.
+            doomed = engine.listing("images", params["labels"])
+            if stack := params["labels"].get("berth.stack"):
                 every = engine.call("GET", "/images/json", {"filters": {"label": ["berth.stack"]}})
-                doomed += shared_images(every, stack, wanted["registry"])
+                doomed += shared_images(every, stack, params["registry"])
             for image in sorted(doomed, key=lambda i: i["Created"], reverse=True):
-                gone, why = remove_image(engine, image, wanted["registry"], module.check_mode)
-                removed += gone
+                names, why = remove_image(engine, image, params["registry"], module.check_mode)
+                removed += names
                 if why:
                     kept.append(f"image {image['Id']}")
                     module.warn(why)

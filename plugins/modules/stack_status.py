@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Tell what of a stack runs on a host, and, where wanted, what it wrote last."""
+"""Return the status of a stack on a host, and optionally its last log lines."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ options:
   url: {description: Where users reach it., type: str, default: ""}
   directory: {description: State directory of the stack., type: path, required: true}
   service: {description: Only this service., type: str, default: ""}
-  lines: {description: Last log lines of each container to tell; 0 for none., type: int, default: 0}
+  lines: {description: Number of log lines of each container; 0 for none., type: int, default: 0}
 """
 
 EXAMPLES = r"""
-- name: Look at what runs
+- name: Read the status
   berth.stack.stack_status: {stack: berth, directory: /var/lib/berth}
 """
 
 RETURN = r"""
 status:
-  description: "C(stack), C(version), C(previous), C(url), C(pending) (an unfinished verb), C(locked) (by whom),
+  description: "C(stack), C(version), C(previous), C(url), C(pending) (the unfinished operation), C(locked) (by whom),
     C(interrupted) (runs that ended while they held a lock) and C(services), each
     C(service), C(container), C(version), C(image), C(health), C(started_at), C(restarts), C(memory_bytes)."
   type: dict
   returned: always
 logs: {description: "By container, its last lines.", type: dict, returned: always}
-holders: {description: "Who holds a lock, each with its C(line) of the audit should its run have ended.", type: list, elements: dict,
+holders: {description: "Holders of locks, each with the audit C(line) for the case that its run has ended.", type: list, elements: dict,
   returned: always}
 """
 
 
 def past(listed: dict[str, Any]) -> bool:
-    """Whether a container is a task of a Swarm's service that is over: the engine keeps some of them, for their logs."""
+    """Whether a container is an ended task of a Swarm service: the engine keeps some of them for their logs."""
     return "com.docker.swarm.task.id" in listed["Labels"] and listed["State"] in ("exited", "dead")
 
 
@@ -75,29 +75,29 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wanted = module.params
+    params = module.params
     engine = Engine()
 
-    store = Store(wanted["directory"])
+    store = Store(params["directory"])
     try:
-        listed = [c for c in stack_containers(engine, {"berth.stack": wanted["stack"]}, store.containers) if not past(c)]
-        known = sorted({container["Labels"].get("berth.service", "") for container in listed})
-        if wanted["service"]:
-            listed = [c for c in listed if c["Labels"].get("berth.service") == wanted["service"]]
+        listed = [c for c in stack_containers(engine, {"berth.stack": params["stack"]}, store.containers) if not past(c)]
+        recorded = sorted({container["Labels"].get("berth.service", "") for container in listed})
+        if params["service"]:
+            listed = [c for c in listed if c["Labels"].get("berth.service") == params["service"]]
             if not listed:
                 module.fail_json(
-                    msg=f"nothing of {wanted['stack']} runs as {wanted['service']!r} here; services are: {', '.join(known) or 'none'}"
+                    msg=f"nothing of {params['stack']} runs as {params['service']!r} here; services are: {', '.join(recorded) or 'none'}"
                 )
         with ThreadPoolExecutor(max_workers=8) as pool:
             services = sorted(pool.map(lambda c: describe(engine, c), listed), key=lambda s: (s["service"], s["container"]))
-        logs = {s["container"]: engine.logs(s["container"], wanted["lines"]) for s in services} if wanted["lines"] else {}
+        logs = {s["container"]: engine.logs(s["container"], params["lines"]) for s in services} if params["lines"] else {}
     except EngineError as error:
         module.fail_json(msg=str(error))
     status = {
-        "stack": wanted["stack"],
+        "stack": params["stack"],
         "version": store.current,
         "previous": store.previous,
-        "url": wanted["url"],
+        "url": params["url"],
         "services": services,
         "pending": store.pending,
         "locked": (store.note("lock") or {}).get("owner", ""),

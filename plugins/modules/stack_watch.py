@@ -20,8 +20,8 @@ short_description: Watch a stack's memory for a while, and break its containers 
 description: Samples the memory of each container, and at given times kills, restarts or runs a command in some of them.
 options:
   labels: {description: Labels of the stack's containers., type: dict, required: true}
-  directory: {description: "State directory of the stack, which knows the containers of an earlier Berth.", type: path, default: ""}
-  seconds: {description: How long to watch., type: int, required: true}
+  directory: {description: "State directory of the stack, with the names of containers of an older Berth.", type: path, default: ""}
+  seconds: {description: Duration in seconds., type: int, required: true}
   every: {description: Seconds between samples., type: float, default: 2}
   faults:
     description:
@@ -43,14 +43,14 @@ faults: {description: "C(name) and C(time) of what was done.", type: list, eleme
 """
 
 
-def containers(engine: Engine, labels: dict[str, str], known: set[str], service: str = "") -> list[dict[str, Any]]:
-    found = [c for c in stack_containers(engine, labels, known) if c["State"] == "running"]
+def containers(engine: Engine, labels: dict[str, str], recorded: set[str], service: str = "") -> list[dict[str, Any]]:
+    found = [c for c in stack_containers(engine, labels, recorded) if c["State"] == "running"]
     return [c for c in found if not service or c["Labels"].get("berth.service") == service]
 
 
-def sample(engine: Engine, labels: dict[str, str], known: set[str]) -> dict[str, Any]:
+def sample(engine: Engine, labels: dict[str, str], recorded: set[str]) -> dict[str, Any]:
     result: dict[str, Any] = {"time": time.time(), "memory": {}, "service": {}, "pid": {}}
-    for listed in containers(engine, labels, known):
+    for listed in containers(engine, labels, recorded):
         try:
             used = memory_used(engine.statistics(listed["Id"]))
             pid = engine.call("GET", f"/containers/{listed['Id']}/json")["State"]["Pid"]
@@ -63,9 +63,9 @@ def sample(engine: Engine, labels: dict[str, str], known: set[str]) -> dict[str,
     return result
 
 
-def inject(engine: Engine, labels: dict[str, str], known: set[str], fault: dict[str, Any]) -> dict[str, Any]:
+def inject(engine: Engine, labels: dict[str, str], recorded: set[str], fault: dict[str, Any]) -> dict[str, Any]:
     """Do one fault; what cannot be done fails the run."""
-    target = next(iter(containers(engine, labels, known, fault["service"])), None)
+    target = next(iter(containers(engine, labels, recorded, fault["service"])), None)
     if target is None:
         raise EngineError(404, f"no container of {fault['service']} runs")
     result = {"name": fault.get("name") or f"{fault['action']} {fault['service']}", "time": time.time(), "ok": True}
@@ -98,10 +98,10 @@ def main() -> None:
     try:
         while time.time() < started + options["seconds"]:
             # Read anew: releases come and go meanwhile.
-            known = Store(options["directory"]).containers if options["directory"] else set()
-            samples.append(sample(engine, options["labels"], known))
+            recorded = Store(options["directory"]).containers if options["directory"] else set()
+            samples.append(sample(engine, options["labels"], recorded))
             while pending and time.time() >= started + float(pending[0]["at"]):
-                done.append(inject(engine, options["labels"], known, pending.pop(0)))
+                done.append(inject(engine, options["labels"], recorded, pending.pop(0)))
             time.sleep(min(options["every"], max(0.05, started + float(pending[0]["at"]) - time.time())) if pending else options["every"])
     except (EngineError, OSError) as error:
         module.fail_json(msg=str(error), samples=samples, faults=done)

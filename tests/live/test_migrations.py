@@ -116,14 +116,14 @@ def test_the_revision_of_the_database_decides(stack: Stack) -> None:
 
     # An older version cannot live with a column that is gone, whichever way it comes.
     words = [
-        "cannot live with the database as it is",
+        "is not compatible with the database",
         "drop: drop_column",
         "at revision drop",
         "is extra",
         f" VERSION={first} SCHEMA=downgrade",
     ]
     stack.refuse(two, *words, BERTH_VERSION=first)
-    stack.refuse(one, "cannot live with the database as it is")
+    stack.refuse(one, "is not compatible with the database")
 
     # Another branch, two heads, and three ways to edit what ran; in check mode, that builds nothing, as well.
     side = ("side", "extra", ADDS)

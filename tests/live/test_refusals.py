@@ -45,7 +45,7 @@ WRONG = {
     "a port in use": Call("up", [f"Port {PORT} on", "HTTPS_PORT"], {"STACK_NAME": "berth-refused"}),
     "an address without an engine": Call(
         "up",
-        ["DOCKER_HOST in the environment names", "no Docker Engine answers at unix:///nowhere.sock"],
+        ["DOCKER_HOST in the environment names", "no Docker Engine responds at unix:///nowhere.sock"],
         {"DOCKER_HOST": "unix:///nowhere.sock"},
     ),
     "a version that was never built": Call("deploy", ["no version nope", "Built here"], {"BERTH_VERSION": "nope"}),

@@ -95,7 +95,7 @@ def caused(error: Exception, cause: BaseException) -> Exception:
         (Failed("There is no release v9"), [], "refused"),
         (Locked(OTHER | {"since": "", "verb": "", "expires": ""}), [], "refused"),
         (Failed("did not become healthy"), ["create container s-backend-v2"], "failed"),
-        (EngineError(0, "no Docker Engine answers"), [], "failed"),
+        (EngineError(0, "no Docker Engine responds"), [], "failed"),
         (Interrupted("it was interrupted (SIGINT)"), [], "interrupted"),
         (caused(Failed("Release v2 did not get traffic"), Interrupted("")), ["create container s-backend-v2"], "interrupted"),
     ],
@@ -172,11 +172,11 @@ def test_what_fails_after_the_release_serves_says_that_it_does(
     host.images("v2")
 
     def fail(*_: Any) -> None:
-        raise EngineError(0, "no Docker Engine answers")
+        raise EngineError(0, "no Docker Engine responds")
 
     monkeypatch.setattr(f"ansible_collections.berth.stack.plugins.module_utils.release.deployment.{where}", fail)
     said = apply(verb="deploy", manifest=manifest(host, "v2"), infrastructure="skip", edge_service={})
-    assert said.startswith("Release v2 is active; removing the previous containers failed") and "no Docker Engine answers" in said
+    assert said.startswith("Release v2 is active; removing the previous containers failed") and "no Docker Engine responds" in said
     line = host.store.audit_log()[-1]
     assert (line["from"], line["to"], line["outcome"], host.store.current) == ("v1", "v2", "failed", "v2")
     assert host.store.note("lock") == {}
@@ -231,7 +231,7 @@ def test_status_and_audit_tell_a_run_that_ended_and_none_that_runs() -> None:
     status = {"stack": "s", "version": "v1", "previous": "", "url": "u", "services": [], "locked": "ann"}
     assert "locked by ann" in status_text(action.interrupted({"status": dict(status), "holders": [running]})["status"])
     text = status_text(action.interrupted({"status": dict(status), "holders": [ended]})["status"])
-    assert "interrupted: deploy by ann@here, begun then" in text and "locked by" not in text
+    assert "interrupted: deploy by ann@here, started then" in text and "locked by" not in text
 
 
 # names of commands --------------------------------------------------------------------------------------------------------

@@ -63,8 +63,8 @@ class FakeDatabase(Database):
             raise DumpError("pg_restore ended with status 1")
         self.there[into] = dict(self.restored)
 
-    def content(self, database: str | None = None) -> str:
-        return json.dumps(self.there[database or self.name])
+    def content(self, database: str | None = None) -> dict[str, str]:
+        return dict(self.there[database or self.name])
 
     def sql(self, text: str, database: str | None = None) -> str:
         if "ALLOW_CONNECTIONS" in text:
@@ -100,18 +100,18 @@ def asked(kept: Backups, **other: str) -> dict[str, Any]:
         ("app_then", ""),
         ("_then2", ""),
         ("a" * 63, ""),
-        ("a" * 64, "no name for a database"),
-        ("a b;drop", "no name for a database"),
-        ('a"b', "no name for a database"),
-        ("App", "no name for a database"),
-        ("2then", "no name for a database"),
-        ("app\n", "no name for a database"),
+        ("a" * 64, "not a valid database name"),
+        ("a b;drop", "not a valid database name"),
+        ('a"b', "not a valid database name"),
+        ("App", "not a valid database name"),
+        ("2then", "not a valid database name"),
+        ("app\n", "not a valid database name"),
         ("app", "the database in use"),
-        ("postgres", "the server or a restore uses itself"),
-        ("template1", "the server or a restore uses itself"),
-        ("app_new", "the server or a restore uses itself"),
-        ("app_old", "the server or a restore uses itself"),
-        ("earlier", "there is a database of this name already"),
+        ("postgres", "the server or a restore uses"),
+        ("template1", "the server or a restore uses"),
+        ("app_new", "the server or a restore uses"),
+        ("app_old", "the server or a restore uses"),
+        ("earlier", "exists already"),
     ],
 )
 def test_into_is_the_name_of_a_database_that_does_not_exist_yet(name: str, words: str) -> None:
@@ -145,9 +145,9 @@ def test_a_restore_that_is_confirmed_or_goes_beside_takes_the_newest_backup_or_t
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda dump: dump.unlink(), "is gone"),
-        (lambda dump: dump.write_bytes(b"dum"), "has 3 bytes, and had 4"),
-        (lambda dump: dump.write_bytes(b"dumq"), "another checksum"),
+        (lambda dump: dump.unlink(), "is missing"),
+        (lambda dump: dump.write_bytes(b"dum"), "has 3 bytes instead of 4"),
+        (lambda dump: dump.write_bytes(b"dumq"), "recorded checksum"),
     ],
 )
 def test_a_damaged_backup_is_refused_and_the_others_are_named(damage: Callable[[Path], Any], words: str, kept: Backups) -> None:
@@ -282,7 +282,7 @@ def test_a_restore_beside_that_fails_leaves_no_database(kept: Backups) -> None:
 
 
 def test_where_two_databases_differ_is_told_by_table() -> None:
-    assert difference({"a": "1 1", "b": "1 1"}, {"a": "1 1", "c": "2 2"}) == "b: 1 1 -> not there; c: not there -> 2 2"
+    assert difference({"a": "1 1", "b": "1 1"}, {"a": "1 1", "c": "2 2"}) == "b: 1 1 -> missing; c: missing -> 2 2"
 
 
 # the module ---------------------------------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ def test_a_restore_says_what_it_left_and_is_written_down(
     with pytest.raises(SystemExit) as ended:
         stack_backup.main()
     said = str(ended.value)
-    assert ("The database in use is that of" in said, "Nothing was changed in the database in use" in said) == (after, not after)
+    assert ("has been replaced by" in said, "The database in use was not changed" in said) == (after, not after)
     assert "-before-restore" in said and database.there["app"] == (CONTENT if after else {"public.tasks": "9 999"})
     assert (kept.store.root / "unchanged.json").exists() != after
     assert (kept.store.audit_log()[-1]["verb"], kept.store.audit_log()[-1]["outcome"]) == ("restore", outcome)

@@ -327,5 +327,5 @@ def test_a_key_is_not_made_in_check_mode(tmp_path):
 def test_what_would_serve_does_not_serve():
     applied_line = load_plugin("filter", "releases").applied_line
     applied = {"changed": True, "release": "v1", "before": "v2"}
-    assert applied_line(applied, "berth", "https://x", True) == "berth v1 would serve at https://x (before: v2)"
-    assert applied_line(applied, "berth", "https://x") == "berth v1 serves at https://x (before: v2)"
+    assert applied_line(applied, "berth", "https://x", True) == "berth v1 would serve at https://x (previous: v2)"
+    assert applied_line(applied, "berth", "https://x") == "berth v1 serves at https://x (previous: v2)"

@@ -34,12 +34,12 @@ def document(**more: object) -> dict:
         "stack": "s",
         "tag": "local",
         "networks": [{"name": "s-app", "internal": True}, {"name": "s-edge", "internal": False}],
-        "before": [other("database", mounts=[{"type": "volume", "source": "s-database", "target": "/data"}])],
+        "infrastructure": [other("database", mounts=[{"type": "volume", "source": "s-database", "target": "/data"}])],
         "migrations": [
             CONTAINER | {"name": "s-backend-v1-migrate", "entrypoint": ["migrate"], "restart": "no", "healthcheck": {"test": ["NONE"]}}
         ],
-        "pair": [CONTAINER],
-        "after": [other("edge")],
+        "app": [CONTAINER],
+        "edge": [other("edge")],
     }
     return as_compose(given | more)
 

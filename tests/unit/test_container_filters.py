@@ -119,5 +119,5 @@ def test_a_build_is_summed_up():
 
 def test_an_image_that_was_there_says_so():
     result = {"service": "backend", "reference": "b:1", "id": "sha256:" + "a" * 64, "size": 98_800_000, "layers": 4}
-    assert built_line(result).endswith("98.8 MB  4 layers  there already")
+    assert built_line(result).endswith("98.8 MB  4 layers  exists already")
     assert built_line(result, {"backend": {"seconds": 2.0, "cached": 3, "steps": 4}}).endswith("built in 2.0 s, 3 of 4 steps cached")

@@ -298,7 +298,7 @@ def test_an_error_that_nobody_expected_says_what_it_is_and_where(host: Host, mon
     monkeypatch.setattr(f"{UTILS}.release.rollout.request", lambda *_: None + 1)  # type: ignore[operator]
     with pytest.raises(Failed) as told:
         act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="skip").run()
-    assert "v1 is still active" in str(told.value) and "Berth did not expect: TypeError: unsupported operand" in str(told.value)
+    assert "v1 is still active" in str(told.value) and "unexpected error: TypeError: unsupported operand" in str(told.value)
     assert "in test_deployment.py, line" in str(told.value)
 
 
@@ -345,7 +345,7 @@ def test_what_cannot_be_removed_is_named_with_the_command_that_does(host: Host, 
             raise EngineError(500, "device is busy")
 
     host.engine.on_delete = stuck
-    with pytest.raises(Failed, match=r"(?s)odd.*Still there: s-backend-v2. To remove: docker rm --force s-backend-v2"):
+    with pytest.raises(Failed, match=r"(?s)odd.*Not removed: s-backend-v2. To remove: docker rm --force s-backend-v2"):
         act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="skip").run()
     assert host.running == pair("v1") | {"s-backend-v2"} and host.store.pending == {}
 
@@ -404,7 +404,7 @@ def test_what_a_release_stands_on_goes_again_where_it_fails_but_not_what_took_th
         act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="reconcile").run()
     assert host.running == pair("v1")
     host.engine.place("s-model", image="sha256:older")
-    with pytest.raises(Failed, match="Still there, in the place of the one before: s-model"):
+    with pytest.raises(Failed, match="Not removed, because it replaced an existing container: s-model"):
         act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="reconcile").run()
     assert host.running == pair("v1") | {"s-model"}
 

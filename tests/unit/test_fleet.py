@@ -55,8 +55,8 @@ def test_one_table_with_those_that_are_away_named():
 
 def test_what_all_hosts_can_go_back_to():
     hosts = {
-        "a": {"r": {"current": "v2", "pending": {}, "told": [{"release": "v2"}, {"release": "v1"}]}},
-        "b": {"r": {"current": "v2", "pending": {}, "told": [{"release": "v2"}]}},
+        "a": {"r": {"current": "v2", "pending": {}, "details": [{"release": "v2"}, {"release": "v1"}]}},
+        "b": {"r": {"current": "v2", "pending": {}, "details": [{"release": "v2"}]}},
     }
     assert fleet_releases(["a", "b"], hosts, "r").splitlines()[-1] == "On all of them: v2"
 

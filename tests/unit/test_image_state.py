@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.berth.stack.plugins.modules.image_state import Refused, find, told
+from ansible_collections.berth.stack.plugins.modules.image_state import Refused, describe, find
 
 
 class Engine:
@@ -74,7 +74,7 @@ def test_without_a_content_the_tag_decides():
 
 def test_what_is_told_says_layers_and_configuration_apart():
     one = {"Id": "1", "Size": 1, "RootFS": {"Layers": ["a", "b"]}, "Config": {"User": "1"}, "Os": "linux", "Architecture": "amd64"}
-    told_one, told_other = told(wanted(), one), told(wanted(), one | {"Config": {"User": "0"}})
+    told_one, told_other = describe(wanted(), one), describe(wanted(), one | {"Config": {"User": "0"}})
     assert told_one["layers_id"] == told_other["layers_id"]
     assert told_one["contents"] != told_other["contents"]
-    assert told(wanted(), None)["layers_id"] == ""
+    assert describe(wanted(), None)["layers_id"] == ""

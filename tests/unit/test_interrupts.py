@@ -27,4 +27,4 @@ def test_the_first_signal_ends_what_is_done_and_the_next_one_does_not_end_the_pu
 def test_what_is_expected_says_itself_what_it_is_and_what_is_not_is_named() -> None:
     assert error_message(OSError("disk is full"), (OSError,)) == "disk is full"
     assert error_message(Interrupted("it was interrupted (SIGTERM)"), ()) == "it was interrupted (SIGTERM)"
-    assert error_message(TypeError("odd"), (OSError,)) == "an error that Berth did not expect: TypeError: odd. Please report it"
+    assert error_message(TypeError("odd"), (OSError,)) == "unexpected error: TypeError: odd. Please report it"

@@ -172,7 +172,7 @@ def test_what_was_edited_is_named() -> None:
     ]
     assert (
         edited_revisions(chain("1", "2<1", "3<2"), chain("1", "3<1")["revisions"], ["3"])[0]
-        == "2 ran here, and the release does not have it"
+        == "2 ran on this database, and the release does not have it"
     )
 
 
@@ -260,7 +260,7 @@ def test_another_branch_is_refused_before_anything_is_touched(host: Host, check:
     server.deploy("v1", TWO)
     said = server.refused("v2", TWO_B, check=check)
     assert said.startswith("The database is at revision 2; the head of v2 is 2b. Nothing was changed.")
-    assert "the two part after 1" in said and "alembic merge" in said
+    assert "the common ancestor is 1" in said and "alembic merge" in said
 
 
 def test_an_older_release_is_refused_by_deploy_as_by_rollback(host: Host) -> None:
@@ -269,7 +269,7 @@ def test_an_older_release_is_refused_by_deploy_as_by_rollback(host: Host) -> Non
     server.deploy("v2", chain("1", "2<1", breaking="2"))
     said = server.refused("v1", ONE)
     assert said.startswith(
-        "v1 cannot live with the database as it is: migrations since then take away what it needs.\n  2: drop_column, line 5"
+        "v1 is not compatible with the database: later migrations remove or change what it needs.\n  2: drop_column, line 5"
     )
     assert "The database is at revision 2; the head of v1 is 1." in said and "make deploy VERSION=v1 SCHEMA=downgrade" in said
     assert server.deploy("v1", ONE, schema="accept") == ["migrate the database for frontend"]
@@ -305,7 +305,7 @@ def test_restore_without_a_fitting_backup_is_refused_before_anything_is_touched(
 @pytest.mark.parametrize(
     ("at", "source", "words"),
     [
-        (["9"], TWO, "Neither v2 nor a release that this host remembers has 9"),
+        (["9"], TWO, "Neither v2 nor a recorded release has 9"),
         (["2"], chain("1", "2<1", "2b<1"), "end in 2 heads (2, 2b)"),
         (["2"], chain("1", "1a<1", "2<1a"), "2 comes after 1a in the release, and came after 1 when it ran"),
     ],
@@ -384,7 +384,7 @@ def test_a_database_that_does_not_run_is_asked_when_it_does(host: Host) -> None:
     server = Server(host, [])
     server.deploy("v1", ONE)
     host.engine.state("s-database", Running=False)
-    with pytest.raises(Failed, match=r"The database does not run \(s-database\)"):
+    with pytest.raises(Failed, match=r"The database is not running \(s-database\)"):
         server.deploy("v2", TWO)
     assert server.deploy("v2", TWO, check=True)[0] == "migrate the database for backend: 1 -> 2"
 
@@ -464,7 +464,7 @@ def test_one_that_is_refused_when_the_database_was_started_to_be_asked_leaves_no
     host.engine.image("sha256:database")
     host.store.record_infrastructure(containers={"s-database": {"name": "s-database", "image": "sha256:database"}})
     host.engine.containers.clear()
-    with pytest.raises(Failed, match=r"(?s)v1 cannot live with the database as it is.*Nothing was changed"):
+    with pytest.raises(Failed, match=r"(?s)v1 is not compatible with the database.*Nothing was changed"):
         act(host, release="v1", backup=False).run()
     assert host.engine.containers == {}
 

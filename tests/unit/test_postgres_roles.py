@@ -74,8 +74,8 @@ def test_what_is_right_is_left_alone():
         ({"login": False}, "set password of backend_g1"),
         ({"limit": -1}, "let backend_g1 hold 40 connections"),
         ({"member": []}, "make backend_g1 a member of backend"),
-        ({"member": ["backend", "frontend"]}, "take backend_g1 out of frontend"),
-        ({"powers": ["SUPERUSER", "CREATEDB"]}, "take superuser, createdb from backend_g1"),
+        ({"member": ["backend", "frontend"]}, "revoke the membership of backend_g1 in frontend"),
+        ({"powers": ["SUPERUSER", "CREATEDB"]}, "revoke superuser, createdb from backend_g1"),
         ({"settings": ["search_path=backend"]}, "set role of backend_g1"),
         ({"settings": ["role=backend", "search_path=public"]}, "set search_path of backend_g1"),
     ],
@@ -103,7 +103,7 @@ def test_a_generation_of_before_logins_keeps_its_role_open_until_it_goes():
     old = kept("backend", "first", member=[], settings=["search_path=backend"])
     assert plan(wanted=wanted, backend=old, backend_g2=kept("backend", "se@cond")).actions == []
     made = plan(wanted={"backend_g2": wanted["backend_g2"]}, backend=old | {"comment": "a hash"}, backend_g2=kept("backend", "se@cond"))
-    assert made.actions == ["close role backend for logins", "take the comment of role backend away"]
+    assert made.actions == ["disable logins of role backend", "remove the comment of role backend"]
     assert 'ALTER ROLE "backend" NOLOGIN PASSWORD NULL' in made.statements
 
 

@@ -1,4 +1,4 @@
-"""A release gets the traffic when it is started and answers, and loses it when it fails while it is watched; the old one is still active."""
+"""A release gets traffic once it is started and responds, and loses it if it fails while it is monitored."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Answers(dict[str, tuple[int, str]]):
     [
         (ENDED, ["exit code 3, restarted 0 times"]),
         (ENDED | {"OOMKilled": True}, ["exit code 3, killed for using more memory than its limit"]),
-        (ILL, ["health: unhealthy, 3 failures in a row", "check said: no database"]),
+        (ILL, ["health: unhealthy, 3 failures in a row", "output of its check: no database"]),
     ],
 )
 def test_one_that_does_not_start_is_removed_and_the_old_one_serves_on(host: Host, fate: dict[str, Any], words: list[str]) -> None:
@@ -246,7 +246,7 @@ def test_check_mode_removes_nothing_of_a_release_that_cannot_be(host: Host) -> N
     host.store.begin_operation("deploy", "v1", "v2")
     two["containers"][1]["mem_limit"] = "lots"
     before = host.files()
-    with pytest.raises(Failed, match="'lots' is no size"):
+    with pytest.raises(Failed, match="'lots' is not a size"):
         host.rollout(check=True).run(two)
     assert host.engine.changes == [] and host.running == pair("v1") | pair("v2") and host.files() == before
 

@@ -21,10 +21,10 @@ def test_only_those_that_got_another_release_are_ahead():
 def test_each_host_is_accounted_for():
     ahead = [{"host": "a", "before": "v1", "release": "v2"}, {"host": "b", "before": "", "release": "v2"}]
     assert rollout_text(ahead, "c", "Switch", ["a", "b", "c", "d"]).splitlines() == [
-        "The roll-out stopped at c: Switch",
-        "a went back to v1",
-        "b had none before and serves v2",
-        "d: not released",
+        "The rollout stopped at c: Switch",
+        "a was reverted to v1",
+        "b had no release before and serves v2",
+        "d: not updated",
     ]
 
 
@@ -35,7 +35,7 @@ def test_one_host_needs_no_roll_call():
 def test_what_a_first_release_leaves_is_named_with_what_removes_it():
     status = {"stack": "s", "version": "", "services": [{"container": "s-database"}, {"container": "s-model"}]}
     said = left_text(status)
-    assert said.startswith("Nothing of s serves. Started, and still there: s-database, s-model.") and said.endswith("make down")
+    assert said.startswith("No release of s is active. Left running: s-database, s-model.") and said.endswith("make down")
     # After make down there is a release, and nothing of it.
     assert left_text(status | {"version": "v1"}) == said and left_text(status, swarm=True) == said
     assert left_text(status | {"version": "v1"}, swarm=True) == ""

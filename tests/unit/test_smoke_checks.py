@@ -52,12 +52,12 @@ def test_checks_are_made_once_a_path_and_none_without_one():
         ("all", "must be a list"),
         ([{"service": "backend"}], "must have service, port and path"),
         ([ONE | {"path": "health"}], "must begin with /"),
-        ([ONE | {"port": "http"}], "'http' is no port"),
+        ([ONE | {"port": "http"}], "'http' is not a port"),
         ([ONE | {"status": 200}], "status is 200: it must be a list"),
         ([ONE | {"status": []}], "it must be a list"),
-        ([ONE | {"status": ["ok"]}], "it must be a list of statuses"),
-        ([ONE | {"status": [99]}], "it must be a list of statuses"),
-        ([ONE | {"statuses": [200]}], "it knows no statuses, but path, port, service, status"),
+        ([ONE | {"status": ["ok"]}], "it must be a list, such as [200, 3xx]"),
+        ([ONE | {"status": [99]}], "it must be a list, such as [200, 3xx]"),
+        ([ONE | {"statuses": [200]}], "unknown key statuses; valid keys: path, port, service, status"),
     ],
 )
 def test_checks_that_cannot_be_made_are_named(checks, words):

@@ -13,7 +13,7 @@ from ansible_collections.berth.stack.plugins.modules.stack_certificate import (
     alternatives,
     authority_days_left,
     days_left,
-    judge,
+    find_problems,
     put,
 )
 
@@ -59,30 +59,30 @@ def test_a_client_that_verifies_strictly_accepts_it(tmp_path, kept):
     for name in NAMES:
         assert 729 < days_left(authority / "ca.crt", directory / "server.crt", directory / "server.key", name) <= 730
     assert 7299 < authority_days_left(authority / "ca.crt") <= 7300
-    assert judge(authority, directory, NAMES, 180)[:2] == ("", "")
+    assert find_problems(authority, directory, NAMES, 180)[:2] == ("", "")
     assert oct((directory / "server.key").stat().st_mode & 0o777) == "0o400"
 
 
 def test_what_a_client_would_refuse_is_made_again(tmp_path, kept):
     authority, directory = kept(made(tmp_path))
-    assert "refuse" in judge(authority, directory, [*NAMES, "other"], 180)[1]
+    assert "refuse" in find_problems(authority, directory, [*NAMES, "other"], 180)[1]
     foreign = made(tmp_path, authority="new")
     kept([*foreign[:2], *made(tmp_path)[2:]])
-    assert "refuse" in judge(authority, directory, NAMES, 180)[1]
+    assert "refuse" in find_problems(authority, directory, NAMES, 180)[1]
     kept([*foreign[:3], made(tmp_path)[3]])
-    assert "refuse" in judge(authority, directory, NAMES, 180)[1]
+    assert "refuse" in find_problems(authority, directory, NAMES, 180)[1]
     (directory / "server.crt").unlink()
-    assert judge(authority, directory, NAMES, 180)[:2] == ("", "there is none")
+    assert find_problems(authority, directory, NAMES, 180)[:2] == ("", "it does not exist")
     shutil.rmtree(authority)
-    assert judge(authority, directory, NAMES, 180)[:2] == ("there is none", "its authority is new")
+    assert find_problems(authority, directory, NAMES, 180)[:2] == ("it does not exist", "its authority is new")
 
 
 def test_it_is_made_again_before_it_ends(tmp_path, kept):
     authority, directory = kept(made(tmp_path, days=100))
-    assert judge(authority, directory, NAMES, 180)[1] == "it ends in 100 days"
-    assert judge(authority, directory, NAMES, 30)[1] == ""
+    assert find_problems(authority, directory, NAMES, 180)[1] == "it expires in 100 days"
+    assert find_problems(authority, directory, NAMES, 30)[1] == ""
     kept(made(tmp_path, authority_days=300))
-    assert judge(authority, directory, NAMES, 180)[0] == "it ends soon"
+    assert find_problems(authority, directory, NAMES, 180)[0] == "it expires soon"
 
 
 def test_the_authority_keeps_its_key_so_that_running_clients_go_on(tmp_path, kept):
@@ -93,4 +93,4 @@ def test_the_authority_keeps_its_key_so_that_running_clients_go_on(tmp_path, kep
     assert again[0] == first[0] and again[1] != first[1]
     # A client that was started with the authority's first certificate, and a server with a certificate of the second.
     authority, directory = kept([first[0], first[1], *again[2:]])
-    assert judge(authority, directory, NAMES, 180)[:2] == ("", "")
+    assert find_problems(authority, directory, NAMES, 180)[:2] == ("", "")

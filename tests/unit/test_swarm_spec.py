@@ -11,11 +11,11 @@ from ansible_collections.berth.stack.plugins.filter.swarm import swarm_nodes
 from ansible_collections.berth.stack.plugins.module_utils.docker.spec import SpecError
 from ansible_collections.berth.stack.plugins.module_utils.release.swarm import SwarmRollout
 from ansible_collections.berth.stack.plugins.module_utils.release.swarm_spec import (
+    differing_paths,
     secret_name,
     secrets_directory,
     service_body,
     service_name,
-    unlike,
 )
 from ansible_collections.berth.stack.plugins.module_utils.state.store import Store
 
@@ -108,10 +108,10 @@ def test_what_the_engine_adds_is_no_difference_and_what_was_changed_is(body):
     actual["TaskTemplate"]["Runtime"] = "container"
     actual["TaskTemplate"]["ContainerSpec"]["Isolation"] = "default"
     del actual["TaskTemplate"]["ContainerSpec"]["CapabilityAdd"]
-    assert unlike(body, actual) == []
+    assert differing_paths(body, actual) == []
     actual["TaskTemplate"]["ContainerSpec"]["Env"] = ["PORT=9"]
     actual["Mode"]["Replicated"]["Replicas"] = 7
-    assert sorted(unlike(body, actual)) == ["Mode.Replicated.Replicas", "TaskTemplate.ContainerSpec.Env"]
+    assert sorted(differing_paths(body, actual)) == ["Mode.Replicated.Replicas", "TaskTemplate.ContainerSpec.Env"]
 
 
 def test_nodes_are_what_their_hosts_say():

@@ -1,8 +1,8 @@
-"""Backups of a stack on its host: a directory each, `backups/<time>-<why>/`, with the dump and what it belongs to.
+"""Backups of a stack on its host: a directory each, `backups/<time>-<why>/`, with the dump and its metadata.
 
-`backup.json` has when, why, release, schema (what the database was brought to, with the revisions that it told itself), automatic (made
-by a release or a restore for itself), bytes and sha256 of the dump, database_bytes (what it took on the server's disk) and, where the
-backup was checked, content: by table, rows and checksum, of the dump put back into a database beside.
+`backup.json` has when, why, release, schema (the recorded one, with the revisions read from the database), automatic (made by a release
+or restore), bytes and sha256 of the dump, database_bytes (on the server's disk) and, where the backup was checked, content: rows and
+checksum by table, of the dump restored into a separate database.
 """
 
 from __future__ import annotations
@@ -29,62 +29,62 @@ def megabytes(count: float) -> str:
 
 
 def rows(content: dict[str, str]) -> dict[str, int]:
-    """By table, how many rows, of what `Database.content` tells."""
+    """Number of rows by table, from the result of `Database.content`."""
     return {table: int(text.split()[0]) for table, text in content.items()}
 
 
 def is_automatic(note: dict[str, Any]) -> bool:
-    """Whether a release or a restore made a backup for itself. An older Berth did not note that; it did not check those."""
+    """Whether a release or a restore made the backup. An older Berth did not record that, and did not check such backups."""
     return bool(note.get("automatic", note["why"].startswith("before-") and "content" not in note))
 
 
 def describe(note: dict[str, Any]) -> str:
-    """A backup in words: when it was made, why, of which release, how large."""
-    there = rows(note["content"]) if "content" in note else None
-    size = megabytes(note["bytes"]) + (f", {sum(there.values())} rows in {len(there)} tables" if there is not None else "")
+    """A backup's metadata as text."""
+    existing = rows(note["content"]) if "content" in note else None
+    size = megabytes(note["bytes"]) + (f", {sum(existing.values())} rows in {len(existing)} tables" if existing is not None else "")
     return f"made {note['when']} ({note['why']}), of release {note['release'] or 'none'}; {size}"
 
 
 def confirmation_prompt(stack: str, note: dict[str, Any], release: str, database: str, size: int, behind: bool) -> str:
-    """What is asked before a backup takes the place of the database in use."""
+    """The message that asks for confirmation before a restore replaces the database in use."""
     lines = [
-        f"This would replace the database of {stack} by the backup {note['name']}, and asks for CONFIRM={stack}. Nothing was changed.",
+        f"This replaces the database of {stack} by the backup {note['name']} and requires CONFIRM={stack}. Nothing was changed.",
         f"  The backup: {describe(note)}",
-        f"  It replaces: database {database} in use by release {release}, {megabytes(size)}; it is dumped first, into a backup of its own",
+        f"  It replaces: database {database} in use by release {release}, {megabytes(size)}; a backup of that is made first",
         *(["  Release " + release + " has newer migrations than the backup: run make deploy right after it"] if behind else []),
-        f"To inspect it first, in a new database beside: make restore BACKUP={note['name']} INTO=<new name>",
-        f"If you mean it, type: make restore BACKUP={note['name']} CONFIRM={stack}",
+        f"To inspect it first in a new database: make restore BACKUP={note['name']} INTO=<new name>",
+        f"To confirm: make restore BACKUP={note['name']} CONFIRM={stack}",
     ]
     return "\n".join(lines)
 
 
 def comparison(note: dict[str, Any], release: dict[str, Any]) -> Comparison:
-    """How a release stands to the database that a backup holds."""
+    """Compare a release with the database of a backup."""
     schema = note.get("schema") or {}
     return compare(sorted(schema.get("heads") or []), schema, (), release.get("schema") or {}, every_head=True)
 
 
 def incompatibility(note: dict[str, Any], release: dict[str, Any]) -> str:
-    """Why the release that serves could not live with a backup's database; empty where it can, or can bring it there."""
+    """Why the active release is not compatible with a backup's database; empty where it is, or can migrate it."""
     found = comparison(note, release)
     if found.state not in REFUSED:
         return ""
     why = "\n".join(f"  {name}: {'; '.join(steps)}" for name, steps in found.breaking.items())
     return (
-        f"{note['name']} is of release {note['release']}, and {release['version']}, which serves, cannot live with its database: it is at "
-        f"revision {listed(found.at)}, and the head of {release['version']} is {listed(found.heads)}. Nothing was changed.\n"
+        f"{note['name']} is of release {note['release']}. The active release {release['version']} is not compatible with its database: "
+        f"that is at revision {listed(found.at)}, and the head of {release['version']} is {listed(found.heads)}. Nothing was changed.\n"
         f"{why + chr(10) if why else ''}"
-        f"Let that release serve first, then restore: make rollback VERSION={note['release']}\n"
-        f"Or put it into a new database beside: make restore BACKUP={note['name']} INTO=<new name>"
+        f"Roll back to that release first, then restore: make rollback VERSION={note['release']}\n"
+        f"Or restore into a new database: make restore BACKUP={note['name']} INTO=<new name>"
     )
 
 
 def shortage(needs: dict[str, int], free: dict[str, int]) -> str:
-    """What there is too little room for, empty where it is enough; `needs`: bytes by what for, `free`: by path, each for all."""
-    wanted = sum(needs.values())
-    short = [f"{path} has {megabytes(there)} free" for path, there in free.items() if there < wanted]
+    """The message about insufficient disk space, empty where it suffices; `needs`: bytes by purpose, `free`: bytes by path."""
+    required = sum(needs.values())
+    short = [f"{path} has {megabytes(existing)} free" for path, existing in free.items() if existing < required]
     parts = ", ".join(f"{megabytes(count)} for {what}" for what, count in needs.items())
-    return f"{'; '.join(short)}, and {parts} are needed. Make room: make backups lists what is kept there" if short else ""
+    return f"{'; '.join(short)}, and {parts} are needed. Free some space: make backups lists the backups there" if short else ""
 
 
 class Backups:
@@ -94,12 +94,12 @@ class Backups:
         self.store, self.root = store, store.root / "backups"
 
     def all(self) -> list[dict[str, Any]]:
-        """What each backup says of itself, with its name; the newest first."""
+        """The metadata of each backup, with its name; newest first."""
         notes = [{"name": path.parent.name, **json.loads(path.read_text())} for path in self.root.glob(f"[!.]*/{NOTE}")]
         return sorted(notes, key=lambda note: note["name"], reverse=True)
 
     def find(self, name: str) -> dict[str, Any]:
-        """A backup by its name, or the newest; empty where there is none."""
+        """A backup by its name, or the newest one; empty where there is none."""
         return next((note for note in self.all() if not name or note["name"] == name), {})
 
     def path(self, name: str) -> Path:
@@ -114,8 +114,8 @@ class Backups:
         at: list[str] | None = None,
         automatic: bool = False,
     ) -> dict[str, Any]:
-        """Write a backup beside its place and move it there when it is whole. `extra`: further files, content by name; `at`: the revisions
-        that the database told, None where nobody could ask it."""
+        """Make a backup; it gets its name when it is complete. `extra`: content of further files by name; `at`: the database's
+        revisions, None where they could not be read."""
         self.store.prepare()
         self.root.mkdir(exist_ok=True, mode=0o700)
         name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", why)[:60]
@@ -153,14 +153,14 @@ class Backups:
         return {"name": name, **note}
 
     def content(self, database: Database, dump: Path) -> dict[str, str]:
-        """What a dump holds, told by restoring it into a database of its own."""
-        beside = f"{database.name}_check_{os.getpid()}"
-        database.create(beside)
+        """The content of a dump, by restoring it into a temporary database."""
+        temporary = f"{database.name}_check_{os.getpid()}"
+        database.create(temporary)
         try:
-            database.restore(dump, beside)
-            return json.loads(database.content(beside))
+            database.restore(dump, temporary)
+            return database.content(temporary)
         finally:
-            database.drop(beside)
+            database.drop(temporary)
 
     def checksum(self, dump: Path) -> str:
         digest = hashlib.sha256()
@@ -170,40 +170,40 @@ class Backups:
         return digest.hexdigest()
 
     def damage(self, note: dict[str, Any]) -> str:
-        """How the dump of a backup differs from what its note says; empty where it does not."""
+        """How the dump of a backup differs from its metadata; empty where it does not."""
         dump = self.path(note["name"]) / DUMP
         if not dump.is_file():
-            return f"{dump} is gone"
+            return f"{dump} is missing"
         size = dump.stat().st_size
         if size != note["bytes"]:
-            return f"{dump} has {size} bytes, and had {note['bytes']} when it was made"
+            return f"{dump} has {size} bytes instead of {note['bytes']}"
         if note.get("sha256") not in (None, self.checksum(dump)):
-            return f"{dump} has another checksum than when it was made"
+            return f"{dump} does not have its recorded checksum"
         return ""
 
     def check_space(self, database: Database | None, dump: bool, beside: bool, note: dict[str, Any] | None = None) -> None:
-        """Refuse where the disks have too little room for a dump, for a copy of the database beside it, or both."""
+        """Raise DumpError where the disks lack space for a dump, for a copy of the database, or both."""
         if database is None:
             return
         size = database.size()
-        # A dump is compressed: the last one says how far. Without one it is taken to be as large as the database.
+        # Estimate the compression by the last dump; without one assume none.
         last = self.find("").get("bytes") or size
-        server: dict[str, int] = {"a dump on its way": note["bytes"] if note else min(size, 2 * last)}
+        server: dict[str, int] = {"a temporary dump": note["bytes"] if note else min(size, 2 * last)}
         if beside:
             server["a copy of the database"] = max(note.get("database_bytes", size), note["bytes"]) if note else size
         kept = {"a dump": min(size, 2 * last)} if dump else {}
-        here, there = self.store.root, database.data_directory()
-        if there and os.stat(there).st_dev == os.stat(here).st_dev:
+        here, existing = self.store.root, database.data_directory()
+        if existing and os.stat(existing).st_dev == os.stat(here).st_dev:
             problems = [shortage(server | kept, {str(here): shutil.disk_usage(here).free})]
         else:
             problems = [shortage(kept, {str(here): shutil.disk_usage(here).free})] if kept else []
-            problems += [shortage(server, {str(there): shutil.disk_usage(there).free})] if there else []
+            problems += [shortage(server, {str(existing): shutil.disk_usage(existing).free})] if existing else []
         found = [problem for problem in problems if problem]
         if found:
             raise DumpError("; ".join(found))
 
     def restore(self, name: str, database: Database, into: str = "") -> dict[str, str]:
-        """Put a backup into place, or into a new database `into`; returns what is there then. Raises DumpError."""
+        """Restore a backup into place, or into a new database `into`; returns its content. Raises DumpError."""
         note, dump = self.find(name), self.path(name) / DUMP
         damage = self.damage(note)
         if damage:
@@ -217,8 +217,7 @@ class Backups:
                 self.store.record_schema(note["schema"])
 
     def prune(self, keep: int, automatic: bool = False) -> list[str]:
-        """Remove all but the newest `keep`, or of those alone that were made without being asked for, and what an interrupted run left; the
-        names of those that went."""
+        """Remove all but the newest `keep` backups (with `automatic`: of automatic ones), and remains of interrupted runs."""
         among = [note for note in self.all() if not automatic or is_automatic(note)]
         doomed = [note["name"] for note in among[keep:]]
         for name in doomed:

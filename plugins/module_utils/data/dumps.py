@@ -1,6 +1,6 @@
-"""Dumps of a stack's PostgreSQL: made, put back, and held against what they were made of, over the Engine API alone.
+"""Dump, restore and compare databases of a stack's PostgreSQL server, over the Engine API alone.
 
-The database's container has a read-only root, so files pass through a directory of its volume, and are gone from there afterwards.
+The server's container has a read-only root, so files are exchanged through a directory of its volume, and removed there afterwards.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from typing import Any
 
 from ..docker.client import Engine, EngineError
 
-# Beside the cluster, in the volume.
+# In the volume, next to the cluster.
 EXCHANGE = "/var/lib/postgresql/data"
 SLOW = 3600
-# Rows and a checksum over their text, for each table that belongs to the application.
+# Number of rows and a checksum over their text, for each table of the application.
 CONTENT = """
 SELECT coalesce(json_object_agg(name, content), '{}') FROM (
   SELECT format('%I.%I', n.nspname, c.relname) AS name,
@@ -32,30 +32,30 @@ SELECT coalesce(json_object_agg(name, content), '{}') FROM (
 """
 
 
-# PostgreSQL cuts a longer name off; what is quoted nowhere needs no quotes.
+# PostgreSQL truncates longer names; these need no quotes.
 IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
 class DumpError(Exception):
-    """A dump that could not be made or put back; the message holds what PostgreSQL said."""
+    """A dump or restore that failed; the message has PostgreSQL's."""
 
 
-def name_problem(name: str, live: str, there: list[str]) -> str:
-    """Why a new database beside the one in use (`live`) cannot have this name, empty where it can; `there`: the server's databases."""
+def name_problem(name: str, live: str, existing: list[str]) -> str:
+    """Why a new database cannot have this name, empty where it can; `live`: the one in use, `existing`: the server's databases."""
     if not IDENTIFIER.fullmatch(name):
-        return f"INTO={name!r} is no name for a database: a lower-case letter or _, then at most 62 lower-case letters, digits or _"
+        return f"INTO={name!r} is not a valid database name: a lower-case letter or _, then at most 62 lower-case letters, digits or _"
     if name in (live, "postgres", "template0", "template1", f"{live}_new", f"{live}_old"):
-        own = "the database in use" if name == live else "a name that the server or a restore uses itself"
-        return f"INTO={name} is {own}: name one that does not exist yet"
-    if name in there:
-        return f"INTO={name}: there is a database of this name already, and a restore replaces none: name one that does not exist yet"
+        own = "the database in use" if name == live else "a name that the server or a restore uses"
+        return f"INTO={name} is {own}: choose the name of a new database"
+    if name in existing:
+        return f"INTO={name}: this database exists already: choose the name of a new database"
     return ""
 
 
-def difference(expected: dict[str, str], there: dict[str, str]) -> str:
-    """By table, where two databases differ in rows or checksum; empty where they do not."""
-    names = [name for name in sorted(expected | there) if expected.get(name) != there.get(name)]
-    return "; ".join(f"{name}: {expected.get(name, 'not there')} -> {there.get(name, 'not there')}" for name in names)
+def difference(expected: dict[str, str], existing: dict[str, str]) -> str:
+    """The tables in which two databases differ, with rows and checksums; empty where they do not."""
+    names = [name for name in sorted(expected | existing) if expected.get(name) != existing.get(name)]
+    return "; ".join(f"{name}: {expected.get(name, 'missing')} -> {existing.get(name, 'missing')}" for name in names)
 
 
 class Database:
@@ -64,11 +64,11 @@ class Database:
     def __init__(self, engine: Engine, container: str, name: str) -> None:
         self.engine, self.container, self.name = engine, container, name
 
-    # Whether a restore has put another database in its place.
+    # Whether a restore has replaced it.
     replaced = False
 
     def run(self, *command: str, timeout: float = SLOW) -> str:
-        # Its sessions go by a name of their own: the engine does not end a command whose caller has gone.
+        # The engine does not end a command whose client is killed: name its sessions to end them.
         name = f"berth-{os.getpid()}-{secrets.token_hex(4)}"
         try:
             status, output = self.engine.execute(self.container, list(command), timeout=timeout, environment=[f"PGAPPNAME={name}"])
@@ -81,7 +81,7 @@ class Database:
         return output
 
     def _end_sessions(self, name: str) -> None:
-        """End what a command of ours goes on doing in the server."""
+        """End the sessions of an interrupted command."""
         query = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'"
         self.engine.execute(self.container, ["psql", "-qtAX", "-U", "postgres", "-d", "postgres", "-c", query], timeout=30)
 
@@ -97,14 +97,15 @@ class Database:
         return int(self.sql(f"SELECT pg_database_size('{self.name}')", "postgres"))
 
     def data_directory(self) -> Path | None:
-        """Where on this host the server's files lie; None where that cannot be seen."""
+        """The directory of the server's files on this host; None where it is not accessible."""
         mounts = self.engine.call("GET", f"/containers/{self.container}/json").get("Mounts") or []
         found = [Path(mount["Source"]) for mount in mounts if mount.get("Destination") == EXCHANGE and mount.get("Source")]
         return found[0] if found and found[0].is_dir() else None
 
-    def content(self, database: str | None = None) -> str:
-        """JSON: by table, rows and checksum."""
-        return self.sql(CONTENT, database)
+    def content(self, database: str | None = None) -> dict[str, str]:
+        """Rows and checksum by table."""
+        content: dict[str, str] = json.loads(self.sql(CONTENT, database))
+        return content
 
     def dump(self, to: Path) -> int:
         """Write a dump in PostgreSQL's custom format; returns its bytes."""
@@ -122,7 +123,7 @@ class Database:
             self.engine.execute(self.container, ["rm", "-f", inside])
 
     def restore(self, dump: Path, into: str) -> None:
-        """Put a dump into a database that is there and empty."""
+        """Restore a dump into an empty database."""
         inside = f".restore-{os.getpid()}"
         owner = self._uid()
         envelope = io.BytesIO()
@@ -148,15 +149,15 @@ class Database:
         self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', "postgres")
 
     def restore_verified(self, dump: Path, into: str, content: dict[str, str] | None) -> dict[str, str]:
-        """Put a dump into a database that is there and empty, and compare what is in it then with `content`; returns that."""
+        """Restore a dump into an empty database and compare the result with `content`; returns the restored content."""
         self.restore(dump, into)
-        there = json.loads(self.content(into))
-        if content is not None and there != content:
-            raise DumpError(f"what was restored differs from what the backup held: {difference(content, there)}")
-        return there
+        restored = self.content(into)
+        if content is not None and restored != content:
+            raise DumpError(f"the restored database differs from the backup: {difference(content, restored)}")
+        return restored
 
     def add(self, name: str, dump: Path, content: dict[str, str] | None = None) -> dict[str, str]:
-        """Put a dump into a new database; what is in it then. One that failed does not stay."""
+        """Restore a dump into a new database, which is dropped on failure; returns its content."""
         self.create(name)
         try:
             return self.restore_verified(dump, name, content)
@@ -165,46 +166,46 @@ class Database:
             raise
 
     def reopen(self) -> None:
-        """Undo what a restore that was killed between closing the database and renaming it left."""
+        """Allow connections again after a restore that was killed before it renamed the database."""
         self.sql(
             f"UPDATE pg_database SET datallowconn = true WHERE datname = '{self.name}' AND NOT datallowconn",
             "postgres",
         )
 
     def replace(self, dump: Path, content: dict[str, str] | None = None) -> dict[str, str]:
-        """Put a dump into place: restored beside first, renamed when it is whole; what is in it then. Rights on the old one are kept."""
-        beside, aside = f"{self.name}_new", f"{self.name}_old"
-        self.drop(beside)
-        self.drop(aside)
-        self.create(beside)
+        """Replace the database: restore into a new one, then rename it; keeps the privileges. Returns its content."""
+        new, old = f"{self.name}_new", f"{self.name}_old"
+        self.drop(new)
+        self.drop(old)
+        self.create(new)
         try:
-            there = self.restore_verified(dump, beside, content)
-            rights = self.sql(
-                "SELECT string_agg(format('GRANT %s ON DATABASE %I TO %s', a.privilege_type, '" + beside + "',"
+            existing = self.restore_verified(dump, new, content)
+            privileges = self.sql(
+                "SELECT string_agg(format('GRANT %s ON DATABASE %I TO %s', a.privilege_type, '" + new + "',"
                 " CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(a.grantee::regrole::text) END), '; ')"
                 " FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = '" + self.name + "'",
                 "postgres",
             )
-            if rights:
-                self.sql(f'REVOKE ALL ON DATABASE "{beside}" FROM PUBLIC; {rights}', "postgres")
+            if privileges:
+                self.sql(f'REVOKE ALL ON DATABASE "{new}" FROM PUBLIC; {privileges}', "postgres")
         except BaseException:
-            self.drop(beside)
+            self.drop(new)
             raise
-        # Pools connect again at once: nobody but a superuser is let in until the new one has the name.
+        # Pools reconnect at once: allow no connections until the new database has the name.
         try:
             self.sql(f'ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS false', "postgres")
             self.sql(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = '{self.name}'", "postgres")
-            self.sql(f'ALTER DATABASE "{self.name}" RENAME TO "{aside}"; ALTER DATABASE "{beside}" RENAME TO "{self.name}"', "postgres")
+            self.sql(f'ALTER DATABASE "{self.name}" RENAME TO "{old}"; ALTER DATABASE "{new}" RENAME TO "{self.name}"', "postgres")
         except BaseException:
             self.sql(f'ALTER DATABASE "{self.name}" ALLOW_CONNECTIONS true', "postgres")
-            self.drop(beside)
+            self.drop(new)
             with suppress(DumpError, EngineError):
-                # The server may have given the new names before who asked for them was told.
-                self.replaced = aside in self.names()
+                # The rename may have succeeded although its response was lost.
+                self.replaced = old in self.names()
                 if self.replaced:
-                    self.drop(aside)
+                    self.drop(old)
             raise
         self.replaced = True
-        with suppress(DumpError, EngineError):  # the new one serves; what stays of the old one, the next restore drops
-            self.drop(aside)
-        return there
+        with suppress(DumpError, EngineError):  # the next restore drops a remaining old one
+            self.drop(old)
+        return existing

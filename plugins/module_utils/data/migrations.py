@@ -1,10 +1,10 @@
-"""What a source's Alembic migrations say, without running them: the chain, and which steps an older release cannot live with.
+"""Read a source's Alembic migrations without running them: the chain of revisions, and which of them break older releases.
 
-A release may go back while the database stays: that works when every step since is one that the older code does not notice (a new
-table, a new column that may be empty). A step that takes something away, renames it or demands more breaks it, and is found by
-its calls in `upgrade()`. A comment decides where the calls cannot tell: `# berth: compatible` or `# berth: breaking`.
+A rollback keeps the database. That works if every later migration is compatible with the older code (a new table, a new nullable
+column). A migration that removes, renames or requires something is breaking; it is found by its calls in `upgrade()`. A comment overrides
+that: `# berth: compatible` or `# berth: breaking`.
 
-`compare` holds a release's chain against the revision that the database itself is at (module_utils/data/revision.py reads it).
+`compare` compares a release's chain with the revision of the database (read by module_utils/data/revision.py).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any
 
 TAKES_AWAY = frozenset({"drop_column", "drop_table", "rename_table"})
 TABLE = "alembic_version"
-# By schema: the revisions in each table of this name. A migration that runs may hold the table: that is not waited for for ever.
+# By schema: the revisions in each table of this name. The timeout is for a table that a running migration has locked.
 REVISIONS = """SET statement_timeout = '10s';
 SELECT coalesce(json_object_agg(place, revisions), '{}') FROM (
   SELECT n.nspname AS place, xpath('//v/text()', query_to_xml(format(
@@ -33,9 +33,11 @@ STATEMENT = re.compile(r"\b(DROP\s+(TABLE|COLUMN|SCHEMA|VIEW|TYPE)|RENAME|SET\s+
 
 
 def _constant(tree: ast.Module, name: str) -> Any:
-    """The literal that the module gives to `name`."""
+    """The literal that the module assigns to `name`."""
     for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        if not isinstance(node, (ast.Assign, ast.AnnAssign)):
+            continue
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         if any(isinstance(target, ast.Name) and target.id == name for target in targets) and node.value is not None:
             try:
                 return ast.literal_eval(node.value)
@@ -52,7 +54,7 @@ def _option(call: ast.Call, name: str) -> Any:
 
 
 def _breaking_change(call: ast.Call) -> str:
-    """What a call of an operation takes from an older release, in words; empty for nothing."""
+    """The breaking change of an operation's call, as text; empty for none."""
     name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
     if name in TAKES_AWAY:
         return name
@@ -72,7 +74,7 @@ def _breaking_change(call: ast.Call) -> str:
 
 
 def revision(text: str) -> dict[str, Any] | None:
-    """{revision, down: [revisions], breaking: [words, line]} of one migration; None for a file that is none."""
+    """{revision, down: [revisions], breaking: [text with line]} of one migration; None for another file."""
     try:
         tree = ast.parse(text)
     except SyntaxError:
@@ -84,9 +86,9 @@ def revision(text: str) -> dict[str, Any] | None:
     upgrade = next((node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "upgrade"), None)
     calls = [node for node in ast.walk(upgrade) if isinstance(node, ast.Call)] if upgrade else []
     breaking = [f"{word}, line {call.lineno}" for call in calls if (word := _breaking_change(call))]
-    said = re.search(r"#\s*berth:\s*(compatible|breaking)\b", text)
-    if said:
-        breaking = [] if said[1] == "compatible" else breaking or ["declared by a comment"]
+    comment = re.search(r"#\s*berth:\s*(compatible|breaking)\b", text)
+    if comment:
+        breaking = [] if comment[1] == "compatible" else breaking or ["declared by a comment"]
     return {"revision": name, "down": [down] if isinstance(down, str) else list(down or []), "breaking": breaking}
 
 
@@ -97,7 +99,7 @@ def _walk(source: Path) -> Iterator[tuple[Path, list[str]]]:
 
 
 def _locations(ini: Path) -> list[Path]:
-    """Where an alembic.ini has its migrations: script_location, and version_locations where there are several."""
+    """The directories of migrations by an alembic.ini: script_location and version_locations."""
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         parser.read_string(ini.read_text(errors="replace"))
@@ -107,18 +109,18 @@ def _locations(ini: Path) -> list[Path]:
     script = asked.get("script_location", "").strip()
     several = asked.get("version_locations", "").replace("%(here)s", str(ini.parent)).replace("%(script_location)s", script)
     listed = [f"{script}/versions", *re.split(r"[\s,;:]+", several)] if script else []
-    # A colon parts a package from a directory in it.
+    # A colon separates a package from a directory in it.
     return [ini.parent / word.replace("%(here)s", str(ini.parent)).replace(":", "/") for word in listed if word]
 
 
 def _reaches(path: Path, taken: set[Path] | None) -> bool:
-    """Whether a file is among those taken, or lies below a link that is."""
+    """Whether a file, or a link above it, is among those taken."""
     path = Path(os.path.normpath(path))
     return taken is None or not taken.isdisjoint({path, *path.parents})
 
 
 def _environment_of(source: Path, taken: set[Path] | None) -> tuple[list[Path], list[Path]]:
-    """(files of migrations, environments that run them), of the one alembic.ini that a source has; without it, all that look like it."""
+    """(migrations, env.py files) by a source's only alembic.ini; without one, by the names of files and directories."""
     inis, versions, environments = [], [], []
     for folder, files in _walk(source):
         files = [name for name in files if _reaches(folder / name, taken)]
@@ -135,7 +137,7 @@ def _environment_of(source: Path, taken: set[Path] | None) -> tuple[list[Path], 
 
 
 def version_table(text: str) -> str:
-    """The table that an env.py names for revisions, `schema.table` where it names a schema; empty for Alembic's default."""
+    """The version table that an env.py names, `schema.table` where it names a schema; empty for Alembic's default."""
     try:
         tree = ast.parse(text)
     except SyntaxError:
@@ -146,18 +148,18 @@ def version_table(text: str) -> str:
 
 
 def literal(text: str) -> str:
-    """`text` as a literal of SQL."""
+    """`text` as an SQL literal."""
     return "'" + text.replace("'", "''") + "'"
 
 
 def query(table: str = "") -> str:
-    """The statement that tells, as JSON, the revisions in each table of this name (`table` or `schema.table`), by schema."""
+    """The statement that returns, as JSON by schema, the revisions in each table of this name (`table` or `schema.table`)."""
     return REVISIONS.replace("%s", literal((table or TABLE).rpartition(".")[2]))
 
 
 def schema(source: Path, files: Iterable[str] | None = None) -> dict[str, Any]:
-    """{heads: [revisions], revisions: {revision: {down, breaking}}} of a source, and `table`, where its env.py names another than
-    alembic_version; empty where it has no Alembic migrations. `files`: those that reach the image, all by default."""
+    """{heads: [revisions], revisions: {revision: {down, breaking}}} of a source, and `table`, where its env.py names one; empty without
+    Alembic migrations. `files`: those in the image, all by default."""
     found: dict[str, dict[str, Any]] = {}
     versions, environments = _environment_of(source, None if files is None else {Path(os.path.normpath(source / path)) for path in files})
     for path in versions:
@@ -176,12 +178,12 @@ def schema(source: Path, files: Iterable[str] | None = None) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a release stands to the database.
+    """The database's revision in relation to a release.
 
-    `state`: "unversioned" (the release has no Alembic migrations), "unread" (nobody could ask the database), "new" (no migration ran
-    yet), "same", "behind" (its migrations bring it to the release), "ahead" (in ways that the release does not notice), "breaking" (in
-    ways that break it), "unknown" (at a revision that nothing here has), "diverged" (on another branch), "edited" (what ran is not what
-    the release has now), "heads" (the release has several, and its command upgrades to one).
+    `state`: "unversioned" (the release has no Alembic migrations), "unread" (the database could not be read), "new" (no migration ran
+    yet), "same", "behind" (the release's migrations are pending), "ahead" (compatible), "breaking" (ahead and not compatible), "unknown"
+    (a revision that no recorded release has), "diverged" (another branch), "edited" (the migrations that ran differ from the release's),
+    "heads" (the release has several heads, and its command upgrades to one).
     """
 
     state: str
@@ -195,7 +197,7 @@ REFUSED = ("breaking", "unknown", "diverged", "edited", "heads")
 
 
 def ancestors(revisions: dict[str, dict[str, Any]], names: Iterable[str]) -> set[str]:
-    """The revisions themselves and all that they come after."""
+    """The revisions and all their ancestors."""
     found: set[str] = set()
     waiting = list(names)
     while waiting:
@@ -207,27 +209,27 @@ def ancestors(revisions: dict[str, dict[str, Any]], names: Iterable[str]) -> set
 
 
 def edited_revisions(recorded: dict[str, Any], chain: dict[str, dict[str, Any]], at: Iterable[str]) -> list[str]:
-    """What of the migrations that ran here is another in `chain`, in words."""
-    before, found, describe = recorded.get("revisions") or {}, set(at), []
+    """How the migrations that ran on the database differ from those in `chain`, a line each."""
+    before, found, changes = recorded.get("revisions") or {}, set(at), list[str]()
     for name in sorted(ancestors(before, found)):
         was = sorted(before[name].get("down") or [])
         now = sorted(chain[name].get("down") or []) if name in chain else None
         if now is not None and now != was:
-            describe.append(
+            changes.append(
                 f"{name} comes after {listed(now, 'nothing')} in the release, and came after {listed(was, 'nothing')} when it ran"
             )
         elif now is None and found <= set(chain):
-            describe.append(f"{name} ran here, and the release does not have it")
-    return describe
+            changes.append(f"{name} ran on this database, and the release does not have it")
+    return changes
 
 
 def compare(
     at: list[str] | None, recorded: dict[str, Any], others: Iterable[dict[str, Any]], target: dict[str, Any], every_head: bool
 ) -> Comparison:
-    """Hold a release (`target`, its schema) against the database: `at`, its revisions, None where nobody could ask it.
+    """Compare a release (`target`, its schema) with the database's revisions `at`, None where it could not be read.
 
-    `recorded`: the schema that it was brought to, as far as it is known; `others`: schemas of the releases that are remembered;
-    `every_head`: whether the release's command upgrades to all heads.
+    `recorded`: the recorded schema of the database; `others`: schemas of all recorded releases; `every_head`: whether the release's
+    command upgrades to all heads.
     """
     chain, heads = target.get("revisions") or {}, sorted(target.get("heads") or [])
     if not chain:
@@ -239,26 +241,26 @@ def compare(
     found = sorted(at)
     if not found:
         return Comparison("new", [], heads)
-    if describe := edited_revisions(recorded, chain, found):
-        return Comparison("edited", found, heads, notes=describe)
+    if changes := edited_revisions(recorded, chain, found):
+        return Comparison("edited", found, heads, notes=changes)
     if set(found) <= set(chain):
         return Comparison("same" if found == heads else "behind", found, heads)
-    known: dict[str, dict[str, Any]] = {}
+    revisions: dict[str, dict[str, Any]] = {}
     for one in (*others, target, recorded):
-        known |= one.get("revisions") or {}
-    if lost := sorted(set(found) - set(known)):
+        revisions |= one.get("revisions") or {}
+    if lost := sorted(set(found) - set(revisions)):
         return Comparison("unknown", found, heads, notes=lost)
-    later = ancestors(known, found)
+    later = ancestors(revisions, found)
     if not set(heads) <= later:
-        return Comparison("diverged", found, heads, notes=_common_revisions(known, found, heads))
-    breaking = {name: known[name]["breaking"] for name in sorted(later - set(chain)) if known[name].get("breaking")}
+        return Comparison("diverged", found, heads, notes=_common_revisions(revisions, found, heads))
+    breaking = {name: revisions[name]["breaking"] for name in sorted(later - set(chain)) if revisions[name].get("breaking")}
     return Comparison("breaking" if breaking else "ahead", found, heads, breaking)
 
 
-def _common_revisions(known: dict[str, dict[str, Any]], at: list[str], heads: list[str]) -> list[str]:
+def _common_revisions(revisions: dict[str, dict[str, Any]], at: list[str], heads: list[str]) -> list[str]:
     """The last revisions that two branches share."""
-    shared = ancestors(known, at) & ancestors(known, heads)
-    return sorted(shared - {name for one in shared for name in ancestors(known, [one]) - {one}})
+    shared = ancestors(revisions, at) & ancestors(revisions, heads)
+    return sorted(shared - {name for one in shared for name in ancestors(revisions, [one]) - {one}})
 
 
 def listed(names: Iterable[str], none: str = "none") -> str:
@@ -270,58 +272,58 @@ def upgrades_all_heads(command: list[str]) -> bool:
 
 
 def is_alembic(command: list[str]) -> bool:
-    """Whether a command is Alembic's own, so that it ends at the head and does nothing else."""
+    """Whether a command is Alembic's own, which upgrades to the head and does nothing else."""
     return any(word.rpartition("/")[2] == "alembic" for word in command)
 
 
 def heads_refusal(heads: list[str]) -> str:
-    """Why migrations with several heads are refused, and what to do; empty for one head."""
+    """The message about migrations with several heads; empty for one head."""
     if len(heads) < 2:
         return ""
     merge = f'alembic merge -m "merge branches" {" ".join(heads)}'
     return (
         f"the migrations of the backend end in {len(heads)} heads ({listed(heads)}), and its command upgrades to one. "
-        f"Merge them in the source ({merge}), or, where each head is intended, name them all in the command: "
+        f"Merge them in the source ({merge}), or, where several heads are intended, upgrade to all of them: "
         "backend_image_migrate_command: [python3, -m, alembic, upgrade, heads]"
     )
 
 
 def refusal(found: Comparison, release: str, verb: str) -> str:
-    """Why a release is refused, with both revisions, and what to do; empty where it is not."""
+    """The message about a release that does not fit the database; empty where it fits."""
     if found.state not in REFUSED:
         return ""
     at, heads, back = listed(found.at), listed(found.heads), verb == "rollback"
     again = f"make {'rollback' if back else 'deploy'} VERSION={release}"
-    accept = f"  {again} SCHEMA=accept     take the database as it is: only where you know that {release} can work with it"
+    accept = f"  {again} SCHEMA=accept     use the database as it is; only where you know that {release} works with it"
     both = f"The database is at revision {at}; the head of {release} is {heads}."
     if found.state == "heads":
         text = heads_refusal(found.heads)
         return f"{release} is refused: {text}\nThe database is at revision {at}. Nothing was changed."
     if found.state == "breaking":
-        describe = "\n".join(f"  {name}: {'; '.join(steps)}" for name, steps in found.breaking.items())
+        details = "\n".join(f"  {name}: {'; '.join(steps)}" for name, steps in found.breaking.items())
         return (
-            f"{release} cannot live with the database as it is: migrations since then take away what it needs.\n{describe}\n"
+            f"{release} is not compatible with the database: later migrations remove or change what it needs.\n{details}\n"
             f"{both} Nothing was changed. Choose what to do with the database:\n"
-            f"  {again} SCHEMA=downgrade   run these migrations backwards; what was written since stays where they keep it\n"
-            f"  {again} SCHEMA=restore     put the backup back that was made before them; what was written since is lost"
+            f"  {again} SCHEMA=downgrade   downgrade these migrations; data written since then stays where they keep it\n"
+            f"  {again} SCHEMA=restore     restore the backup from before these migrations; data written since then is lost"
         )
     if found.state == "edited":
-        describe = "\n".join(f"  {note}" for note in found.notes)
+        details = "\n".join(f"  {note}" for note in found.notes)
         return (
-            f"The migrations of {release} were edited after they ran on this database.\n{describe}\n"
+            f"The migrations of {release} were edited after they ran on this database.\n{details}\n"
             f"{both} Nothing was changed.\n"
-            f"Put the files back as they were when they ran, and make the change in a new migration. Or:\n{accept}"
+            f"Restore the files as they were when they ran, and make the change in a new migration. Or:\n{accept}"
         )
     if found.state == "diverged":
         merge = f'alembic merge -m "merge branches" {" ".join(found.at + found.heads)}'
         rest = (
-            f"The database was brought to {at} by another branch: the two part after {listed(found.notes, 'nothing in common')}. "
+            f"The database was migrated to {at} by another branch; the common ancestor is {listed(found.notes)}. "
             f"Have both branches in one source and merge them there ({merge}), or release a version of the branch that has {at} "
             "(make releases lists those of this host)."
         )
     else:
         rest = (
-            f"Neither {release} nor a release that this host remembers has {listed(found.notes)}: another branch or somebody's own command "
-            f"brought the database there. Release the source that has it, with its migrations, or take the database back by it."
+            f"Neither {release} nor a recorded release has {listed(found.notes)}: the database was migrated by another branch or by hand. "
+            f"Deploy the source that has this revision, or downgrade the database with it."
         )
     return f"{both} Nothing was changed.\n{rest}" + (f" Or:\n{accept}" if back else "")

@@ -1,6 +1,6 @@
-"""Read what `docker save` writes: the layers of an image, its files, and the bytes that no container ever sees.
+"""Read a `docker save` archive: the layers of an image, their files, and the bytes that no container sees.
 
-Both layouts are read, that of the OCI (https://github.com/opencontainers/image-spec/blob/main/image-layout.md) and Docker's older one.
+Supports the OCI layout (https://github.com/opencontainers/image-spec/blob/main/image-layout.md) and Docker's older one.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ImageArchive:
     def _read(archive: tarfile.TarFile, name: str) -> bytes:
         member = archive.extractfile(name)
         if member is None:
-            raise ValueError(f"{name} is no file")
+            raise ValueError(f"{name} is not a file")
         return member.read()
 
     @staticmethod
@@ -67,17 +67,17 @@ class ImageArchive:
                 yield Entry(os.path.normpath(member.name).lstrip("/"), size, member.mode, member.uid, kind)
 
     def visible(self) -> dict[str, Entry]:
-        """What a container sees, by path."""
+        """The files that a container sees, by path."""
         return overlay(self.layers)[0]
 
     def wasted(self) -> dict[str, int]:
-        """Bytes by path that lie in a layer and are replaced or removed by a later one."""
+        """Bytes by path in a layer that a later one replaces or removes."""
         return overlay(self.layers)[1]
 
     def extract(self, target: Path, small: int = 5_000_000) -> None:
-        """Write the regular files of all layers, those below `small` bytes, to target/layer-N/PATH, and the configuration beside them.
+        """Write the regular files of all layers below `small` bytes to target/layer-N/PATH, and the configuration to target/config.json.
 
-        Links, owners and modes are left out, and no path leaves `target`: the content of an image is not trusted.
+        The content of an image is not trusted: no links, owners or modes, and no path outside `target`.
         """
         with tarfile.open(self.path) as archive:
             for number, name in enumerate(self._names):
@@ -86,10 +86,11 @@ class ImageArchive:
                         parts = [part for part in member.name.split("/") if part not in ("", ".")]
                         if not member.isreg() or member.size > small or ".." in parts:
                             continue
-                        file = target.joinpath(f"layer-{number}", *parts)
+                        file, content = target.joinpath(f"layer-{number}", *parts), layer.extractfile(member)
                         file.parent.mkdir(parents=True, exist_ok=True)
-                        with file.open("wb") as out:
-                            shutil.copyfileobj(layer.extractfile(member), out)
+                        if content:
+                            with file.open("wb") as out:
+                                shutil.copyfileobj(content, out)
         (target / "config.json").write_text(json.dumps(self.config, indent=1))
 
     def texts(self, *prefixes: str) -> dict[str, str]:
@@ -100,13 +101,13 @@ class ImageArchive:
                 with tarfile.open(fileobj=archive.extractfile(name)) as layer:
                     for member in layer:
                         path = os.path.normpath(member.name).lstrip("/")
-                        if member.isreg() and path.startswith(prefixes):
-                            found[path] = layer.extractfile(member).read().decode(errors="replace")
+                        if member.isreg() and path.startswith(prefixes) and (content := layer.extractfile(member)):
+                            found[path] = content.read().decode(errors="replace")
         return found
 
 
 def overlay(layers: list[Layer]) -> tuple[dict[str, Entry], dict[str, int]]:
-    """(what is seen by path, wasted bytes by path) once the layers lie on one another."""
+    """(visible entries by path, wasted bytes by path) of layers on top of each other."""
     seen: dict[str, Entry] = {}
     wasted: dict[str, int] = {}
 

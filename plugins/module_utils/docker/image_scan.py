@@ -1,4 +1,4 @@
-"""What is inside an image: read its `docker save` stream layer by layer, so that what a later layer hides is seen too.
+"""Scan a `docker save` stream for secrets, tools and permissions, layer by layer, so that files which a later layer hides count too.
 
 Pure functions over a stream; no engine is needed to test them.
 """
@@ -10,7 +10,7 @@ import re
 import tarfile
 from typing import Any, BinaryIO
 
-# Programs that help an intruder or a builder and nobody else.
+# Programs that an application does not need and an intruder can use.
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "busybox"})
 TOOLS = frozenset(
     {
@@ -44,15 +44,15 @@ TOOLS = frozenset(
     }
 )
 BIN = ("bin", "sbin", "usr/bin", "usr/sbin", "usr/local/bin", "usr/local/sbin", "opt/venv/bin")
-# Files that hold credentials by their name. Of .env.production and the like, which frameworks want committed, the content decides.
+# Names of files with credentials. For .env.production and the like, which frameworks expect in the repository, the content decides.
 SECRET_NAMES = re.compile(r"(^|/)(\.env(\.([\w-]+\.)?local)?|id_rsa|id_ed25519|\.netrc|\.pgpass|\.git-credentials)$")
-# Of a file of this name, which may be texts of a page as well, what it holds decides.
+# credentials.json may be a translation: the content decides.
 CREDENTIALS_JSON = re.compile(rb'"(client_secret|private_key|refresh_token|secret_access_key|password)"\s*:\s*"[^"]{12,}"')
 # The beginning of a private key in PEM, with line ends as they are or as JSON and .env files write them.
 PRIVATE_KEY = (
     r"-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----(?:\\r|\\n|[\s\"'+,])+(?:[A-Za-z-]+: [^\n\\]*(?:\\r|\\n|\s)+)*[A-Za-z0-9+/=]{40}"
 )
-# Credentials by their form; each is searched for by its fixed beginning first.
+# Patterns of credentials, by a fixed part that is searched first.
 SECRET_FORMS = {
     b"PRIVATE KEY-----": re.compile(PRIVATE_KEY.encode()),
     b"AKIA": re.compile(rb"(?<![A-Za-z0-9+/])AKIA[0-9A-Z]{16}(?![A-Za-z0-9+/])"),
@@ -65,19 +65,19 @@ SECRET_FORMS = {
 }
 # An environment or argument whose value is a secret, in a Dockerfile's instruction or an image's configuration.
 SECRET_SETTING = re.compile(r"(?i)\b([A-Z0-9_]*(?:SECRET|PASSWORD|PASSWD|TOKEN|API_KEY|PRIVATE_KEY))=(?!\s|$|['\"]?\s*['\"]|/|\$)([^\s]+)")
-# Raised when the scan finds more than before, so that remembered results are not believed.
+# Increased when the scan finds more than before, which invalidates cached results.
 SCANNER = "4"
 LARGEST = 64 * 1024 * 1024
 
 
 def hits(data: bytes, canaries: list[bytes]) -> list[str]:
-    """What of `data` is a secret: `a secret of this stack`, or the form that it has."""
+    """Kinds of secrets in `data`: `a secret of this stack`, or the name of a pattern."""
     found = ["a secret of this stack"] if any(canary in data for canary in canaries) else []
     return found + [name.decode() for name, form in SECRET_FORMS.items() if name in data and form.search(data)]
 
 
 def hidden(value: Any, canaries: list[bytes]) -> Any:
-    """`value`, whatever it holds, with `[a secret of this stack]` in place of each secret."""
+    """`value` with each secret replaced by `[a secret of this stack]`."""
     if isinstance(value, dict):
         return {hidden(key, canaries): hidden(one, canaries) for key, one in value.items()}
     if isinstance(value, list):
@@ -89,15 +89,15 @@ def hidden(value: Any, canaries: list[bytes]) -> Any:
 
 
 def setting_hits(text: str) -> list[str]:
-    """Names of settings in a history line or an environment that carry a secret's value; NAME_FILE is a path and none."""
+    """Names of settings in a history line or environment with a secret's value; NAME_FILE holds a path and does not count."""
     return sorted({match[1] for match in SECRET_SETTING.finditer(text)})
 
 
 def scan(stream: BinaryIO, canaries: list[bytes]) -> dict[str, Any]:
-    """Read a `docker save` stream; return the findings over all layers, each with its path.
+    """The findings over all layers of a `docker save` stream, each with its path.
 
     {secrets: [{path, what}], shells, tools, setuid, writable: [path], owners: {top directory: {uid: files}}, packages: [name],
-    files, bytes, marks: {what was looked for: path}}
+    files, bytes, marks: {name in MARKS: path}}
     """
     found: dict[str, Any] = {"secrets": [], "shells": [], "tools": [], "setuid": [], "writable": [], "packages": [], "marks": {}}
     owners: dict[str, dict[str, int]] = {}
@@ -178,6 +178,6 @@ def _mark(marks: dict[str, str], path: str) -> None:
 
 
 def history_hits(history: list[dict[str, Any]], environment: list[str]) -> list[dict[str, str]]:
-    """Settings with a secret's value in an image's history or environment."""
+    """Settings with a secret's value in an image's history and environment."""
     found = [{"path": "history", "what": name} for entry in history for name in setting_hits(entry.get("CreatedBy", ""))]
     return found + [{"path": "environment", "what": name} for entry in environment for name in setting_hits(entry)]

@@ -1,4 +1,4 @@
-"""What an image's bytes are: what is known to be heavy and seldom needed, and which packages weigh most."""
+"""The size of an image by part: seldom needed data that can be pruned, and the largest packages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from .image_archive import Entry
 
-# What can be taken out by a setting. PRUNE works on patterns below site-packages; each loses what stands behind it.
+# Patterns below site-packages for the setting PRUNE, each with the consequence of removing it.
 PRUNABLE = {
     "googleapiclient/discovery_cache/documents": "the descriptions of Google's services are fetched when they are used",
     "botocore/data": "every service of AWS: name the ones to keep with a pattern of your own",
@@ -30,7 +30,7 @@ NODE = re.compile(r"(?:^|/)node_modules/((?:@[^/]+/)?[^/]+)(?!.*/node_modules/)"
 
 
 def weigh(seen: dict[str, Entry]) -> dict[str, Any]:
-    """Of what a container sees: {parts: {name: bytes}, packages: [{name, bytes}] (heaviest first), prunable: {pattern: bytes}}."""
+    """Of the visible files: {parts: {name: bytes}, packages: [{name, bytes}] (largest first), prunable: {pattern: bytes}}."""
     parts, packages, prunable = dict.fromkeys(PARTS, 0), dict[str, int](), dict[str, int]()
     for path, entry in seen.items():
         if not entry.size:
@@ -41,8 +41,8 @@ def weigh(seen: dict[str, Entry]) -> dict[str, Any]:
         package = PYTHON.match(path) or NODE.search(path)
         if package:
             packages[package[1]] = packages.get(package[1], 0) + entry.size
-        for pattern in PRUNABLE:
-            if f"/site-packages/{pattern}/" in path:
-                prunable[pattern] = prunable.get(pattern, 0) + entry.size
+        for directory in PRUNABLE:
+            if f"/site-packages/{directory}/" in path:
+                prunable[directory] = prunable.get(directory, 0) + entry.size
     heaviest = sorted(packages.items(), key=lambda item: (-item[1], item[0]))[:10]
     return {"parts": parts, "packages": [{"name": name, "bytes": size} for name, size in heaviest], "prunable": prunable}

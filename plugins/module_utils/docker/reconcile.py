@@ -1,4 +1,4 @@
-"""Bring networks, volumes and containers of a stack to the wanted state: compare, then act, and remember what was done."""
+"""Reconcile networks, volumes and containers of a stack: compare, change what differs, record the changes."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from .spec import (
 
 
 class Unhealthy(Exception):
-    """A container that did not become healthy; the message holds its last lines and its check."""
+    """A container that did not become healthy; the message has its last log lines and its check."""
 
 
 class Stack:
-    """The flow: compare, then act (unless in check mode), and remember what was done."""
+    """Reconciles objects with `labels`; in check mode it only records what it would change."""
 
     def __init__(self, engine: Engine, labels: dict[str, str], check: bool) -> None:
         self.engine, self.labels, self.check = engine, labels, check
         self.actions: list[str] = []
         self.diff: list[dict[str, str]] = []
         self.created: set[str] = set()
-        # Those of them that took the place of one that was there before.
+        # Those of them that replaced an existing container.
         self.replaced: set[str] = set()
         self.seconds: dict[str, float] = {}
-        # Those that could answer no check for a while: unhealthy is not their last word.
+        # Containers whose checks failed while they were paused: unhealthy may be temporary.
         self.unpaused: set[str] = set()
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Count how long something takes."""
+        """Measure the duration of a phase."""
         began = time.monotonic()
         try:
             yield
@@ -48,7 +48,7 @@ class Stack:
             self.seconds[name] = round(self.seconds.get(name, 0) + time.monotonic() - began, 2)
 
     def record_change(self, action: str, header: str = "", before: str = "", after: str = "") -> bool:
-        """Record an action; True when it is to be carried out."""
+        """Record a change; True unless in check mode."""
         self.actions.append(action)
         self.diff.append({"before_header": header or action, "after_header": header or action, "before": before, "after": after})
         return not self.check
@@ -60,7 +60,7 @@ class Stack:
         options = spec.get("options") or {}
         if not spec.get("way_out", True):
             options = options | {"com.docker.network.bridge.enable_ip_masquerade": "false"}
-        wanted = {
+        desired = {
             "Driver": spec.get("driver", "bridge"),
             "Internal": bool(spec.get("internal", False)),
             "Attachable": bool(spec.get("attachable", False)),
@@ -74,29 +74,29 @@ class Stack:
                     f"A network named {name} is on this host, and Berth did not create it. Nothing of it was changed.\n"
                     f"Remove it (docker network rm {name}), then run this again, or give the stack another name (STACK_NAME)."
                 )
-            # What the engine writes among an overlay's options itself.
+            # The engine adds this option to an overlay itself.
             (actual.get("Options") or {}).pop("com.docker.network.driver.overlay.vxlanid_list", None)
-            changed = {k: (actual.get(k), v) for k, v in wanted.items() if (actual.get(k) or None) != (v or None)}
+            changed = {k: (actual.get(k), v) for k, v in desired.items() if (actual.get(k) or None) != (v or None)}
             if not changed:
                 return
-            if self.record_change(f"replace network {name} ({', '.join(changed)} differ)", name, *_pretty(changed)):
-                self._replace_network(name, wanted, list(actual.get("Containers") or {}))
+            if self.record_change(f"replace network {name} ({', '.join(changed)} differ)", name, *_diff_text(changed)):
+                self._replace_network(name, desired, list(actual.get("Containers") or {}))
         elif self.record_change(f"create network {name}", name, "", "present\n"):
-            self.engine.call("POST", "/networks/create", body={"Name": name, **wanted})
+            self.engine.call("POST", "/networks/create", body={"Name": name, **desired})
 
-    def _replace_network(self, name: str, wanted: dict[str, Any], containers: list[str]) -> None:
-        """A network of the same name and another kind, its containers on it again within the second."""
+    def _replace_network(self, name: str, desired: dict[str, Any], containers: list[str]) -> None:
+        """Create the network again, and reconnect its containers."""
         inspected = {container: self.engine.call("GET", f"/containers/{container}/json") for container in containers}
         for container in containers:
             self.engine.call("POST", f"/networks/{name}/disconnect", body={"Container": container, "Force": True})
         self.engine.call("DELETE", f"/networks/{name}")
-        self.engine.call("POST", "/networks/create", body={"Name": name, **wanted})
+        self.engine.call("POST", "/networks/create", body={"Name": name, **desired})
         for container, actual in inspected.items():
             aliases = actual["NetworkSettings"]["Networks"][name].get("Aliases") or []
             try:
                 self._join(name, container, {"Aliases": [alias for alias in aliases if alias != container[:12]]})
             except EngineError:
-                # Half joined is not joined: when its turn comes, the container is made anew (see _networks).
+                # Undo a partial connection; the container is replaced later (see _networks).
                 with contextlib.suppress(EngineError):
                     self.engine.call("POST", f"/networks/{name}/disconnect", body={"Container": container, "Force": True})
 
@@ -111,13 +111,13 @@ class Stack:
         self.containers([spec])
 
     def containers(self, specs: list[dict[str, Any]]) -> None:
-        """Those that are to be made are made at once: a quarter of a second each, of which the engine waits for most."""
-        making = [make for spec in specs if (make := self._plan_container(spec))]
+        """Reconcile containers; those to create are created in parallel, because the engine mostly waits."""
+        creating = [make for spec in specs if (make := self._plan_container(spec))]
         with ThreadPoolExecutor(max_workers=4) as pool:
-            list(pool.map(lambda make: make(), making))
+            list(pool.map(lambda make: make(), creating))
 
     def _plan_container(self, spec: dict[str, Any]) -> Callable[[], None] | None:
-        """Change in place what can be changed there; what makes the container anew, where that is to be done."""
+        """Update a container in place where possible; returns what creates or replaces it, None where that is not needed."""
         name = spec["name"]
         image = self.engine.find(f"/images/{spec['image']}/json")
         if image is None and not self.check:
@@ -129,9 +129,9 @@ class Stack:
         refuse_foreign(name, actual, self.labels)
         changed = differences(body, actual)
         if set(changed) - set(UPDATABLE):
-            anew = self.record_change(f"replace container {name} ({', '.join(changed)} differ)", name, *_pretty(changed))
-            return partial(self._replace, name, body, actual) if anew else None
-        if changed and self.record_change(f"update container {name} ({', '.join(changed)})", name, *_pretty(changed)):
+            replace = self.record_change(f"replace container {name} ({', '.join(changed)} differ)", name, *_diff_text(changed))
+            return partial(self._replace, name, body, actual) if replace else None
+        if changed and self.record_change(f"update container {name} ({', '.join(changed)})", name, *_diff_text(changed)):
             self.engine.call("POST", f"/containers/{name}/update", body={k: body["HostConfig"][k] for k in UPDATABLE})
         self._networks(name, body, actual)
         self.ensure_running(name, actual)
@@ -143,7 +143,7 @@ class Stack:
         self._create(name, body)
 
     def _create(self, name: str, body: dict[str, Any]) -> None:
-        # One network may be given at creation before API 1.44; joining the others before the start works everywhere.
+        # Before API 1.44 only one network may be given at creation; connecting the others before the start works everywhere.
         endpoints = body["NetworkingConfig"]["EndpointsConfig"]
         first = dict(list(endpoints.items())[:1])
         create(self.engine, name, body | {"NetworkingConfig": {"EndpointsConfig": first}})
@@ -168,12 +168,12 @@ class Stack:
                 for network, settings in join.items():
                     self._join(network, name, settings)
             except EngineError as error:
-                # An engine that was restarted under a container has forgotten its interfaces, and leaves half of a change behind.
+                # An engine that was restarted with live containers has lost their interfaces, and may have changed only part.
                 self.record_change(f"replace container {name} (the engine cannot change its networks: {error})")
                 self._replace(name, body, actual)
 
     def ensure_running(self, name: str, actual: dict[str, Any]) -> None:
-        """Have a container that is there running, and begin it again where it is not well."""
+        """Start, unpause or (where it is unhealthy) restart an existing container."""
         state = actual["State"]
         if state["Paused"]:
             if self.record_change(f"unpause container {name}", name, "paused\n", "running\n"):
@@ -198,9 +198,10 @@ class Stack:
         for name in names:
             actual = self.engine.find(f"/{kind}/{name}" + ("/json" if kind == "containers" else ""))
             labels = ((actual or {}).get("Config") or actual or {}).get("Labels") or {}
-            # One of somebody else that has the name is none of Berth's.
-            ours = actual is not None and self.labels.items() <= labels.items()
-            if not ours or not self.record_change(f"remove {kind[:-1]} {name}", name, "present\n", ""):
+            # An object of the same name without the labels is not Berth's.
+            if actual is None or not self.labels.items() <= labels.items():
+                continue
+            if not self.record_change(f"remove {kind[:-1]} {name}", name, "present\n", ""):
                 continue
             if kind == "containers":
                 self._remove(name, actual)
@@ -210,7 +211,7 @@ class Stack:
     # health ---------------------------------------------------------------------------------------------------------
 
     def wait(self, names: list[str], seconds: int) -> dict[str, dict[str, Any]]:
-        """Poll until every container is healthy; Unhealthy as soon as one cannot become it."""
+        """Poll until every container is healthy; Unhealthy as soon as one cannot become healthy."""
         deadline = time.monotonic() + seconds
         pending, result = list(names), {}
         while pending:
@@ -227,12 +228,12 @@ class Stack:
                         "created": name in self.created,
                     }
                 elif (health == "unhealthy" and name not in self.unpaused) or _crashed(actual) or time.monotonic() > deadline:
-                    raise Unhealthy(self._why(name, actual, seconds))
+                    raise Unhealthy(self._health_report(name, actual, seconds))
             if pending:
                 time.sleep(0.1)
         return result
 
-    def _why(self, name: str, actual: dict[str, Any], seconds: int) -> str:
+    def _health_report(self, name: str, actual: dict[str, Any], seconds: int) -> str:
         state = actual["State"]
         lines = [f"{name} did not become healthy (limit {seconds} s): it is {state['Status']}"]
         if not state["Running"] or actual["RestartCount"]:
@@ -241,46 +242,43 @@ class Stack:
         health = state.get("Health")
         if health:
             lines.append(f"health: {health['Status']}, {health['FailingStreak']} failures in a row")
-            lines += [f"  check said: {entry['Output'].strip()[:500]}" for entry in (health["Log"] or [])[-1:]]
-            lines.append(f"  check is: {actual['Config']['Healthcheck']}")
+            lines += [f"  output of its check: {entry['Output'].strip()[:500]}" for entry in (health["Log"] or [])[-1:]]
+            lines.append(f"  check: {actual['Config']['Healthcheck']}")
         lines += ["last lines of its log:", self.engine.logs(name)]
         return "\n".join(lines)
 
     def remove_created(self) -> str:
-        """Remove the containers that this run created; what a person is told of those that stay, empty for none.
-
-        One that took the place of another stays: what it serves has no other any more.
-        """
+        """Remove the containers that this run created, except those that replaced another one; returns a message about those left."""
         kept = sorted(self.created & self.replaced)
-        told = [f"Still there, in the place of the one before: {', '.join(kept)}"] if kept else []
-        return "\n".join(filter(None, [self.remove(self.created - self.replaced), *told]))
+        report = [f"Not removed, because it replaced an existing container: {', '.join(kept)}"] if kept else []
+        return "\n".join(filter(None, [self.remove(self.created - self.replaced), *report]))
 
     def remove(self, names: Iterable[str]) -> str:
-        """Remove containers, running or not; what a person is told of those that cannot be, empty for none."""
-        left = []
+        """Remove containers, running or not; returns a message about those that cannot be removed, empty for none."""
+        leftover = []
         for name in sorted(names):
             try:
                 self.engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
                 self.created.discard(name)
             except EngineError as error:
                 if error.status != 404:
-                    left.append(name)
-        return f"Still there: {', '.join(left)}. To remove: docker rm --force {' '.join(left)}" if left else ""
+                    leftover.append(name)
+        return f"Not removed: {', '.join(leftover)}. To remove: docker rm --force {' '.join(leftover)}" if leftover else ""
 
 
 def _crashed(actual: dict[str, Any]) -> bool:
-    """Whether a container ended by itself: it exited, or the restart policy is starting it over and over."""
+    """Whether a container exited, or is restarted again and again by its restart policy."""
     return actual["RestartCount"] > 1 or actual["State"]["Status"] in ("exited", "dead")
 
 
-def _pretty(changed: dict[str, tuple[Any, Any]]) -> tuple[str, str]:
-    """Before and after, as text for --diff. Secrets are files, so no value here is one."""
+def _diff_text(changed: dict[str, tuple[Any, Any]]) -> tuple[str, str]:
+    """Before and after, as text for --diff. Secrets are files, so no value here is a secret."""
     before = "".join(f"{key}: {was}\n" for key, (was, _) in changed.items())
-    return before, "".join(f"{key}: {wanted}\n" for key, (_, wanted) in changed.items())
+    return before, "".join(f"{key}: {desired}\n" for key, (_, desired) in changed.items())
 
 
 def refuse_foreign(name: str, actual: dict[str, Any], labels: dict[str, str]) -> None:
-    """Raise SpecError where a container of a wanted name is somebody else's: without the labels that every container of the stack has."""
+    """Raise SpecError where an existing container lacks the labels of the stack."""
     given = actual["Config"].get("Labels") or {}
     if not labels.items() <= given.items():
         raise SpecError(
@@ -290,12 +288,12 @@ def refuse_foreign(name: str, actual: dict[str, Any], labels: dict[str, str]) ->
 
 
 def create(engine: Engine, name: str, body: dict[str, Any]) -> None:
-    """Create a container that is known as Berth's own from then on (module_utils/docker/ownership.py)."""
+    """Create a container with the label that proves it is Berth's (module_utils/docker/ownership.py)."""
     engine.call("POST", "/containers/create", {"name": name}, body | {"Labels": (body.get("Labels") or {}) | {CREATED: name}})
 
 
 def start(engine: Engine, name: str, patience: float = 10) -> None:
-    """Start a container. The overlay networks of a Swarm reach a node a moment after they were made: that is waited for."""
+    """Start a container; waits for a Swarm's overlay networks, which reach a node a moment after their creation."""
     deadline = time.monotonic() + patience
     while True:
         try:
@@ -308,11 +306,11 @@ def start(engine: Engine, name: str, patience: float = 10) -> None:
 
 
 class RunFailed(Exception):
-    """A container that was to run to its end and did not, or not well; the message holds its last lines."""
+    """A one-off container that failed; the message has its last log lines."""
 
 
 def addresses(actual: dict[str, Any] | None) -> list[str]:
-    """The addresses by which a container talks to others."""
+    """The IP addresses of a container."""
     joined = ((actual or {}).get("NetworkSettings") or {}).get("Networks") or {}
     return [address for end in joined.values() for key in ("IPAddress", "GlobalIPv6Address") if (address := end.get(key))]
 
@@ -322,44 +320,43 @@ def run_to_end(
     spec: dict[str, Any],
     labels: dict[str, str],
     timeout: float,
-    gone: Callable[[list[str], float], Any] = lambda where, when: None,
+    on_failure: Callable[[list[str], float], Any] = lambda addresses_used, when: None,
 ) -> str:
-    """Run the container `spec` once, remove it, and return what it wrote. Raises Ended when its exit status is not 0.
+    """Run a one-off container, remove it, and return its output. Raises RunFailed where its exit status is not 0.
 
-    `gone` is told the addresses of a container that did not end well, and when it was removed (Unix seconds): what it talked to may
-    still work for it.
+    `on_failure` gets the addresses of a failed container and the time of its removal (Unix seconds): servers may still work for it.
     """
     name, spec = spec["name"], spec | {"labels": labels | (spec.get("labels") or {})}
 
-    def remove(where: list[str], well: bool) -> None:
+    def remove(addresses_used: list[str], succeeded: bool) -> None:
         now = time.time()
         engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
-        if not well:
-            gone(where, now)
+        if not succeeded:
+            on_failure(addresses_used, now)
 
-    left = engine.find(f"/containers/{name}/json")
-    if left:  # by a run that was killed
-        refuse_foreign(name, left, labels)
-        remove(addresses(left), False)
+    leftover = engine.find(f"/containers/{name}/json")
+    if leftover:  # of a run that was killed
+        refuse_foreign(name, leftover, labels)
+        remove(addresses(leftover), False)
     image = engine.find(f"/images/{spec['image']}/json")
     if image is None:
         raise RunFailed(f"image {spec['image']} is not on this host")
     create(engine, name, container_body(spec, image))
-    where: list[str] = []
-    well = False
+    addresses_used: list[str] = []
+    succeeded = False
     try:
         start(engine, name)
-        where = addresses(engine.find(f"/containers/{name}/json"))
+        addresses_used = addresses(engine.find(f"/containers/{name}/json"))
         status = engine.call("POST", f"/containers/{name}/wait", timeout=timeout)["StatusCode"]
         output = engine.logs(name, 200)
-        well = status == 0
+        succeeded = status == 0
     except (EngineError, OSError) as error:
-        late = "time" in str(error).lower()
+        timed_out = "time" in str(error).lower()
         raise RunFailed(
-            f"{name} did not end within {timeout} s; last lines:\n{engine.logs(name)}" if late else f"{name} {error}"
+            f"{name} did not end within {timeout} s; last lines:\n{engine.logs(name)}" if timed_out else f"{name} {error}"
         ) from error
     finally:
-        remove(where, well)
+        remove(addresses_used, succeeded)
     if status:
         raise RunFailed(f"{name} ended with exit status {status}; last lines:\n" + "\n".join(output.splitlines()[-25:]))
     return output

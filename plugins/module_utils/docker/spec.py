@@ -1,5 +1,5 @@
-"""From a service, described with the words of the Compose specification, to the Engine API's container body; and back:
-what differs between such a body and what the engine runs. Pure functions: no engine is needed to test them.
+"""Convert a service in the terms of the Compose specification to the Engine API's container body, and compare such a body with an
+inspected container. Pure functions: no engine is needed to test them.
 
 Keys of a service (all but `name` and `image` optional; https://github.com/compose-spec/compose-spec/blob/main/05-services.md):
 name, image, command, entrypoint, user, environment {NAME: value}, labels {name: value}, read_only, tmpfs [path[:options]],
@@ -17,23 +17,23 @@ from .ownership import CREATED
 
 NANO = 1_000_000_000
 UNITS = {"": 1, "b": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
-KNOWN = frozenset(
+KEYS = frozenset(
     {
         "name", "image", "command", "entrypoint", "user", "environment", "labels", "read_only", "tmpfs", "cap_add", "cap_drop",
         "security_opt", "mem_limit", "memswap_limit", "cpus", "cpu_shares", "pids_limit", "restart", "networks", "mounts", "ports",
         "healthcheck", "logging", "ulimits", "stop_grace_period", "init", "extra_hosts", "shm_size",
     }
 )  # fmt: skip
-# What the engine changes on a running container (POST /containers/{id}/update); everything else needs a new one.
+# Keys that can be changed on a running container (POST /containers/{id}/update); all others need a new one.
 UPDATABLE = ("Memory", "MemorySwap", "NanoCpus", "CpuShares", "PidsLimit", "RestartPolicy")
 
 
 class SpecError(ValueError):
-    """A service description that cannot be carried out; the message names service and key."""
+    """An invalid service description; the message names service and key."""
 
 
 def size(value: Any) -> int:
-    """Bytes of `256m`, `1g`, `1048576`; 0 for nothing."""
+    """Bytes of `256m`, `1g`, `1048576`; 0 for an empty value."""
     if value in (None, ""):
         return 0
     text = str(value).strip().lower().removesuffix("b") if not isinstance(value, int) else str(value)
@@ -41,7 +41,7 @@ def size(value: Any) -> int:
     try:
         return int(float(number) * UNITS[unit])
     except ValueError as error:
-        raise SpecError(f"{value!r} is no size: write bytes, or a number with k, m or g, for example 256m") from error
+        raise SpecError(f"{value!r} is not a size: write bytes, or a number with k, m or g, for example 256m") from error
 
 
 def _restart(policy: str) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _restart(policy: str) -> dict[str, Any]:
 
 
 def _healthcheck(spec: dict[str, Any] | None, inherited: dict[str, Any] | None) -> dict[str, Any] | None:
-    """The image's health check, overlaid by the service's; durations in nanoseconds, as the engine keeps them."""
+    """The image's health check merged with the service's; durations in nanoseconds."""
     merged = dict(inherited or {})
     for key, name in (
         ("interval", "Interval"),
@@ -68,7 +68,7 @@ def _healthcheck(spec: dict[str, Any] | None, inherited: dict[str, Any] | None) 
 
 
 def mount_body(mount: dict[str, Any]) -> dict[str, Any]:
-    """A mount in the words of the Engine API."""
+    """A mount in the terms of the Engine API."""
     return {
         "Type": mount.get("type", "bind"),
         "Source": mount["source"],
@@ -84,12 +84,12 @@ def _tmpfs(entries: list[str]) -> dict[str, str]:
 def container_body(spec: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
     """The body of POST /containers/create for `spec`.
 
-    `image` is what the engine says of the image (GET /images/{name}/json): its environment, command, user and health
-    check are what the container inherits, and are written out here so that they can be compared later.
+    `image`: the inspected image (GET /images/{name}/json). The body contains the environment, command, user and health check that the
+    container inherits from it, so that they can be compared later.
     """
-    unknown = sorted(set(spec) - KNOWN)
+    unknown = sorted(set(spec) - KEYS)
     if unknown:
-        raise SpecError(f"service {spec.get('name')}: unknown key {', '.join(unknown)}; known are {', '.join(sorted(KNOWN))}")
+        raise SpecError(f"service {spec.get('name')}: unknown key {', '.join(unknown)}; valid keys: {', '.join(sorted(KEYS))}")
     config = image.get("Config") or {}
     inherited = dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
     environment = inherited | {str(k): str(v) for k, v in (spec.get("environment") or {}).items() if v is not None}
@@ -137,7 +137,7 @@ def container_body(spec: dict[str, Any], image: dict[str, Any]) -> dict[str, Any
 
 
 def _normal(key: str, value: Any) -> Any:
-    """One form for what the engine writes in several: no value, an empty value, another order, a CAP_ prefix."""
+    """Normalize what the engine writes in several ways: no value, an empty value, another order, a CAP_ prefix."""
     if key in ("CapAdd", "CapDrop"):
         return sorted(item.removeprefix("CAP_") for item in value or [])
     if key in ("Env", "SecurityOpt", "ExtraHosts"):
@@ -163,41 +163,41 @@ def _mount_from_engine(mount: dict[str, Any]) -> dict[str, Any]:
 
 
 def differences(body: dict[str, Any], actual: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """What of a wanted container differs from the inspected one: {key: (actual, wanted)}, networks left to `network_changes`.
+    """Where a desired container differs from the inspected one: {key: (actual, desired)}; for networks see `network_changes`.
 
-    A value that the service leaves to the engine (log driver, shared memory size) is not compared.
+    Values that the service leaves to the engine (log driver, shared memory size) are not compared.
     """
     config, host = actual["Config"], actual["HostConfig"]
     found: dict[str, tuple[Any, Any]] = {}
 
-    def compare(key: str, was: Any, wanted: Any) -> None:
-        was, wanted = _normal(key, was), _normal(key, wanted)
-        if was != wanted:
-            found[key] = (was, wanted)
+    def compare(key: str, was: Any, desired: Any) -> None:
+        was, desired = _normal(key, was), _normal(key, desired)
+        if was != desired:
+            found[key] = (was, desired)
 
     compare("Image", actual["Image"], body["Image"])
-    # Which container is Berth's own is told at creation: one of an earlier Berth, without that label, is no other for it.
+    # Set at creation. A container of an earlier Berth lacks this label, which is no difference.
     config = config | {"Labels": {key: value for key, value in (config.get("Labels") or {}).items() if key != CREATED}}
     for key in ("Env", "Entrypoint", "Cmd", "User", "Labels", "Healthcheck", "StopTimeout"):
         compare(key, config.get(key), body[key])
-    for key, wanted in body["HostConfig"].items():
-        left_to_engine = (key == "LogConfig" and not wanted["Type"]) or (key == "ShmSize" and not wanted) or key == "NetworkMode"
+    for key, desired in body["HostConfig"].items():
+        left_to_engine = (key == "LogConfig" and not desired["Type"]) or (key == "ShmSize" and not desired) or key == "NetworkMode"
         if not left_to_engine:
-            compare(key, host.get(key), wanted)
+            compare(key, host.get(key), desired)
     return found
 
 
 def network_changes(body: dict[str, Any], actual: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """(networks to join {name: endpoint settings}, networks to leave) to bring a container to its wanted networks."""
-    wanted = body["NetworkingConfig"]["EndpointsConfig"]
+    """(networks to join {name: endpoint settings}, networks to leave) of an existing container."""
+    desired = body["NetworkingConfig"]["EndpointsConfig"]
     joined = actual["NetworkSettings"]["Networks"] or {}
     own = {actual["Id"][:12], actual["Name"].lstrip("/")}
 
     def same(name: str) -> bool:
-        there = joined.get(name)
-        # An endpoint of a network that was removed and made anew keeps the name and an old, dead id.
-        return bool(there) and bool(there.get("EndpointID")) and set(there.get("Aliases") or []) - own == set(wanted[name]["Aliases"])
+        end = joined.get(name) or {}
+        # The endpoint of a network that was removed and created again keeps the name with an invalid id.
+        return bool(end.get("EndpointID")) and set(end.get("Aliases") or []) - own == set(desired[name]["Aliases"])
 
-    join = {name: settings for name, settings in wanted.items() if not same(name)}
-    leave = [name for name in joined if name != "none" and (name not in wanted or name in join)]
+    join = {name: settings for name, settings in desired.items() if not same(name)}
+    leave = [name for name in joined if name != "none" and (name not in desired or name in join)]
     return join, leave

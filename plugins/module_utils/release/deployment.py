@@ -125,7 +125,7 @@ class Deployment:
         """Add what the manifest says of the infrastructure (key `around`) to the options."""
         if "around" not in target:
             raise Failed(
-                f"The manifest of {target['version']} was written by an older Berth; deploy it again: make deploy VERSION={target['version']}"
+                f"The manifest of {target['version']} is of an older Berth; deploy it again: make deploy VERSION={target['version']}"
             )
         self.options.update(target["around"])
         edge = self.options["edge"]["container"]

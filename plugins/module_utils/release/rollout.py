@@ -42,7 +42,7 @@ def request(engine: Engine, container: str, port: int, path: str) -> tuple[int, 
 
 
 def request_inside(engine: Engine, container: str, port: int, path: str) -> tuple[int, str]:
-    """The same by the image's own health check, whose output has the status line. Where it has none, its exit status decides: 200 or 500."""
+    """The same by the image's own health check, whose output has the status line. Without one, the exit status decides: 200 or 500."""
     try:
         status, output = engine.execute(container, ["healthcheck", str(port), path], timeout=20)
     except EngineError as error:  # it ended since it was inspected

@@ -1,4 +1,4 @@
-"""Smoke checks: what a new release is asked before it gets traffic, and which statuses are good."""
+"""Smoke checks of a new release before the traffic switch: their validation and their expected statuses."""
 
 from __future__ import annotations
 
@@ -11,43 +11,45 @@ STATUS = re.compile(r"[1-5](\d\d|xx)")
 
 
 def wrong(checks: Any) -> list[str]:
-    """What is wrong with the checks themselves, a line for each."""
-    told = []
+    """The problems of the setting release_smoke_checks, a line each."""
+    problems = list[str]()
     if not isinstance(checks, list):
         return [f"release_smoke_checks is {checks!r}: it must be a list, each with service, port, path and status"]
     for number, check in enumerate(checks, 1):
         if not isinstance(check, dict) or not {"service", "port", "path"} <= set(check):
-            told.append(f"release_smoke_checks, entry {number}: {check!r} must have service, port and path")
+            problems.append(f"release_smoke_checks, entry {number}: {check!r} must have service, port and path")
             continue
         if more := sorted(set(check) - KEYS):
-            told.append(f"release_smoke_checks, entry {number}: it knows no {', '.join(more)}, but {', '.join(sorted(KEYS))}")
+            problems.append(f"release_smoke_checks, entry {number}: unknown key {', '.join(more)}; valid keys: {', '.join(sorted(KEYS))}")
         if check["path"] and not str(check["path"]).startswith("/"):
-            told.append(f"release_smoke_checks, entry {number}: the path {check['path']!r} must begin with /")
+            problems.append(f"release_smoke_checks, entry {number}: the path {check['path']!r} must begin with /")
         if not re.fullmatch(r"\d{1,5}", str(check["port"])) or not 0 < int(check["port"]) < 65536:
-            told.append(f"release_smoke_checks, entry {number}: {check['port']!r} is no port")
+            problems.append(f"release_smoke_checks, entry {number}: {check['port']!r} is not a port")
         statuses = check.get("status", DEFAULT)
         if not isinstance(statuses, list) or not statuses or not all(STATUS.fullmatch(str(one)) for one in statuses):
-            told.append(f"release_smoke_checks, entry {number}: status is {statuses!r}: it must be a list of statuses, such as [200, 3xx]")
-    return told
+            problems.append(
+                f"release_smoke_checks, entry {number}: status is {statuses!r}: it must be a list, such as [200, 3xx]"
+            )
+    return problems
 
 
 def normal(checks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The checks that are made: each with its statuses, one for each path; those with an empty path are left out."""
-    made: dict[tuple[str, int, str], dict[str, Any]] = {}
+    """The checks with their statuses, merged by path, without those with an empty path."""
+    merged: dict[tuple[str, int, str], dict[str, Any]] = {}
     for check in checks:
         if not check["path"]:
             continue
         statuses = [str(one) for one in check.get("status", DEFAULT)]
-        one = made.setdefault(
+        one = merged.setdefault(
             (check["service"], int(check["port"]), check["path"]),
             {"service": check["service"], "port": int(check["port"]), "path": check["path"], "status": []},
         )
         one["status"] = list(dict.fromkeys(one["status"] + statuses))
-    return list(made.values())
+    return list(merged.values())
 
 
 def accepts(check: dict[str, Any], status: int) -> bool:
-    """Whether a status is one of those that a check demands. Checks without any are in manifests of an older Berth, whose rule was this."""
+    """Whether a check expects a status. In manifests of an older Berth checks have no statuses and expect any below 500."""
     statuses = check.get("status")
     if not statuses:
         return 0 < status < 500
@@ -55,5 +57,5 @@ def accepts(check: dict[str, Any], status: int) -> bool:
 
 
 def demanded(check: dict[str, Any]) -> str:
-    """What a check demands, for a person."""
+    """The statuses that a check expects, as text."""
     return ", ".join(map(str, check["status"])) if check.get("status") else "a status below 500"

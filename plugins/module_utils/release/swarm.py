@@ -15,7 +15,7 @@ from ..docker.client import Engine, EngineError
 from ..docker.reconcile import Stack
 from ..docker.spec import SpecError
 from ..state.store import Failed, Store
-from .swarm_spec import secret_name, secrets_directory, service_body, service_name, unlike
+from .swarm_spec import differing_paths, secret_name, secrets_directory, service_body, service_name
 
 # A new service has no previous version to revert to: fail after so many failed tasks.
 ATTEMPTS = 3
@@ -156,7 +156,7 @@ class SwarmRollout:
             return True
         # The update settings differ between deploy and rollback; alone they are no reason to update.
         lasting = {key: value for key, value in body.items() if key not in ("UpdateConfig", "RollbackConfig")}
-        differ = unlike(lasting, actual["Spec"])
+        differ = differing_paths(lasting, actual["Spec"])
         if not differ:
             return False
         was, now = (spec["Mode"]["Replicated"]["Replicas"] for spec in (actual["Spec"], body))
@@ -180,15 +180,14 @@ class SwarmRollout:
             service = self.engine.call("GET", f"/services/{name}")
             update = (service.get("UpdateStatus") or {}).get("State", "")
             tasks = self.engine.call("GET", "/tasks", {"filters": {"service": [name]}}) or []
-            mine = [task for task in tasks if not unlike(body["TaskTemplate"], task["Spec"])]
+            mine = [task for task in tasks if not differing_paths(body["TaskTemplate"], task["Spec"])]
             up = [task for task in mine if task["DesiredState"] == "running" and task["Status"]["State"] == "running"]
             others = [task for task in tasks if task not in mine and task["DesiredState"] == "running"]
             if len(up) >= replicas and not others and (not changed or update in ("", "completed")):
                 return
             failed = [task for task in mine if task["Status"]["State"] in ("failed", "rejected")]
-            reverted = (
-                update.startswith("rollback") or update == "paused" or bool(unlike(body["TaskTemplate"], service["Spec"]["TaskTemplate"]))
-            )
+            other_spec = differing_paths(body["TaskTemplate"], service["Spec"]["TaskTemplate"])
+            reverted = update.startswith("rollback") or update == "paused" or bool(other_spec)
             if reverted or (not service.get("PreviousSpec") and len(failed) >= ATTEMPTS) or time.monotonic() > deadline:
                 raise Failed(self._report(name, replicas, up, failed or mine, reverted))
             time.sleep(0.2)

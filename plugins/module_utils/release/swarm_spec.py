@@ -1,8 +1,8 @@
-"""From a service in the words of the Compose specification to a Swarm service of the Engine API; and whether a service is as wanted.
+"""Convert a service in the terms of the Compose specification to a Swarm service of the Engine API, and compare it with an existing one.
 
-The words are those of module_utils/docker/spec.py, so that a release is described once, whichever engine runs it. Two of them mean
-something else here: a directory that is mounted at /run/secrets becomes Swarm secrets, one for each of its files, and the container's name,
-which ends in the release's, becomes the service's without it: a service outlives its releases.
+The keys are those of module_utils/docker/spec.py, so that a release has one description for both engines. Two of them differ: a directory
+mounted at /run/secrets becomes Swarm secrets, one for each file, and the service's name is the container's without the release,
+because a service outlives its releases.
 """
 
 from __future__ import annotations
@@ -10,31 +10,31 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from ..docker.spec import KNOWN, NANO, SpecError, container_body, mount_body, size
+from ..docker.spec import KEYS, NANO, SpecError, container_body, mount_body, size
 
 SECRETS = "/run/secrets"
-# What a service cannot have: an engine would take it for one host's.
+# Keys that a Swarm service cannot have, because they concern one host.
 FOREIGN = ("ports", "extra_hosts", "shm_size")
 
 
 def service_name(spec: dict[str, Any], release: str) -> str:
     """The name of the service that runs `spec`, a container of `release`."""
-    return spec["name"].removesuffix(f"-{release}")
+    return str(spec["name"]).removesuffix(f"-{release}")
 
 
 def secrets_directory(spec: dict[str, Any]) -> str:
-    """The directory on the host whose files the container finds in /run/secrets; empty for none."""
+    """The directory on the host that is mounted at /run/secrets; empty for none."""
     return next((mount["source"] for mount in spec.get("mounts") or [] if mount["target"] == SECRETS), "")
 
 
 def secret_name(service: str, file: str, content: bytes) -> str:
-    """Swarm secrets cannot be changed: another content is another secret. At most 64 characters, as the engine wants."""
+    """The name of a Swarm secret (at most 64 characters). It contains a hash, because secrets cannot be changed."""
     short = hashlib.sha256(content).hexdigest()[:12]
     return f"{service[:30]}-{file[:20]}-{short}"
 
 
 def _tmpfs(target: str, options: str) -> dict[str, Any]:
-    """A tmpfs as a mount; noexec, nosuid and nodev are what the engine gives it anyway."""
+    """A tmpfs as a mount; the engine sets noexec, nosuid and nodev by default."""
     words = dict(word.partition("=")[::2] for word in options.split(",") if word)
     made: dict[str, Any] = {}
     if words.get("size"):
@@ -53,14 +53,14 @@ def service_body(
 ) -> dict[str, Any]:
     """The body of POST /services/create.
 
-    `networks` has the id of each network by its name, `secrets` the id and name of each Swarm secret by its file in /run/secrets.
-    `settings`: replicas, constraints (placement), endpoint_mode, monitor (seconds that an updated task is watched), parallelism (tasks
-    that are updated at once; 0 for all).
+    `networks`: the id of each network by its name. `secrets`: the id and name of each Swarm secret by its file in /run/secrets.
+    `settings`: replicas, constraints (placement), endpoint_mode, monitor (seconds to monitor an updated task), parallelism (tasks
+    to update at once; 0 for all).
     """
-    unknown = sorted(set(spec) - KNOWN)
+    unknown = sorted(set(spec) - KEYS)
     refused = [key for key in FOREIGN if spec.get(key)]
     if unknown or refused:
-        raise SpecError(f"service {spec.get('name')}: {', '.join(unknown + refused)} cannot be given to a Swarm service")
+        raise SpecError(f"service {spec.get('name')}: a Swarm service cannot have {', '.join(unknown + refused)}")
     one = container_body(spec, {})
     host = one["HostConfig"]
     user, _, group = str(spec.get("user") or "0").partition(":")
@@ -73,7 +73,7 @@ def service_body(
     }
     return {
         "Name": service_name(spec, release),
-        # The service's own labels name no release: they stay when it changes.
+        # The service's own labels do not name the release: they stay the same in every release.
         "Labels": {key: value for key, value in one["Labels"].items() if key in ("berth.stack", "berth.service")},
         "TaskTemplate": {
             "ContainerSpec": {
@@ -124,13 +124,13 @@ def service_body(
     }
 
 
-def unlike(wanted: Any, actual: Any, path: str = "") -> list[str]:
-    """Where the service's specification `actual` is not what is `wanted`; what the engine adds of its own is not looked at."""
-    if isinstance(wanted, dict):
-        there = actual if isinstance(actual, dict) else {}
-        return [found for key, value in wanted.items() for found in unlike(value, there.get(key), f"{path}.{key}".lstrip("."))]
-    if wanted in (None, "", 0, False, [], {}) and actual in (None, "", 0, False, [], {}):
+def differing_paths(desired: Any, actual: Any, path: str = "") -> list[str]:
+    """Paths where the specification `actual` differs from `desired`; keys that the engine adds are not compared."""
+    if isinstance(desired, dict):
+        existing = actual if isinstance(actual, dict) else {}
+        return [found for key, value in desired.items() for found in differing_paths(value, existing.get(key), f"{path}.{key}".lstrip("."))]
+    if desired in (None, "", 0, False, [], {}) and actual in (None, "", 0, False, [], {}):
         return []
-    if isinstance(wanted, list) and isinstance(actual, list) and len(wanted) == len(actual):
-        return [found for w, a in zip(wanted, actual, strict=True) for found in unlike(w, a, path)]
-    return [] if wanted == actual else [path]
+    if isinstance(desired, list) and isinstance(actual, list) and len(desired) == len(actual):
+        return [found for w, a in zip(desired, actual, strict=True) for found in differing_paths(w, a, path)]
+    return [] if desired == actual else [path]

@@ -1,4 +1,4 @@
-"""Secrets as files of their own, in generations: what makes a value fit, what the files hold, and where they lie."""
+"""Secrets as files, in generations (versions of all secrets): validation of values, content of the files, and their storage."""
 
 from __future__ import annotations
 
@@ -10,48 +10,49 @@ import shutil
 import string
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 ALPHABET = string.ascii_letters + string.digits
-# What people leave standing from an example, and what guessers try first.
+# Placeholders of examples, and the first guesses of an attacker.
 PLACEHOLDER = re.compile(
     r"((please[-_ ]?)?(change|replace)[-_ ]?(me|it|this).*|your[-_ ].*|<.*>|\$?\{.*\}|x{3,}|todo|none|null"
     r"|(default|dummy|example|fake|foobar|letmein|passw(or)?d|placeholder|qwert[yz]|secret|test)[-_0-9!.]*)",
     re.IGNORECASE,
 )
-# What a secret may say of itself, with what it means when it does not.
+# Keys of a secret's schema, with their defaults.
 SCHEMA = {"services": [], "generate": 0, "minimum": 16, "form": "", "versions": 1, "sources": None, "environment": ""}
 DISTINCT = 5
 RECORD = "record.json"
-# The directory of services that every release uses: its files follow the newest generation, so that their containers stay as they are.
+# Directory of services that all releases share: it always has the newest generation, so that their containers need no change.
 SHARED = "shared"
-# Within other text a value with line breaks would end the line, and in a list of values a comma the value.
+# A value within other text must not contain line breaks, and in a list no comma.
 ONE_LINE = r"[^\r\n]+"
 LISTED = r"[^\r\n,]+"
 SLOT = re.compile(r"{(\w+)(?::(url|all))?}")
 
 
 class Refused(ValueError):
-    """A secret that must not be used; the message names it and where it is set, never its value."""
+    """An invalid secret; the message names it and where it is set, never its value."""
 
 
 def with_defaults(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """`schema`, {secret: {word: value}}, with every word there; see SCHEMA."""
+    """`schema`, {secret: {key: value}}, with all keys of SCHEMA."""
     whole = {}
     for name, spec in schema.items():
         unknown = sorted(set(spec or {}) - set(SCHEMA))
         if unknown:
-            raise Refused(f"secrets_schema.{name} knows no {', '.join(unknown)}; it has {', '.join(SCHEMA)}")
+            raise Refused(f"secrets_schema.{name}: unknown key {', '.join(unknown)}; valid keys: {', '.join(SCHEMA)}")
         whole[name] = SCHEMA | (spec or {})
     return whole
 
 
 def problem_of(name: str, value: str, spec: dict[str, Any]) -> str:
-    """What is wrong with a value; nothing where it is fit to be used. Without a form it may have several lines."""
+    """The problem of a value, empty where it is valid. Without a form it may have several lines."""
     if "\0" in value:
-        return "has a NUL character, which no environment variable can hold"
+        return "contains a NUL character, which no environment variable can hold"
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -64,31 +65,31 @@ def problem_of(name: str, value: str, spec: dict[str, Any]) -> str:
         return f"has fewer than {DISTINCT} different characters"
     if spec["form"] and not re.fullmatch(spec["form"], value):
         if value.endswith(("\r", "\n")) and re.fullmatch(spec["form"], value.rstrip("\r\n")):
-            return "ends with a line break, which is not of its form"
-        return f"does not have its form, {spec['form']}"
+            return "ends with a line break, which does not match its form"
+        return f"does not match its form, {spec['form']}"
     return ""
 
 
 def refuse_multiline(name: str, value: str, template: str) -> None:
-    """Refuse a value that does not fit where the template of a file has it."""
+    """Refuse a value with line breaks, or in a list with a comma, within other text of a file."""
     for slot, kind in SLOT.findall(template):
         if slot != name or kind == "url" or (template == f"{{{name}}}"):
             continue
         if not re.fullmatch(LISTED if kind == "all" else ONE_LINE, value):
             raise Refused(
-                f"the secret {name} has a line break{' or a comma' if kind == 'all' else ''} in it, and a file holds it among other text "
-                f"(secrets_services): give it a file of its own, {{{name}}}, or write {{{name}:url}} in a URL"
+                f"the secret {name} contains a line break{' or a comma' if kind == 'all' else ''}, and a file has it within other text "
+                f"(secrets_services): give it a file of its own, {{{name}}}, or use {{{name}:url}} in a URL"
             )
 
 
 def refuse_invalid(schema: dict[str, Any], given: dict[str, str], origin: dict[str, str]) -> None:
-    """Refuse every given value that is unfit, all in one message. `origin` says in words where each is set."""
+    """Refuse all invalid values in one message. `origin`: where each is set, as text."""
     problems = []
     for name, value in given.items():
         wrong = problem_of(name, value, schema[name])
         if wrong:
-            instead = " or take it away there, and one is generated" if schema[name]["generate"] else ""
-            problems.append(f"the secret {name} {wrong}: it is set by {origin.get(name, 'its source')}; give a real one there{instead}")
+            instead = ", or remove it there to have one generated" if schema[name]["generate"] else ""
+            problems.append(f"the secret {name} {wrong}: it is set by {origin.get(name, 'its source')}; set a valid one there{instead}")
     if problems:
         raise Refused("\n".join(problems))
 
@@ -97,15 +98,15 @@ def resolve(
     schema: dict[str, Any],
     given: dict[str, str],
     origin: dict[str, str],
-    known: dict[str, Any],
+    previous: dict[str, Any],
     rotate: Iterable[str] = (),
     generation: int = 1,
 ) -> dict[str, Any]:
-    """The record's `values` and `history`: each secret given from outside, else the one of the generation before, else generated."""
+    """The record's `values` and `history`: each secret as given, else of the previous generation, else generated."""
     refuse_invalid(schema, given, origin)
     values, history, missing = {}, {}, []
     for name, spec in schema.items():
-        before = known["values"].get(name)
+        before = previous["values"].get(name)
         if name in given:
             value, source = given[name], origin.get(name, "given")
         elif before is not None and name not in rotate:
@@ -116,34 +117,34 @@ def resolve(
             missing.append(name)
             continue
         values[name] = value
-        history[name] = _history(name, value, source, int(spec["versions"]), known, generation)
+        history[name] = _history(name, value, source, int(spec["versions"]), previous, generation)
     if missing:
-        raise Refused("\n".join(f"the secret {name} is needed, given by nothing and not to be generated" for name in missing))
+        raise Refused("\n".join(f"the secret {name} is required, but no source has it, and it is not generated" for name in missing))
     return {"values": values, "history": history}
 
 
-def _history(name: str, value: str, source: str, versions: int, known: dict[str, Any], generation: int) -> dict[str, Any]:
-    """Where a value comes from, since when it holds, its number, and the values that it follows, newest first."""
-    before = known["values"].get(name)
-    told = known.get("history", {}).get(name) or {"source": "generated", "version": 1, "previous": []}
+def _history(name: str, value: str, source: str, versions: int, previous: dict[str, Any], generation: int) -> dict[str, Any]:
+    """A value's source, generation, time and version, and the earlier values, newest first."""
+    before = previous["values"].get(name)
+    entry = previous.get("history", {}).get(name) or {"source": "generated", "version": 1, "previous": []}
     if value == before:
-        return told | ({"source": source} if source else {})
-    previous = [] if before is None else [before, *told["previous"]][: versions - 1]
+        return entry | ({"source": source} if source else {})
+    earlier = [] if before is None else [before, *entry["previous"]][: versions - 1]
     return {
         "source": source,
         "generation": generation,
         "made": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "version": told["version"] + 1 if before is not None else 1,
-        "previous": previous,
+        "version": entry["version"] + 1 if before is not None else 1,
+        "previous": earlier,
     }
 
 
 def render(services: dict[str, Any], schema: dict[str, Any], record: dict[str, Any], generation: int) -> dict[str, dict[str, str]]:
     """{service: {file: content}}, from templates.
 
-    {name} stands for a secret, {name:url} for it as a part of a URL, {name:all} for it and those it follows, newest first, as
-    2:value,1:value; {generation} for the number of the generation. A secret of a service that
-    none of its files holds gets a file of its name.
+    {name} is replaced by a secret, {name:url} by it as a part of a URL, {name:all} by it and its earlier values, newest first, as
+    2:value,1:value; {generation} by the number of the generation. A secret of a service that is in none of its files gets a file of
+    its name.
     """
     own = {service: {name for name, spec in schema.items() if service in spec["services"]} for service in services}
     used: dict[str, set[str]] = {name: set() for name in schema}
@@ -156,7 +157,7 @@ def render(services: dict[str, Any], schema: dict[str, Any], record: dict[str, A
                 if slot == "generation":
                     continue
                 if slot not in schema:
-                    raise Refused(f"the file {name} of {service} needs the secret {slot}, which secrets_schema does not have")
+                    raise Refused(f"the file {name} of {service} refers to the secret {slot}, which is not in secrets_schema")
                 used[slot].add(service)
                 refuse_multiline(slot, record["values"][slot], template)
             rendered[service][name] = SLOT.sub(lambda match: _slot(match, record, generation), template)
@@ -164,8 +165,8 @@ def render(services: dict[str, Any], schema: dict[str, Any], record: dict[str, A
         wrong = found ^ set(schema[name]["services"])
         if wrong:
             raise Refused(
-                f"secrets_schema.{name}.services says {', '.join(schema[name]['services']) or 'no service'}, and the files of "
-                f"{', '.join(sorted(found)) or 'none'} hold it (secrets_services): let both say the same"
+                f"secrets_schema.{name}.services has {', '.join(schema[name]['services']) or 'no service'}, but the files of "
+                f"{', '.join(sorted(found)) or 'no service'} contain it (secrets_services): use the same services in both"
             )
     return rendered
 
@@ -178,34 +179,34 @@ def _slot(match: re.Match[str], record: dict[str, Any], generation: int) -> str:
     name, form = match.groups()
     if name == "generation":
         return str(generation)
-    value, told = record["values"][name], record["history"][name]
+    value, entry = str(record["values"][name]), record["history"][name]
     if form == "url":
         return quote(value, safe="")
     if form == "all":
-        return ",".join(f"{told['version'] - i}:{each}" for i, each in enumerate([value, *told["previous"]]))
+        return ",".join(f"{entry['version'] - i}:{each}" for i, each in enumerate([value, *entry["previous"]]))
     return value
 
 
 class Store:
-    """The generations below one directory."""
+    """The generations in one directory."""
 
     def __init__(self, root: Path, check: bool = False) -> None:
         self.root, self.check, self.actions = root, check, list[str]()
 
     def generations(self) -> list[int]:
-        """Those that are whole, oldest first."""
+        """Numbers of the complete generations, oldest first."""
         return sorted(int(p.name) for p in self.root.glob("*") if p.name.isdigit() and (p / RECORD).is_file())
 
     def newest(self) -> int:
         return max(self.generations(), default=0)
 
     def record(self, generation: int) -> dict[str, Any]:
-        """What a generation was made from: {values: {name: value}, history: {name: {...}}, files: {service: {file: content}}}."""
+        """What a generation contains: {values: {name: value}, history: {name: {...}}, files: {service: {file: content}}}."""
         if not generation:
             return {"values": {}, "history": {}, "files": {}}
         path = self.root / str(generation) / RECORD
-        record = json.loads(path.read_text())
-        # Generations of before there was a history.
+        record: dict[str, Any] = json.loads(path.read_text())
+        # Generations of an older Berth have no history.
         made = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(path.stat().st_mtime))
         record.setdefault(
             "history",
@@ -214,15 +215,15 @@ class Store:
         return record
 
     def prune(self, keep: Iterable[str]) -> list[str]:
-        """Remove the generations that are not among `keep`, never the newest; the numbers removed."""
-        wanted = {str(number) for number in keep} | {str(self.newest())}
-        removed = [str(number) for number in self.generations() if str(number) not in wanted]
+        """Remove all generations except `keep` and the newest; returns their numbers."""
+        kept = {str(number) for number in keep} | {str(self.newest())}
+        removed = [str(number) for number in self.generations() if str(number) not in kept]
         for number in removed:
-            self.record_change(f"remove generation {number}", lambda n=number: shutil.rmtree(self.root / n))
+            self.record_change(f"remove generation {number}", partial(shutil.rmtree, self.root / number))
         return removed
 
     def write(self, generation: int, services: dict[str, Any], record: dict[str, Any]) -> None:
-        """Write a generation beside its place and move it there, so that it is never there by halves."""
+        """Write a generation; it gets its name when it is complete."""
         self.actions.append(f"write generation {generation}")
         if self.check:
             return
@@ -243,6 +244,9 @@ class Store:
         folder.mkdir(mode=0o500)
         for name, content in contents.items():
             self.write_file(folder / name, content, uid, 0o400)
+        self.protect(folder, uid)
+
+    def protect(self, folder: Path, uid: int) -> None:
         os.chmod(folder, 0o500)
         self.chown(folder, uid)
 
@@ -261,7 +265,7 @@ class Store:
         scratch.rename(path)
 
     def reconcile(self, generation: int, services: dict[str, Any], files: dict[str, dict[str, str]]) -> None:
-        """Put back what was changed by hand in a generation: content, owner, mode, a file too few or too many."""
+        """Correct what was changed by hand in a generation: content, owner, mode, missing and additional files."""
         for service, spec in services.items():
             contents, uid = files[service], int(spec["uid"])
             folder = self.root / (SHARED if spec.get("shared") else str(generation)) / service
@@ -269,28 +273,24 @@ class Store:
                 if spec.get("shared") and not self.check:
                     folder.parent.mkdir(mode=0o711, exist_ok=True)
                     os.chmod(folder.parent, 0o711)
-                self.record_change(
-                    f"write the directory of {service} again", lambda f=folder, u=uid, c=contents: self.write_service(f, u, c)
-                )
+                self.record_change(f"write the directory of {service} again", partial(self.write_service, folder, uid, contents))
                 continue
             if self.differs(folder, uid, 0o500):
-                self.record_change(
-                    f"correct owner and mode of the directory of {service}", lambda f=folder, u=uid: (os.chmod(f, 0o500), self.chown(f, u))
-                )
+                self.record_change(f"correct owner and mode of the directory of {service}", partial(self.protect, folder, uid))
             for path in folder.iterdir():
                 if path.name not in contents:
                     self.record_change(f"remove {path.name} of {service}", path.unlink)
             for name, content in contents.items():
                 path = folder / name
                 if not path.is_file() or path.read_bytes() != content.encode() or self.differs(path, uid, 0o400):
-                    self.record_change(f"write {name} of {service} again", lambda p=path, c=content, u=uid: self.write_file(p, c, u, 0o400))
+                    self.record_change(f"write {name} of {service} again", partial(self.write_file, path, content, uid, 0o400))
 
     @staticmethod
     def differs(path: Path, uid: int, mode: int) -> bool:
         status = path.stat()
         return (status.st_mode & 0o7777) != mode or (os.geteuid() == 0 and status.st_uid != uid)
 
-    def record_change(self, action: str, act: Callable[[], Any]) -> None:
+    def record_change(self, action: str, apply: Callable[[], Any]) -> None:
         self.actions.append(action)
         if not self.check:
-            act()
+            apply()

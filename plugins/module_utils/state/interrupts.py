@@ -1,4 +1,4 @@
-"""Let a module that is told to end put back first what it has begun."""
+"""Let a module that is interrupted undo what it has started."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 
 class Interrupted(BaseException):
-    """The module was told to end (SIGTERM, SIGINT: what Ctrl-C on the controller sends it). No Exception: nothing may go on after it."""
+    """SIGTERM or SIGINT (Ctrl-C on the controller). Not an Exception: no `except Exception` may continue after it."""
 
 
 def raise_on_signals() -> None:
-    """Raise Interrupted once in the main thread; what comes after that does not interrupt the putting back."""
+    """Raise Interrupted once in the main thread; later signals do not interrupt the cleanup."""
 
     def end(number: int, _: Any) -> None:
         for each in (signal.SIGTERM, signal.SIGINT):
@@ -25,9 +25,9 @@ def raise_on_signals() -> None:
 
 
 def error_message(error: BaseException, expected: tuple[type[BaseException], ...]) -> str:
-    """What a person is told of an error: its message, or, of one that nobody expected, what it is and where it comes from."""
+    """The message of an expected error; of any other its type and line of code too."""
     if isinstance(error, (Interrupted, *expected)):
         return str(error)
     last = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" in {Path(last[0].filename).name}, line {last[0].lineno}" if last else ""
-    return f"an error that Berth did not expect: {type(error).__name__}: {error}{where}. Please report it"
+    return f"unexpected error: {type(error).__name__}: {error}{where}. Please report it"
