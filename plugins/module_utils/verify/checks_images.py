@@ -180,7 +180,7 @@ def entrypoint(f: Facts, argument: str) -> Evidence:
 
 @check("stack")
 def init(f: Facts) -> Evidence:
-    """The first process of the frontend's container. Passes when it is dumb-init, which hands signals on."""
+    """The first process of the frontend's container. Passes when it is dumb-init, which forwards signals."""
     image, container = f.image("frontend"), f.container("frontend")
     require("dumb_init" in image["scan"]["marks"], "dumb-init is not in the image")
     require((container["entrypoint"] or [""])[0].endswith("dumb-init"), f"the entry point is {container['entrypoint']}")
