@@ -1,18 +1,18 @@
-# Thin: it makes the virtual environment and calls the playbook of the same name. `make help` lists the words.
+# A thin wrapper: creates the virtual environment and runs the playbook of the same name. `make help` lists the commands.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 VENV := .venv
 
-# Where the user is: relative paths of the command line start there. make -C leaves it, which sets w; but not with -s or
-# --no-print-directory, where only the command line of make itself has it.
+# The user's directory, to which relative paths on the command line refer. make -C leaves it and sets w; with -s or --no-print-directory
+# it does not, and only make's own command line shows it.
 quiet := $(findstring s,$(firstword -$(MAKEFLAGS)))$(findstring no-print-directory,$(MAKEFLAGS))
 left := $(or $(findstring w,$(filter-out --%,$(firstword -$(MAKEFLAGS)))),$(if $(quiet),$(shell tr '\0' '\n' </proc/$$PPID/cmdline 2>/dev/null | grep -m 1 -oE '^(-[A-Za-z]*C|--directory)')))
 export BERTH_CALLED_FROM := $(if $(left),$(value PWD),$(CURDIR))
 
-# What make's own command line has goes on to the programs as it was written: $ and quotes, too. .env is read by those programs (bin/call,
-# and Ansible by plugins/vars). Options of one call (VERSION, ID, ...) become BERTH_<option> here and nowhere else: a CI job's VERSION or ID
-# must not pick a release. A name that no command takes ends the call before anything runs.
+# Variables of make's command line are passed to the programs unchanged, including $ and quotes. The programs read .env (bin/call, and Ansible by
+# plugins/vars). Options (VERSION, ID, ...) become BERTH_<option> only here: a CI job's own VERSION or ID must not select a release. An unknown
+# name fails before anything runs.
 given := $(strip $(foreach name,$(.VARIABLES),$(if $(filter command,$(firstword $(origin $(name)))),$(name))))
 ifneq ($(given),)
 empty := $(foreach name,$(given),$(if $(value $(name)),,$(name)))
@@ -28,61 +28,61 @@ endif
 
 CALL := $(VENV)/bin/python bin/call
 COLLECTIONS := .ansible/collections
-VERBS := up build deploy rollback scale maintenance releases backup backups restore verify stress check-images push pull save load status logs secrets rotate audit unlock down destroy
-VERBS += compose advise config
+COMMANDS := up build deploy rollback scale maintenance releases backup backups restore verify stress check-images push pull save load status logs secrets rotate audit unlock down destroy
+COMMANDS += compose advise config
 
-.PHONY: help setup setup-test lint test test-all unit mutate bench apps live molecule rig rig-destroy sources shell $(VERBS)
+.PHONY: help setup setup-test lint test test-all unit mutate bench apps live molecule rig rig-destroy sources shell $(COMMANDS)
 
-help: ## List the words
+help: ## List the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@sed -n 's/^# Every command: /  Every command takes: /p' $(MAKEFILE_LIST)
 	@echo "  Settings, in order of precedence: make up STACK_NAME=name, the shell's environment, .env (see .env.example)"
 
-up: setup ## Build, deploy and verify; installs what is missing, run again it changes nothing (VERSION=name for the build)
-build: setup ## Build the images of the sources as they are (VERSION=name for the build); prints tag, digest and size
-compose: setup ## Get ready for docker compose up: compose.yaml, images, secrets, the database's roles
-deploy: setup ## Release the sources' version, or VERSION=; SCHEMA=downgrade, restore or accept
-rollback: setup ## Back to the release before, or to VERSION=: images, configuration, secrets, routes; SCHEMA=downgrade, restore or accept
-maintenance: setup ## The edge shows a page instead: ON=true, ON=false
-scale: setup ## More tasks of a Swarm's services, or fewer: REPLICAS=4 SERVICE=backend
-releases: setup ## What can be gone back to (FORMAT=json for machines)
-backup: setup ## Database, manifests, routes, encrypted secrets; checked by restoring it beside (WHY=word for its name)
-backups: setup ## What can be restored (FORMAT=json for machines)
-restore: setup ## Put a backup back: BACKUP=name CONFIRM=stack, the newest by default; INTO=database puts it beside
-verify: setup ## Check the acceptance criteria against what runs: SECTION= ID= (report: reports/latest)
-stress: setup ## Load with faults in the middle of it: CONFIRM=stack STRESS_SECONDS=600 STRESS_RATE=40
-check-images: setup ## Check what is in the images, or in one: SERVICE=backend; installs the scanners on first use
-advise: setup ## How the images could be better; APPLY=true (or A1,A2) does what a variable can, and measures again
-push: setup ## Push the images to REGISTRY=host/path, their digests kept (VERSION=name for the build)
-pull: setup ## Pull by the digests that push kept
-save: setup ## Write the images to an archive, FILE= (VERSION=name for the build)
-load: setup ## Load the images of an archive, FILE=
-config: setup ## Show the settings in effect and where each comes from, secrets masked: CHANGED=true for what is not the default (FORMAT=json for machines)
-status: setup ## Show what runs (FORMAT=json for machines)
-logs: setup ## Show a service's last log lines: make logs SERVICE=backend TAIL=50
-secrets: setup ## List the secrets: since when, used by whom, from where; no values (FORMAT=json for machines)
-rotate: setup ## A new value for a generated secret, and a release with it: make rotate SECRET=backend_password
-audit: setup ## Who did what, when, and what became of it (FORMAT=json for machines)
-unlock: setup ## Take the lock away from a run that is known to be dead
-down: setup ## Stop and remove what runs; data, secrets and images stay
-destroy: setup ## Remove everything of the stack, data too: make destroy CONFIRM=berth
+up: setup ## Build, deploy and verify; installs prerequisites; idempotent (VERSION=name of the build)
+build: setup ## Build images of the current sources (VERSION=name of the build); prints tag, digest and size
+compose: setup ## Prepare docker compose up: compose.yaml, images, secrets, database roles
+deploy: setup ## Deploy the current version, or VERSION=; SCHEMA=downgrade, restore or accept
+rollback: setup ## Roll back to the previous release, or to VERSION=: images, configuration, secrets, routes; SCHEMA=downgrade, restore or accept
+maintenance: setup ## Enable or disable the maintenance page: ON=true, ON=false
+scale: setup ## Scale services of a Swarm: REPLICAS=4 SERVICE=backend
+releases: setup ## List releases available for rollback (FORMAT=json)
+backup: setup ## Back up database, manifests, routes and encrypted secrets; verified by restoring (WHY=label in its name)
+backups: setup ## List backups (FORMAT=json)
+restore: setup ## Restore a backup: BACKUP=name CONFIRM=stack, the newest by default; INTO=database restores into a new database
+verify: setup ## Verify acceptance criteria of the running stack: SECTION= ID= (report: reports/latest)
+stress: setup ## Run a load test with fault injection: CONFIRM=stack STRESS_SECONDS=600 STRESS_RATE=40
+check-images: setup ## Scan images, or one: SERVICE=backend; installs the scanners on first use
+advise: setup ## Recommend image improvements; APPLY=true (or A1,A2) applies them and measures again
+push: setup ## Push images to REGISTRY=host/path and record their digests (VERSION=name of the build)
+pull: setup ## Pull images by the digests that push recorded
+save: setup ## Save images to an archive, FILE= (VERSION=name of the build)
+load: setup ## Load images from an archive, FILE=
+config: setup ## Show effective settings and their origin, secrets masked: CHANGED=true for non-defaults (FORMAT=json)
+status: setup ## Show the status of the stack (FORMAT=json)
+logs: setup ## Show the last log lines of a service: make logs SERVICE=backend TAIL=50
+secrets: setup ## List secrets with age, users and source; no values (FORMAT=json)
+rotate: setup ## Rotate a generated secret and deploy a release with it: make rotate SECRET=backend_password
+audit: setup ## Show the deployment audit log: user, command, time, outcome (FORMAT=json)
+unlock: setup ## Break the deployment lock of a run that is known to be dead
+down: setup ## Stop and remove containers and networks; keeps data, secrets and images
+destroy: setup ## Remove everything of the stack including data: make destroy CONFIRM=berth
 
-# Verbs that answer a question print the answer and nothing else.
+# Queries print their result only.
 status logs releases audit unlock backups secrets config: export BERTH_OUTPUT = plain
 
-$(VERBS):
+$(COMMANDS):
 	@$(CALL) playbook playbooks/$@.yml
 
-shell: ## A debug shell beside a running container: make shell SERVICE=backend COMMAND='ls app'
+shell: ## Open a debug shell in a container's namespaces: make shell SERVICE=backend COMMAND='ls app'
 	@$(CALL) shell
 
-setup: $(VENV)/.installed $(COLLECTIONS)/.installed ## Make the virtual environment with Ansible and its collections
+setup: $(VENV)/.installed $(COLLECTIONS)/.installed ## Create the virtual environment with Ansible and its collections
 
 setup-test: $(VENV)/.installed-test $(VENV)-apps/.installed $(VENV)-tls/.installed $(COLLECTIONS)/.installed
 	@bin/install-test-programs
 
-# A virtual environment that was not finished has no pip: python3-venv was missing.
+# An incomplete virtual environment has no pip: python3-venv was missing.
 $(VENV)/.installed: requirements.txt
 	@test -x $(VENV)/bin/pip || { $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "setup: %s is Python %d.%d; Ansible needs 3.11 or newer: make setup PYTHON=python3.11" % ((sys.executable,) + sys.version_info[:2]))' && $(PYTHON) -m venv $(VENV); }
 	@echo "setup: installing Ansible into $(VENV)"
@@ -100,7 +100,7 @@ $(VENV)-tls/.installed: requirements/tls.txt
 	@$(VENV)-tls/bin/pip install --quiet --disable-pip-version-check -r requirements/tls.txt
 	@touch $@
 
-# The reference application's own environment; its packages and Ansible's must not meet.
+# A separate environment for the reference application, whose packages conflict with Ansible's.
 APPS := apps/backend/requirements-dev.txt apps/mock_llm/requirements-dev.txt
 $(VENV)-apps/.installed: $(APPS) apps/backend/requirements.txt apps/mock_llm/requirements.txt
 	@test -x $(VENV)-apps/bin/python || python3.11 -m venv $(VENV)-apps
@@ -112,39 +112,39 @@ $(COLLECTIONS)/.installed: requirements.yml bin/install-collections | $(VENV)/.i
 	@$(VENV)/bin/python bin/install-collections $(COLLECTIONS)
 	@touch $@
 
-test: setup-test ## Lint, plugins, the application alone, two Molecule scenarios, the application behind its edge in a browser
+test: setup-test ## Run lint, unit tests, application tests, two Molecule scenarios, and the deployed application in a browser
 	@bin/test
 
-test-all: setup-test ## All that test does, every Molecule scenario and six pairs of outside sources: for a night
+test-all: setup-test ## Run all of test, every Molecule scenario and six external applications (hours)
 	@bin/test long
 
-mutate: setup-test ## Prove on a running stack that the acceptance criteria can fail; writes the tables of docs/acceptance.md; some: M=names
+mutate: setup-test ## Prove on a running stack that acceptance criteria can fail; writes the tables of docs/acceptance.md; some: M=names
 	@$(CALL) program $(VENV)/bin/python bin/mutate $$M
 
-bench: setup-test ## Measure beside peers, or one part: make bench B=converge (tables and pictures: docs/performance.md)
+bench: setup-test ## Run benchmarks against peers, or one: make bench B=converge (results: docs/performance.md)
 	@bin/install-test-programs wrk
 	@$(CALL) program $(VENV)/bin/python tests/bench/bench.py $$B
 
-lint: setup-test ## ansible-lint (production profile), yamllint, ruff
+lint: setup-test ## Run ansible-lint (production profile), yamllint, ruff and the vocabulary test
 	@bin/test lint
 
-unit: setup-test ## pytest over plugins and roles' tables
+unit: setup-test ## Run unit tests of plugins and roles
 	@bin/test unit
 
-apps: setup-test ## The reference application's own tests
+apps: setup-test ## Run the reference application's own tests
 	@bin/test apps
 
-live: setup-test ## A stack of its own: load, faults, OpenAPI, the interface in a browser
+live: setup-test ## Test a deployed stack: load, faults, OpenAPI, the UI in a browser
 	@bin/test live
 
-molecule: setup-test ## One Molecule scenario: make molecule S=default
+molecule: setup-test ## Run one Molecule scenario: make molecule S=default
 	@bin/test molecule "$${S:-default}"
 
-rig: setup ## Hosts on this machine, with engines and sshd of their own: make rig RIG_HOSTS=3; make up INVENTORY=.local/rig/hosts.yml
+rig: setup ## Start test hosts on this machine with their own engine and sshd: make rig RIG_HOSTS=3; make up INVENTORY=.local/rig/hosts.yml
 	@$(CALL) playbook molecule/shared/rig/create.yml
 
-rig-destroy: setup ## Remove them
+rig-destroy: setup ## Remove the test hosts
 	@$(CALL) playbook molecule/shared/rig/destroy.yml
 
-sources: setup-test ## Build and serve six pairs of outside sources, or one: make sources S=board
+sources: setup-test ## Build and serve six external applications, or one: make sources S=board
 	@BERTH_ENV_FILE= $(VENV)/bin/pytest -q -s tests/sources $${S:+-k "$$S"}

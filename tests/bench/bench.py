@@ -89,7 +89,7 @@ def converge() -> list[Row]:
 
 def deploy() -> list[Row]:
     """Another version that is built, and back, with the old containers gone (cold) or still there (warm)."""
-    there, cold, warm = Row("Deploy of a built version", "s"), Row("Rollback, cold", "s"), Row("Rollback, warm", "s")
+    there, cold, warm = Row("Deploy of a built version", "s"), Row("Rollback, cold", "s"), Row("Rollback to standby", "s")
     alone = {name: Row(f"Containers' part: {name}, read-only, no capability", "s") for name in PAIR}
     with kamal.host(STACK, PORT, "bench-a") as other:
         for _ in range(max(RUNS // 2, 1)):

@@ -1,4 +1,4 @@
-"""What the backend's login can do in the database, and who else is let in; run inside the backend's container. Prints one JSON object."""
+"""Test the database access of the backend's login and of others; run inside the backend's container. Prints one JSON object."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def main() -> dict[str, Any]:
     trust = ssl.create_default_context(cafile="/run/secrets/database_ca")
     address = urlunsplit(PARTS._replace(netloc=PARTS.netloc.replace("@database:", f"@{socket.gethostbyname('database')}:")))
     login = await asyncpg.connect(URL)
-    told: dict[str, Any] = {
+    results: dict[str, Any] = {
         "works as": await login.fetchval("SELECT current_user"),
         "superuser": await login.fetchval("SELECT current_setting('is_superuser')"),
         "reads its tasks": await outcome(tried(login, "SELECT count(*) FROM task")),
@@ -60,9 +60,9 @@ async def main() -> dict[str, Any]:
     }
     # What is true of a connection is shown to the login itself, and to the role only what is of the role.
     await login.execute("SET ROLE NONE")
-    told["encrypted"] = await login.fetchval("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+    results["encrypted"] = await login.fetchval("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
     await login.close()
-    return told
+    return results
 
 
 print(json.dumps(asyncio.run(main())))

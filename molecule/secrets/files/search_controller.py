@@ -1,4 +1,4 @@
-"""Search directories of the controller for secrets: look_controller.py DIRECTORY..., the records of generations on stdin.
+"""Search directories of the controller for secrets: search_controller.py DIRECTORY..., the records of generations on stdin.
 
 Prints {found: [file: secret], logs: bytes of Ansible's output that were looked at}.
 """

@@ -1,4 +1,4 @@
-"""Search a host for the secrets of a stack where nobody may find them: look.py STACK; prints a JSON list of the places.
+"""Search a host for secrets of a stack outside of their files: search_host.py STACK; prints a JSON list of the places.
 
 Looked at: what the engine says of containers, images, networks and volumes, images' histories and layers, logs, the arguments and
 the environment of every process, and every file that any user of the host can read.
@@ -36,7 +36,7 @@ PATTERN = re.compile(b"|".join(re.escape(value) for value in SECRETS))
 found: set[str] = set()
 
 
-def look(place: str, text: bytes) -> None:
+def search(place: str, text: bytes) -> None:
     found.update(f"{place}: {SECRETS[match]}" for match in set(PATTERN.findall(text)))
 
 
@@ -50,7 +50,7 @@ def stream(place: str, *arguments: str) -> None:
     with subprocess.Popen(["docker", *arguments], stdout=subprocess.PIPE) as process:
         tail = b""
         while block := process.stdout.read(1 << 22):
-            look(place, tail + block)
+            search(place, tail + block)
             tail = block[-256:]
     assert process.returncode == 0, arguments
 
@@ -74,25 +74,25 @@ label = f"label=berth.stack={STACK}"
 containers = docker("ps", "--all", "--quiet", "--filter", label).decode().split()
 images = sorted(set(docker("images", "--quiet", "--no-trunc", "--filter", label).decode().split()))
 assert containers and images
-look("docker inspect", docker("inspect", *containers, *images))
+search("docker inspect", docker("inspect", *containers, *images))
 for kind in ("network", "volume"):
     names = docker(kind, "ls", "--quiet", "--filter", label).decode().split()
-    look(f"docker {kind} inspect", docker(kind, "inspect", *names))
+    search(f"docker {kind} inspect", docker(kind, "inspect", *names))
 for image in images:
-    look("docker history", docker("history", "--no-trunc", image))
+    search("docker history", docker("history", "--no-trunc", image))
 stream("docker save", "save", *images)
 for container in containers:
-    look("docker logs", docker("logs", container))
-    look("docker diff", docker("diff", container))
+    search("docker logs", docker("logs", container))
+    search("docker diff", docker("diff", container))
 for process in Path("/proc").glob("[0-9]*"):
     for what in ("cmdline", "environ"):
         try:
-            look(f"{what} of {(process / 'comm').read_text().strip()}", (process / what).read_bytes())
+            search(f"{what} of {(process / 'comm').read_text().strip()}", (process / what).read_bytes())
         except (FileNotFoundError, PermissionError, ProcessLookupError):
             continue
 files = 0
 for path in readable_by_all("/"):
     files += 1
-    look(f"file {path}", path.read_bytes())
+    search(f"file {path}", path.read_bytes())
 assert files > 1000, "the host's files were not looked at"
 print(json.dumps(sorted(found)))
