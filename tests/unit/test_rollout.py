@@ -1,4 +1,4 @@
-"""A release gets the traffic when it is started and answers, and loses it when it fails while it is watched; the old one is still active."""
+"""A release gets the traffic once it runs and answers, and loses it where it fails in the monitor window; the old one stays active."""
 
 from __future__ import annotations
 
