@@ -61,7 +61,7 @@ def main() -> None:
         ids=ids,
         contents=contents,
         missing=[name for name in names if name not in ids],
-        chain_ids=sorted(held),
+        chains=sorted(held),
     )
 
 

@@ -69,6 +69,15 @@ def test_a_modules_documented_options_are_those_that_it_takes(name: str, monkeyp
     assert described(documented.get("options") or {}) == described(argument_spec(name, monkeypatch))
 
 
+@pytest.mark.parametrize("name", sorted(set(MODULES) - ACTIONS))
+def test_what_a_module_is_documented_to_return_it_returns(name: str) -> None:
+    """As far as its exit_json names the values: a role reads them by these names."""
+    path = f"plugins/modules/{name}.py"
+    calls = [node for node in ast.walk(ast.parse((ROOT / path).read_text())) if isinstance(node, ast.Call)]
+    exits = [word.arg for node in calls if getattr(node.func, "attr", "") == "exit_json" for word in node.keywords]
+    assert None in exits or set(documentation(path)["RETURN"] or {}) <= set(exits)
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_a_module_is_documented(name: str) -> None:
     found = documentation(f"plugins/modules/{name}.py")
