@@ -88,8 +88,8 @@ def converge() -> list[Row]:
 
 
 def deploy() -> list[Row]:
-    """Another version that is built, and back, with the old containers gone (cold) or still there (warm)."""
-    there, cold, warm = Row("Deploy of a built version", "s"), Row("Rollback, cold", "s"), Row("Rollback to standby", "s")
+    """Another version that is built, and back, with the old containers removed (cold) or in standby."""
+    there, cold, standby = Row("Deploy of a built version", "s"), Row("Rollback, cold", "s"), Row("Rollback to standby", "s")
     alone = {name: Row(f"Containers' part: {name}, read-only, no capability", "s") for name in PAIR}
     with kamal.host(STACK, PORT, "bench-a") as other:
         for _ in range(max(RUNS // 2, 1)):
@@ -110,12 +110,12 @@ def deploy() -> list[Row]:
     play("deploy", *WARM, BERTH_VERSION="bench-a")
     for _ in range(max(RUNS // 2, 1)):
         play("deploy", *WARM, BERTH_VERSION="bench-b")
-        warm.add("berth", play("rollback"))
-    return [there, cold, warm, *alone.values()]
+        standby.add("berth", play("rollback"))
+    return [there, cold, standby, *alone.values()]
 
 
 def _alone(service: str) -> float:
-    """Seconds until a container of the pair that is started by hand, with what the running one has, is healthy."""
+    """Seconds until a manually started application container with the running one's options is healthy."""
     told = json.loads((peers.WORK / "compose-base.json").read_text())["services"][service]
     name = f"{STACK}-alone"
     options = [

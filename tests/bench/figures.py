@@ -21,7 +21,7 @@ def base_images() -> dict[str, str]:
 
 
 def plain_build(stack: str, name: str, *more: str) -> list[str]:
-    """docker build of one of the pair with the role's Dockerfile, without Ansible."""
+    """docker build of an application image with the role's Dockerfile, without Ansible."""
     source, dockerfile = f"apps/{name}", f"roles/{name}_image/files/Dockerfile"
     secret = _certificates()
     arguments = ["--build-arg", f"BASE_IMAGE={base_images()['base']}"]
@@ -29,7 +29,7 @@ def plain_build(stack: str, name: str, *more: str) -> list[str]:
 
 
 def slim_build(stack: str, name: str, *more: str) -> list[str]:
-    """docker build of one of the pair as an official-style slim image: the distribution's packages, a package manager, the source."""
+    """docker build of an application image as an official-style slim image: the distribution's packages, a package manager, the source."""
     arguments = ["--build-arg", f"ROOT_IMAGE={base_images()['base-root']}"]
     dockerfile = f"tests/bench/peers/{name}.Dockerfile"
     tag = f"{stack}-peer-{name}:slim"

@@ -1,4 +1,4 @@
-"""Load on the pair, directly and through the edge, from this machine to this machine."""
+"""Load on backend and frontend, directly and through the edge, from this machine to this machine."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def project(stack: str, peer: str) -> dict[str, Any]:
 
 
 def variants(base: dict[str, Any], images: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """The project as it is, with one changed value (the log level of the pair), and with the next version's `images` of the pair."""
+    """The project as it is, with one changed value (the log level of backend and frontend), and with the next version's `images` of the pair."""
     changed, following = deepcopy(base), deepcopy(base)
     for name, image in images.items():
         changed["services"][name]["environment"]["LOG_LEVEL"] = "debug" if name == "frontend" else "DEBUG"

@@ -2,10 +2,10 @@ import { execSync } from "node:child_process";
 import { expect, test } from "./support/fixtures.ts";
 
 const BACKEND = /\/api\/(?!auth\/|health)/;
-/** What a browser reports when the backend is away, by whatever way it is. */
+/** Console messages of a browser during a backend outage. */
 const OUTAGE = /\/api\/(?!auth\/|health)|net::ERR_|status of 50[234]/;
 
-/** Take the backend away and bring it back: for real where the environment says how, otherwise by cutting this browser's requests. */
+/** Stop and start the backend: by the environment's commands, otherwise by blocking this browser's requests. */
 const outage = {
   real: Boolean(process.env.OUTAGE_START && process.env.OUTAGE_END),
   run(name: "OUTAGE_START" | "OUTAGE_END"): void {

@@ -13,11 +13,11 @@ const desktop = { viewport: { width: 1440, height: 900 } };
 /**
  * The user interface at BASE_URL, in the Chromium that the machine has.
  *
- * BASE_URL        where the edge answers (https://localhost:8443)
+ * BASE_URL        URL of the edge (https://localhost:8443)
  * CHROMIUM_PATH   the browser (/usr/bin/chromium)
  * REPORTS_DIR     where e2e.xml and screenshots/ go (reports/ of the repository)
- * OUTAGE_START, OUTAGE_END   shell commands that take the backend away and bring it back; without them the browser's
- *                 requests to it are cut instead
+ * OUTAGE_START, OUTAGE_END   shell commands that stop and start the backend; without them the browser's
+ *                 requests to it are blocked instead
  */
 export default defineConfig({
   testDir: ".",
@@ -46,7 +46,7 @@ export default defineConfig({
   projects: [
     { name: "mobile", use: mobile, grepInvert },
     { name: "desktop", use: desktop, grepInvert },
-    // A real outage is everybody's: it comes last and alone.
+    // A real outage affects all tests: run it last and alone.
     ...(realOutage ? [{ name: "outage", use: desktop, grep: /@outage/, dependencies: ["mobile", "desktop"] }] : []),
   ],
 });

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Users of an application that has several edges, while something happens to it: what was asked, and what went wrong.
+"""Users of an application with several edges during an event: requests sent and failures.
 
 usage: traffic.py --ca FILE --until FILE [--begun FILE] [--url https://localhost:8443] [--rate 10] [--shared] HOST:PORT...
 
@@ -29,7 +29,7 @@ TIMEOUT = 15
 
 
 class User:
-    """An account, and the conversation that goes on."""
+    """An account and its conversation."""
 
     def __init__(self, url: str, ca: str, address: str) -> None:
         host, _, _ = address.partition(":")
@@ -112,7 +112,7 @@ class Edge(threading.Thread):
 
 
 def lost(user: User) -> list[str]:
-    """Writes that were answered and are not there."""
+    """Acknowledged writes that are missing."""
     there: set[str] = set()
     for offset in range(0, len(user.written) + 100, 100):
         there |= {task["title"] for task in user.browser("GET", f"/api/tasks?limit=100&offset={offset}", token=user.token)[2]["items"]}

@@ -1,4 +1,4 @@
-"""The application that runs, through its edge: BASE_URL, trusted by EDGE_CA; STACK_NAME names its containers.
+"""The running application through its edge: BASE_URL, trusted by EDGE_CA; STACK_NAME names its containers.
 
 Certificates are verified. Users that a test signs up are deleted after it, with all that is theirs.
 """
@@ -25,20 +25,20 @@ os.environ["BERTH_ENV_FILE"] = ""  # tests are the same for everybody: no .env
 
 
 def docker(*words: str) -> str:
-    """What the engine's client prints."""
+    """Output of the docker CLI."""
     done = subprocess.run(["docker", *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"docker {' '.join(words)}: {done.stderr}"
     return done.stdout.strip()
 
 
 def verb(name: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What `make NAME` runs, to its end."""
+    """Run `make NAME`'s playbook to its end."""
     command = [str(ROOT / ".venv/bin/ansible-playbook"), f"playbooks/{name}.yml", *words]
     return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 def there() -> list[str]:
-    """Containers, networks and volumes of every stack, and what the state directories hold."""
+    """Containers, networks and volumes of every stack, and the contents of state directories."""
     kinds = (["ps", "--all", "--quiet", "--no-trunc"], ["network", "ls", "--quiet"], ["volume", "ls", "--quiet"])
     listed = [docker(*words) for words in kinds]
     state = Path("/var/lib") / STACK
@@ -48,7 +48,7 @@ def there() -> list[str]:
 
 @dataclass(frozen=True)
 class User:
-    """Somebody with an account."""
+    """A user with an account."""
 
     email: str
     password: str
@@ -61,7 +61,7 @@ class User:
 
 
 def client(connections: int = 20, timeout: float = 60) -> httpx.AsyncClient:
-    """A client of the edge that checks its certificate."""
+    """A client of the edge that verifies its certificate."""
     return httpx.AsyncClient(
         base_url=BASE_URL,
         verify=ssl.create_default_context(cafile=EDGE_CA),
@@ -73,7 +73,7 @@ def client(connections: int = 20, timeout: float = 60) -> httpx.AsyncClient:
 
 
 async def sign_up() -> User:
-    """A new account, and a token of it."""
+    """A new account and its token."""
     email, password = f"live-{secrets.token_hex(6)}@example.com", secrets.token_urlsafe(18)
     async with client() as http:
         answer = await http.post("/api/auth/sign-up/email", json={"name": "Live", "email": email, "password": password})

@@ -1,4 +1,4 @@
-"""What `make up` on a new host leaves as evidence, and which criteria a machine may leave not verified, and why."""
+"""Evidence of `make up` on a new host, and the criteria that may be not verified on a machine, with reasons."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def report() -> dict[str, dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def facts() -> dict[str, Any]:
-    """What the run that wrote the report gathered."""
+    """Facts gathered by the run that wrote the report."""
     return json.loads((LATEST / "facts.json").read_text())
 
 

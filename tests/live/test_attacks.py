@@ -1,4 +1,4 @@
-"""Tokens that nobody issued, and the MCP server asked by the wrong people: through the edge, with what an attacker has (an account
+"""Forged tokens, and unauthorized requests to the MCP server: through the edge, with what an attacker has (an account
 of his own and the public keys). Attacks that need the issuer's private key are in apps/backend/tests/test_auth.py.
 """
 
@@ -35,7 +35,7 @@ def edge() -> httpx.Client:
 
 
 class Loot:
-    """What the attacker has: his own token, taken apart, and the public key that it is checked with."""
+    """What the attacker has: an own token, decoded, and the public key that verifies it."""
 
     def __init__(self, token: str) -> None:
         self.token = token

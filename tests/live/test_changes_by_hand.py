@@ -1,4 +1,4 @@
-"""What somebody changed by hand is seen by the next deployment and mended, and what was right is left alone."""
+"""The next deployment detects and reverts manual changes, and leaves everything else unchanged."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def containers() -> dict[str, str]:
 
 
 def secret(service: str) -> Path:
-    """A file that the service reads its secret from."""
+    """The file of a service's secret."""
     mounts = json.loads(inspect(service, "{{json .HostConfig.Mounts}}"))
     folder = next(mount["Source"] for mount in mounts if mount["Target"] == "/run/secrets")
     return sorted(path for path in Path(folder).iterdir() if path.is_file())[0]
 
 
 def rewrite(path: Path, text: str) -> None:
-    """Change a file that may be read-only, and leave its mode."""
+    """Change a file that may be read-only, and keep its mode."""
     mode = path.stat().st_mode
     path.chmod(0o600)
     path.write_text(text)
@@ -62,18 +62,18 @@ def psql(statement: str) -> str:
 
 
 def login() -> str:
-    """The frontend's newest login; each generation of secrets has one."""
+    """The frontend's newest login; each secret version has one."""
     return psql("SELECT max(rolname) FROM pg_roles WHERE rolcanlogin AND rolname LIKE 'frontend%'")
 
 
 def image(service: str) -> str:
-    """The name of a service's image, as its release was given it."""
+    """The name of a service's image in its release."""
     release = (STATE / "current").read_text().strip()
     return json.loads((STATE / "releases" / f"{release}.json").read_text())["references"][service]
 
 
 def replace_model() -> None:
-    """A container of the same name with nothing of its hardening."""
+    """A container of the same name without hardening."""
     old = name("model")
     picture = inspect("model", "{{.Image}}")
     docker("rm", "--force", old)
@@ -81,7 +81,7 @@ def replace_model() -> None:
 
 
 def remove_network() -> None:
-    """Delete the network that leads out, with whoever is on it."""
+    """Delete the egress network with its containers."""
     network = f"{STACK}-egress"
     for held in json.loads(docker("network", "inspect", "--format={{json .Containers}}", network)):
         docker("network", "disconnect", "--force", network, held)
@@ -90,7 +90,7 @@ def remove_network() -> None:
 
 @dataclass
 class Change:
-    """Something done by hand, what the deployment says of it, how it shows that it is mended, and what had to be made anew."""
+    """A manual change, the deployment's message about it, the check that it was reverted, and what is recreated."""
 
     what: str
     do: Callable[[], object]
@@ -158,7 +158,7 @@ CHANGES = [
 
 @pytest.fixture(scope="module", autouse=True)
 def settled() -> None:
-    """Start from a deployment that has nothing to do."""
+    """Start from a deployment without changes."""
     if "nothing has changed" not in deploy():
         assert "nothing has changed" in deploy()
 

@@ -1,4 +1,4 @@
-"""`--check --diff` says what a run would do, all of it, and does nothing."""
+"""`--check --diff` prints everything that a run would do, and changes nothing."""
 
 from __future__ import annotations
 

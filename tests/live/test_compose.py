@@ -1,4 +1,4 @@
-"""`docker compose up` and the roles run the same containers: of every service, what the engine says of both is compared."""
+"""`docker compose up` and the roles run the same containers: compares the engine's configuration of every service."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(*command: str) -> str:
 
 
 def containers(stack: str) -> dict[str, dict[str, Any]]:
-    """{service: what the engine says} of what runs."""
+    """{service: docker inspect} of running containers."""
     ids = run("docker", "ps", "--quiet", "--filter", f"label=berth.stack={stack}").split()
     found = json.loads(run("docker", "inspect", *ids)) if ids else []
     return {container["Config"]["Labels"]["berth.service"]: container for container in found}

@@ -1,4 +1,4 @@
-"""The edge, by who does not keep to the rules: forged addresses, too much of everything, too slowly; its TLS, and its headers."""
+"""The edge and misbehaving clients: forged addresses, oversized and slow requests; TLS and headers."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def edge(**more: object) -> httpx.Client:
 
 
 def connection() -> ssl.SSLSocket:
-    """A bare connection, for what no HTTP client would send."""
+    """A raw connection, for requests that no HTTP client sends."""
     return ssl.create_default_context(cafile=EDGE_CA).wrap_socket(socket.create_connection((HOST, PORT), 10), server_hostname=HOST)
 
 
 def answer(raw: ssl.SSLSocket) -> bytes:
-    """What comes until the edge hangs up, or says nothing for longer than the socket's time-out."""
+    """Data received until the edge closes the connection or the socket times out."""
     said = b""
     try:
         while piece := raw.recv(65536):
@@ -77,7 +77,7 @@ ANSWERS: dict[str, tuple[int, str, str, dict[str, str]]] = {
 
 
 def wrong_headers(found: httpx.Headers, without: tuple[str, ...] = ()) -> list[str]:
-    """Wanted headers that are missing, said twice or say something else, and tell-tale ones."""
+    """Expected headers that are missing, duplicated or different, and headers that reveal software."""
     wanted = {name: part for name, part in WANTED.items() if name not in without}
     wrong = [name for name, part in wanted.items() if len(found.get_list(name)) != 1 or part not in found[name]]
     return [f"{name}: {found.get_list(name)}" for name in [*wrong, *(name for name in TELL_TALE if name in found)]]
@@ -121,7 +121,7 @@ FORGED = {
 
 
 def logged_client(path: str, headers: dict[str, str]) -> str:
-    """Whom the backend's log says that a request came from."""
+    """Client address of a request in the backend's log."""
     request_id = secrets.token_hex(8)
     with edge() as http:
         http.get(path, headers={**headers, "X-Request-Id": request_id})
@@ -167,7 +167,7 @@ def test_bodies_are_bounded_whether_they_say_their_length_or_not() -> None:
 
 
 def test_who_breaks_off_takes_nothing_from_others() -> None:
-    """Requests that end in the middle of their body must not make the edge take the backend for dead."""
+    """Requests aborted within their body must not make the edge mark the backend as down."""
 
     def break_off() -> None:
         with connection() as raw:
@@ -188,7 +188,7 @@ def test_who_breaks_off_takes_nothing_from_others() -> None:
 
 
 def test_slow_clients_are_let_go_while_others_are_served() -> None:
-    """60 connections that send a byte a second of their head or body: all cut within the limits, everybody else served meanwhile."""
+    """60 connections that send one byte per second: all closed within the limits, other clients served meanwhile."""
     begun = time.monotonic()
     body = f"POST /api/tasks HTTP/1.1\r\nHost: {URL.netloc}\r\nContent-Length: 5000\r\n\r\n".encode()
 

@@ -1,5 +1,5 @@
-"""Bodies at the edge: one reaches the upstream as it was sent, or not at all, when a connection is refused (Caddy 2.6 retries with another
-request's); and many that come slowly take no more memory than there is."""
+"""Request bodies at the edge: a body reaches the upstream unchanged or not at all when a connection is refused (Caddy 2.6 retries with another
+request's), and many slow bodies do not exhaust memory."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ asyncio.run(main())
 
 @pytest.fixture
 def other_edge(tmp_path: Path):
-    """An edge with the routes of this stack, whose upstream refuses, and behind it the release before: an echo. Yields its port."""
+    """An edge with this stack's routes, whose upstream refuses connections, and an echo server as the previous release. Yields its port."""
     network, echo, edge = (f"{STACK}-bodies-{name}" for name in ("network", "echo", "edge"))
     # Images hand their labels to containers; these are none of the stack.
     labels = ["--label", f"berth.test={STACK}", "--label", "berth.stack=", "--label", "berth.service="]
@@ -123,12 +123,12 @@ asyncio.run(main())
 
 
 def memory_share(container: str) -> float:
-    """How much of its limit a container uses, in percent."""
+    """Memory usage of a container in percent of its limit."""
     return float(docker("stats", "--no-stream", "--format", "{{.MemPerc}}", container).rstrip("%"))
 
 
 def test_slow_senders_take_bounded_memory_and_others_are_served() -> None:
-    """The default settings; 200 clients whose bodies would fill the edge's memory if it held them."""
+    """Default settings; 200 clients whose bodies would fill the edge's memory if it buffered them."""
     clients, size = 200, 1_000_000
     name = f"{STACK}-edge"
     # What the edge does not hold must not be too much for the application that reads it.

@@ -1,4 +1,4 @@
-"""What somebody runs from the stack's images, and names of theirs, survive a release; a docker context does not lead half of a run away."""
+"""Foreign containers and tags of the stack's images survive a release; a docker context does not affect a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LABELS = ("--filter", f"label=berth.stack={STACK}", "--filter", "label=berth.ser
 
 @pytest.fixture
 def mine() -> Iterator[str]:
-    """A container that somebody runs from the backend's image, by a name of theirs for it; its id."""
+    """A foreign container of the backend's image under a foreign tag; its id."""
     image = docker("ps", "--format", "{{.Image}}", *LABELS).splitlines()[0]
     docker("tag", image, f"{MINE}:1")
     try:
@@ -27,7 +27,7 @@ def mine() -> Iterator[str]:
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A user whose docker context is another engine, which does not answer."""
+    """A user whose docker context is an unreachable engine."""
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
     docker("context", "create", "elsewhere", "--docker", f"host=unix://{tmp_path}/dead.sock")
@@ -37,7 +37,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 def services() -> dict[str, str]:
-    """{container: its health} as status tells it."""
+    """{container: health} of make status."""
     told = verb("status", BERTH_FORMAT="json")
     assert told.returncode == 0, told.stdout + told.stderr
     found = json.JSONDecoder().raw_decode(told.stdout[told.stdout.index("{") :])[0]

@@ -1,4 +1,4 @@
-"""The OpenAPI document, held against what runs behind the edge."""
+"""The OpenAPI document compared with the service behind the edge."""
 
 from __future__ import annotations
 

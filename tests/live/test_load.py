@@ -1,4 +1,4 @@
-"""Many users at once, and the database taken away under them."""
+"""Many concurrent users, and a database outage under load."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ USERS, CHATS = 20, 200
 
 
 def test_200_concurrent_chats_of_20_users(users: Callable[[int], list[User]]) -> None:
-    """Every answer right, every task exactly once, nobody sees another's."""
+    """Correct responses, every task exactly once, users see only their own."""
     people = users(USERS)
 
     async def run() -> tuple[list[httpx.Response], list[httpx.Response]]:
@@ -44,7 +44,7 @@ def test_200_concurrent_chats_of_20_users(users: Callable[[int], list[User]]) ->
 
 
 def test_posts_after_the_servers_keep_alive_time() -> None:
-    """uvicorn and Node.js give a connection up after 5 s without a request: none that the edge sends then is lost."""
+    """uvicorn and Node.js close idle connections after 5 s: no request of the edge is lost at that moment."""
     told: Counter[tuple[str, int]] = Counter()
 
     async def run() -> None:
@@ -62,13 +62,13 @@ def test_posts_after_the_servers_keep_alive_time() -> None:
 
 
 def containers() -> dict[str, tuple[str, int]]:
-    """Name -> (when it was started, how often it was restarted), of all but the database."""
+    """Name -> (start time, restart count) of all containers but the database."""
     found = json.loads(docker("inspect", *docker("ps", "--quiet", f"--filter=label=berth.stack={STACK}").split()))
     return {item["Name"][1:]: (item["State"]["StartedAt"], item["RestartCount"]) for item in found if item["Name"] != f"/{STACK}-database"}
 
 
 def test_the_database_is_killed_for_ten_seconds(users: Callable[[int], list[User]]) -> None:
-    """While it is away errors are 503 and JSON; five seconds after it is back there is none; no container restarted."""
+    """During the outage errors are 503 and JSON; five seconds after it there is none; no container restarted."""
     people = users(5)
     before = containers()
     assert len(before) >= 3

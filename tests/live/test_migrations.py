@@ -1,4 +1,4 @@
-"""A release and the revision of its database, in a stack of its own: what runs is told, and what does not fit is refused, untouched."""
+"""Releases and the database revision, in a separate stack: migrations are reported, and releases that do not fit are rejected without changes."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Stack:
         }
 
     def source(self, name: str, *steps: tuple[str, str, dict[str, str]], first: str = "0001") -> str:
-        """A source with steps (revision, the one before, what it does) after the first."""
+        """A source with further migrations (revision, previous revision, statement)."""
         made = self.folder / name
         shutil.copytree(ROOT / "apps/backend", made, ignore=shutil.ignore_patterns("__pycache__", ".*_cache", "tests"))
         versions = made / "migrations/versions"
@@ -66,13 +66,13 @@ class Stack:
         return done.returncode, done.stdout + done.stderr
 
     def serve(self, source: str, words: str, **more: Any) -> str:
-        """Deploy, find these words in what was done; the release's name."""
+        """Deploy, expect these words in the output; the release's name."""
         status, said = self.deploy(source, **more)
         assert status == 0 and words in said, said[-4000:]
         return (STATE / "current").read_text().strip()
 
     def refuse(self, source: str, *wanted: str, check: bool = False, **more: str) -> str:
-        """Deploy and be refused with these words, before anything is touched."""
+        """Deploy, expect a rejection with these words before anything is changed."""
         before = self.there()
         status, said = self.deploy(source, *(["--check"] if check else []), **more)
         assert status == 2 and not [word for word in wanted if word not in said], said[-4000:]
@@ -80,7 +80,7 @@ class Stack:
         return said
 
     def there(self) -> list[str]:
-        """Containers, what the state directory holds but for what tells runs apart, and the database's revision."""
+        """Containers, contents of the state directory except records of runs, and the database revision."""
         listed = docker("ps", "--all", "--no-trunc", "--filter", f"label=berth.stack={STACK}", "--format", "{{.ID}} {{.Names}}")
         noted = [path for path in sorted(STATE.rglob("*.json")) if path.name not in ("unchanged.json", "built.json")]
         return [listed, *(f"{path} {path.read_text()}" for path in noted), (STATE / "current").read_text(), self.sql(REVISION)]

@@ -1,4 +1,4 @@
-"""A wrong call is refused: its exit status is not 0, one message says what is wrong and where it is set, and nothing is touched.
+"""Invalid calls are rejected: exit status not 0, one message with the problem and where it is set, and no changes.
 
 A row is a command, its options as the environment has them, further words of the command line, and words of the message; the first of them
 stands in the output once. Calls are made two at a time, those of the tests that were selected.
@@ -22,7 +22,7 @@ REMOTE = "inventory/example-remote.yml"
 
 @dataclass(frozen=True)
 class Call:
-    """A wrong call, and what is said about it."""
+    """An invalid call, and expected parts of its message."""
 
     command: str
     words: list[str]
@@ -35,7 +35,7 @@ class Call:
 
 
 def option(command: str, name: str, value: str, *words: str) -> Call:
-    """An option whose value cannot be."""
+    """An option with an invalid value."""
     return Call(command, [f"{name.removeprefix('BERTH_')} is {value!r}; it must be", *words], {name: value})
 
 
@@ -123,7 +123,7 @@ WRONG = {
 
 @dataclass
 class Made:
-    """The calls that were made, and what was there before and after all of them."""
+    """The calls, and all objects before and after them."""
 
     done: dict[str, subprocess.CompletedProcess[str]]
     before: list[str]

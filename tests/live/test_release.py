@@ -46,7 +46,7 @@ def current() -> str:
 
 
 def pair() -> dict[str, dict[str, str]]:
-    """The containers of the release that serves: environment by name."""
+    """Containers of the active release: environment by name."""
     chosen = [f"--filter=label=berth.{key}={value}" for key, value in (("stack", STACK), ("version", current()))]
     found = json.loads(docker("inspect", *docker("ps", "--quiet", *chosen).split()))
     return {c["Name"][1:]: dict(entry.split("=", 1) for entry in c["Config"]["Env"]) for c in found}
@@ -77,14 +77,14 @@ def nothing_lost(outcome: Outcome, people: list[User]) -> None:
 
 @pytest.fixture(scope="module")
 def first() -> str:
-    """The release that serves when these tests begin, with another version built beside it; it serves again when they end."""
+    """The active release at the start, with another version built; active again at the end."""
     done("build", BERTH_VERSION=NEXT)
     return current()
 
 
 @pytest.fixture(autouse=True)
 def back(first: str) -> Iterator[None]:
-    """Whatever a test that fails leaves, the next one begins with the first release."""
+    """Every test starts with the first release, whatever a failed test left."""
     yield
     if current() != first:
         done("rollback", BERTH_VERSION=first)
@@ -153,7 +153,7 @@ def test_a_release_that_is_not_there_is_refused_with_the_list_of_those_that_are(
 
 
 def start(name: str, variables: dict[str, Any], **environment: str) -> subprocess.Popen[str]:
-    """A verb, left to itself."""
+    """A command in the background."""
     command = [str(ROOT / ".venv/bin/ansible-playbook"), f"playbooks/{name}.yml", "-e", json.dumps(variables)]
     return subprocess.Popen(
         command,
@@ -229,7 +229,7 @@ def test_a_version_that_fails_while_it_is_watched_is_switched_back(
 
 
 def test_whoever_kills_a_deploy_leaves_one_release_whole(first: str, users: Callable[[int], list[User]]) -> None:
-    """At moments all over it. What serves is one pair, nothing is lost, and the next run ends where it should."""
+    """Interrupt at many moments. One complete release is active, nothing is lost, and the next run succeeds."""
     people, moments = users(5), int(os.environ.get("KILLS", "4"))
     with Traffic(people, 20).flowing() as outcome:
         for number in range(moments):
@@ -249,7 +249,7 @@ def test_whoever_kills_a_deploy_leaves_one_release_whole(first: str, users: Call
 
 
 def edge(path: str) -> str:
-    """What users get now."""
+    """The release that users get now."""
 
     async def get() -> str:
         async with client() as http:

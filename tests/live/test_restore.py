@@ -1,4 +1,4 @@
-"""A restore asks before it replaces the database in use, keeps what it replaces, refuses what it cannot do; the audit tells all of it."""
+"""A restore requires confirmation, dumps the replaced database, rejects invalid requests; the audit log records all of it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def audited() -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def backup() -> Iterator[str]:
-    """A backup without the table `later`, which is in the database in use; its name."""
+    """A backup without the table `later`, which the current database has; its name."""
     done = verb("backup", BERTH_WHY="test-restore")
     assert done.returncode == 0, done.stdout
     sql("CREATE TABLE later (x int); INSERT INTO later VALUES (1)")

@@ -1,4 +1,4 @@
-"""Traffic of many users through the edge, while something is done to the stack: what fails is told one by one."""
+"""Traffic of many users through the edge during operations on the stack; reports every failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from conftest import User, client
 
 @dataclass
 class Outcome:
-    """What came of it: requests sent, those that failed in words, titles of tasks that were acknowledged, streams cut."""
+    """Result: requests sent, failures as text, titles of acknowledged tasks, interrupted streams."""
 
     sent: int = 0
     failed: list[str] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What a build is given as a secret is in no layer, no history, no log and no report: a canary is given, and looked for everywhere."""
+"""Build secrets are in no layer, history, log or report: passes a canary and searches for it everywhere."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def docker(*arguments: str) -> str:
 
 
 def places(image: str, canary: str, scratch: Path) -> Iterator[str]:
-    """Where `canary` stands in an image: its history, its configuration, a file of any of its layers."""
+    """Places of `canary` in an image: its history, its configuration, a file of any of its layers."""
     if canary in docker("history", "--no-trunc", image):
         yield "history"
     archive = scratch / "image.tar"
@@ -39,7 +39,7 @@ def places(image: str, canary: str, scratch: Path) -> Iterator[str]:
 
 
 def test_a_leak_is_found(tmp_path):
-    """That the search below can find something: an image with the canary in a file, and one with it in an argument."""
+    """Proof that the search works: an image with the canary in a file, and one with it in an argument."""
     canary = f"canary-{secrets.token_hex(8)}"
     (tmp_path / "leak").write_text(f"token = {canary}\n")
     (tmp_path / "Dockerfile").write_text("FROM scratch\nARG TOKEN\nCOPY leak /leak\nENV KEPT=${TOKEN}\n")
@@ -54,7 +54,7 @@ def test_a_leak_is_found(tmp_path):
 
 @pytest.fixture
 def built(tmp_path) -> Iterator[tuple[str, str, list[str]]]:
-    """(canary, everything that the run said, its images) of a pair built with a canary in the credentials of both package managers."""
+    """(canary, output, images) of an application built with a canary in the credentials of both package managers."""
     canary = f"canary-{secrets.token_hex(8)}"
     (tmp_path / "netrc").write_text(f"machine packages.invalid login ci password {canary}\n")
     (tmp_path / "npmrc").write_text(f"//packages.invalid/:_authToken={canary}\n")

@@ -1,4 +1,4 @@
-"""Sources that the product never saw: each pair is built and served by the variables of its vars.yml alone, behind the edge.
+"""External applications: each is built and served behind the edge by the variables of its vars.yml alone.
 
 `make sources` runs all, `make sources S=board` one. A pair that keeps a lock file has it made here, by the package manager's own client:
 a lock file names the registry that it came from, and this repository names none. STACK_NAME, HTTPS_PORT and HTTP_PORT as for `make up`.
@@ -40,7 +40,7 @@ LOCK = {
 
 
 def play(verb: str, directory: Path, *extra: str) -> str:
-    """Run a verb for the pair in `directory`; its output, or a failure with its end."""
+    """Run a command for the application in `directory`; its output, or a failure with its end."""
     environment = os.environ | {
         "STACK_NAME": STACK, "HTTPS_PORT": HTTPS, "HTTP_PORT": HTTP, "LOCAL_DIR": str(ROOT / ".local" / STACK),
         "BACKEND_SOURCE": str(directory / "backend"), "FRONTEND_SOURCE": str(directory / "frontend"), "ANSIBLE_FORCE_COLOR": "0",
@@ -69,7 +69,7 @@ def ask(check: dict) -> tuple[int, str]:
 
 @pytest.fixture
 def workshop():
-    """A directory that no other run of pytest tidies away, as it does with tmp_path of all but its last three runs."""
+    """A directory that other pytest runs do not remove, unlike tmp_path of all but the last three runs."""
     with tempfile.TemporaryDirectory(prefix="berth-sources-") as directory:
         yield Path(directory)
 

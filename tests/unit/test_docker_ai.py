@@ -1,4 +1,4 @@
-"""The call of Docker's AI agent, held against a stand-in `docker` on the PATH; the contract: `docker ai version`, `docker ai PROMPT`."""
+"""The call of Docker's AI agent, tested with a stub `docker` on the PATH; the contract: `docker ai version`, `docker ai PROMPT`."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ USER: Any = SimpleNamespace(id="somebody")
 
 
 def test_a_request_that_came_before_the_end_still_begins_its_turn_and_is_waited_for() -> None:
-    async def story() -> str:
+    async def scenario() -> str:
         service = chats()
         with service.arriving():
             end = asyncio.create_task(service.drain())
@@ -53,24 +53,24 @@ def test_a_request_that_came_before_the_end_still_begins_its_turn_and_is_waited_
         assert turn.task.done()
         return (await turn.response()).reply
 
-    assert asyncio.run(story()) == "hello"
+    assert asyncio.run(scenario()) == "hello"
 
 
 def test_a_request_that_comes_after_it_is_refused() -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         service = chats()
         await service.drain()
         with service.arriving():
             await service.start(USER, "hello", None, None)
 
     with pytest.raises(ProblemError, match="stopping"):
-        asyncio.run(story())
+        asyncio.run(scenario())
 
 
 def test_one_that_never_begins_is_waited_for_no_longer_than_the_grace() -> None:
-    async def story() -> None:
+    async def scenario() -> None:
         service = chats(grace=0.05)
         with service.arriving():
             await asyncio.wait_for(service.drain(), 1)
 
-    asyncio.run(story())
+    asyncio.run(scenario())

@@ -1,4 +1,4 @@
-"""The OpenAPI document, held against the running service."""
+"""The OpenAPI document compared with the running service."""
 
 from __future__ import annotations
 

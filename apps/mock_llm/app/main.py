@@ -130,10 +130,10 @@ class Answer:
             for call in move.calls
         ]
         self.finish_reason = "tool_calls" if self.calls else "stop"
-        said = len(self.text) + sum(len(call["function"]["arguments"]) for call in self.calls)
+        length = len(self.text) + sum(len(call["function"]["arguments"]) for call in self.calls)
         read = sum(len(str(message.get("content") or "")) for message in messages)
         # About four characters a token, as a rule of thumb.
-        prompt, completion = read // 4 + 1, said // 4 + 1
+        prompt, completion = read // 4 + 1, length // 4 + 1
         self.usage = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
     def completion(self) -> dict[str, Any]:

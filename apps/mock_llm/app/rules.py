@@ -155,9 +155,9 @@ def _change(title: str, results: list[Result], tool: str, arguments: dict[str, A
 
 def _find(title: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The tasks that are meant: by id, else by the whole title, else by a part of it; open ones before done ones."""
-    wanted = title.casefold()
-    exact = [item for item in items if wanted in (str(item.get("id", "")), str(item.get("title", "")).casefold())]
-    found = exact or [item for item in items if wanted in str(item.get("title", "")).casefold()]
+    needle = title.casefold()
+    exact = [item for item in items if needle in (str(item.get("id", "")), str(item.get("title", "")).casefold())]
+    found = exact or [item for item in items if needle in str(item.get("title", "")).casefold()]
     still_open = [item for item in found if not item.get("completed")]
     if exact:  # of several with one title the first open one will do
         return (still_open or found)[:1]

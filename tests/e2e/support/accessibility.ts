@@ -8,7 +8,7 @@ const source = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe
 /** Run axe-core with all its rules on the page as it is; nothing of serious or critical impact may be found, and nothing may stick out sideways. */
 export async function expectAccessible(page: Page, what: string): Promise<void> {
   await page.evaluate(async () => {
-    // Half-faded colours would be judged as they are at this moment.
+    // Otherwise axe would evaluate half-faded colours.
     await Promise.allSettled(document.getAnimations().filter(({ effect }) => effect?.getComputedTiming().iterations !== Infinity).map(({ finished }) => finished));
   });
   await page.evaluate(source); // by the debugger's protocol: the page's own policy would refuse a script element

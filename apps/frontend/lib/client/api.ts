@@ -135,7 +135,7 @@ export class Api {
     return (await response.json()) as T;
   }
 
-  /** Send with a token; one that was refused is replaced once. Tells the connection what became of it. */
+  /** Send with a token; a rejected one is replaced once. Reports the outcome to the connection. */
   async #call(path: string, options: CallOptions = {}): Promise<Response> {
     try {
       const response = await this.#authorized(path, options);
