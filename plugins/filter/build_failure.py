@@ -236,8 +236,8 @@ def build_failure(text: str, lines: int = 25) -> str:
     key, advice = _cause(step, output)
     shown = output[-lines:]
     if 0 <= key < len(output) - lines:
-        around = output[max(0, key - 2) : key + max(1, lines // 3)]
-        shown = [*around, "...", *output[max(key + max(1, lines // 3), len(output) - lines + len(around) + 1) :]]
+        context = output[max(0, key - 2) : key + max(1, lines // 3)]
+        shown = [*context, "...", *output[max(key + max(1, lines // 3), len(output) - lines + len(context) + 1) :]]
     name = step.name if len(step.name) <= 160 else f"{step.name[:157]}..."
     head = [f"{name}: {step.error}" if name else step.error] if step.error else []
     return "\n".join([*head, *shown]) + (f"\nLikely cause: {advice}." if advice else "")

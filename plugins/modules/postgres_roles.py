@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Create a role, a schema and, for each generation of secrets, a login for each service in PostgreSQL."""
+"""Create a role, a schema and, for each secret version, a login for each service in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..module_utils.secrets.store import Store
 
 DOCUMENTATION = r"""
 module: postgres_roles
-short_description: Create a role, a schema and, for each generation of secrets, a login for each service in PostgreSQL
+short_description: Create a role, a schema and, for each secret version, a login for each service in PostgreSQL
 description:
   - A role owns its schema and cannot log in. A login, C(ROLE_gN), has the password of generation N, is a member of the role and assumes
     it, so that releases with different passwords run side by side, and the objects of both belong to the role.
@@ -37,7 +37,7 @@ options:
     type: list
     elements: dict
     required: true
-  secrets: {description: Directory of the generations of secrets., type: path, required: true}
+  secrets: {description: Directory of the secret versions (generations)., type: path, required: true}
   configuration:
     description: Directory of what the server reads when it starts or is told to; it is told to where a file is newer than what it has read.
     type: path

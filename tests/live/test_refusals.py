@@ -83,7 +83,7 @@ WRONG = {
     "a batch without hosts": option("deploy", "SERIAL", "0"),
     "a host name with a scheme": option("up", "STACK_HOST", "https://app.example.org", "without scheme"),
     "an address that is none": option("up", "STACK_BIND", "localhost", "IP address"),
-    "an address of another host": Call("up", ["192.0.2.7 is no address of this host", "STACK_BIND"], {"STACK_BIND": "192.0.2.7"}),
+    "an address of another host": Call("up", ["192.0.2.7 is not an address of this host", "STACK_BIND"], {"STACK_BIND": "192.0.2.7"}),
     "an unknown certificate authority": option("up", "STACK_TLS", "foo", "auto, internal, acme"),
     "a bundle of certificates that is not there": option("build", "SSL_CERT_FILE", "/nowhere.pem"),
     "a wait that is no number": option("deploy", "LOCK_WAIT", "abc", "seconds"),

@@ -124,7 +124,7 @@ BROKEN: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "has routes that the edge does not take": (
         {"edge_tls_ciphers": ["TLS_NONE_SUCH"]},
-        ["the edge did not take the new routes, the old ones stay", "TLS_NONE_SUCH"],
+        ["the edge did not accept the new routes and keeps the old ones", "TLS_NONE_SUCH"],
     ),
 }
 

@@ -88,7 +88,7 @@ class FakeEngine(Engine):
         if method != "GET":
             self.changes.append((method, path))
         kind, rest = path.lstrip("/").split("/", 1)
-        there: dict[str, dict[str, Any]] = getattr(self, kind)
+        existing: dict[str, dict[str, Any]] = getattr(self, kind)
         if rest == "json" and method == "GET":
             return self._listed(query["filters"]["label"])
         if rest == "create":
@@ -96,14 +96,14 @@ class FakeEngine(Engine):
         name, _, verb = (rest, "", "") if kind == "images" and method == "DELETE" else rest.partition("/")
         if kind == "images":
             name, verb = (rest.removesuffix("/json"), "json") if method == "GET" else (rest, "")
-            name = next((identity for identity, image in there.items() if name in image["RepoTags"]), name)
-        if name not in there:
+            name = next((identity for identity, image in existing.items() if name in image["RepoTags"]), name)
+        if name not in existing:
             raise EngineError(404, f"No such {kind.removesuffix('s')}: {name}")
         if method == "GET":
-            return copy.deepcopy(self._aged(there[name]) if kind == "containers" else there[name])
+            return copy.deepcopy(self._aged(existing[name]) if kind == "containers" else existing[name])
         if method == "DELETE":
             self.on_delete(path)
-            return self._untag(name, rest) if kind == "images" else there.pop(name) and None
+            return self._untag(name, rest) if kind == "images" else existing.pop(name) and None
         if verb == "start":
             self._start(name)
         return {"StatusCode": self.exits.get(name, 0)} if verb == "wait" else None
@@ -203,17 +203,17 @@ class Host:
         self.engine = FakeEngine(self.clock)
         self.folder, self.store = folder, Store(folder / "state")
         self.engine.place("s-edge")
-        self.around: dict[str, Any] = {
+        self.infrastructure: dict[str, Any] = {
             "services": list(SERVICES),
             "database": {},
             "edge": {"container": "s-edge", "directory": str(folder / "edge"), "reload": ["reload"]},
             "smoke": [{"service": service, "port": 8000, "path": f"/{service}", "status": ["2xx"]} for service in SERVICES],
         }
 
-    def wanted(self, **other: Any) -> dict[str, Any]:
+    def desired(self, **other: Any) -> dict[str, Any]:
         """A module's options, with what a manifest says of its surroundings."""
         options = {"labels": LABELS, "verb": "deploy", "health_timeout": 60, "smoke_timeout": 5, "monitor_seconds": 0, "edge_service": {}}
-        return options | self.around | other
+        return options | self.infrastructure | other
 
     def images(self, *versions: str) -> None:
         for version in versions:
@@ -221,7 +221,7 @@ class Host:
                 self.engine.image(f"sha256:{service}-{version}", f"s-{service}:{version}")
 
     def rollout(self, check: bool = False, **other: Any) -> Rollout:
-        return Rollout(self.engine, self.store, self.wanted(**other), check)
+        return Rollout(self.engine, self.store, self.desired(**other), check)
 
     def serve(self, version: str, **other: Any) -> dict[str, Any]:
         """Let a release serve from now on, as a deploy would; its manifest."""

@@ -26,7 +26,7 @@ OWN = ("berth.stack.release_apply", "berth.stack.release_lock")
 OTHER = {"owner": "bob", "host": "there", "pid": 2, "started": "20"}
 
 
-def told(store: Store) -> list[tuple[str, str, str]]:
+def reported(store: Store) -> list[tuple[str, str, str]]:
     return [(line["who"], line["verb"], line["outcome"]) for line in store.audit_log()]
 
 
@@ -36,7 +36,7 @@ def test_a_run_that_ended_under_the_lock_is_written_down_by_the_one_that_takes_i
     store.begin_operation("rotate", "v1", "v2")
     Lock(store, ME).acquire("deploy", dead=Lock(store, OTHER).holder()["token"])
     line = store.audit_log()[0]
-    assert told(store) == [("bob@there", "rotate", "interrupted")] and (line["to"], line["seconds"]) == ("v2", 0.0)
+    assert reported(store) == [("bob@there", "rotate", "interrupted")] and (line["to"], line["seconds"]) == ("v2", 0.0)
 
 
 def test_a_lock_that_was_given_back_or_is_our_own_is_no_interruption(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_lock_that_was_given_back_or_is_our_own_is_no_interruption(tmp_path: P
     lock.acquire("deploy")
     lock.release()
     Lock(store, ME).acquire("deploy")
-    assert told(store) == []
+    assert reported(store) == []
 
 
 def test_a_lock_that_is_taken_away_tells_whose_run_it_was(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_lock_that_is_taken_away_tells_whose_run_it_was(tmp_path: Path) -> Non
     mine = Lock(store, ME)
     mine.force_release()
     mine.finish("unlock", "ok")
-    assert told(store) == [("bob@there", "down", "interrupted"), ("ann@here", "unlock", "ok")]
+    assert reported(store) == [("bob@there", "down", "interrupted"), ("ann@here", "unlock", "ok")]
 
 
 def test_a_line_has_the_releases_and_gives_the_lock_back(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_one_that_is_interrupted_while_it_waits_for_the_lock_is_written_down(
 
     monkeypatch.setattr(Lock, "acquire", end)
     assert "Nothing was changed" in apply(verb="rollback", lock_wait=60)
-    assert told(host.store)[-1] == ("ann@here", "rollback", "interrupted") and host.store.note("lock")["owner"] == "bob"
+    assert reported(host.store)[-1] == ("ann@here", "rollback", "interrupted") and host.store.note("lock")["owner"] == "bob"
 
 
 @pytest.mark.parametrize("where", ["Deployment.drain", "retire"])
@@ -175,8 +175,8 @@ def test_what_fails_after_the_release_serves_says_that_it_does(
         raise EngineError(0, "no Docker Engine responds")
 
     monkeypatch.setattr(f"ansible_collections.berth.stack.plugins.module_utils.release.deployment.{where}", fail)
-    said = apply(verb="deploy", manifest=manifest(host, "v2"), infrastructure="skip", edge_service={})
-    assert said.startswith("Release v2 is active; removing the previous containers failed") and "no Docker Engine responds" in said
+    message = apply(verb="deploy", manifest=manifest(host, "v2"), infrastructure="skip", edge_service={})
+    assert message.startswith("Release v2 is active; removing the previous containers failed") and "no Docker Engine responds" in message
     line = host.store.audit_log()[-1]
     assert (line["from"], line["to"], line["outcome"], host.store.current) == ("v1", "v2", "failed", "v2")
     assert host.store.note("lock") == {}

@@ -36,11 +36,11 @@ class FakeDatabase(Database):
 
     def __init__(self, fail: str = "", restored: dict[str, str] = CONTENT, size: int = 1000) -> None:
         self.name, self.fail, self.restored, self.bytes = "app", fail, restored, size
-        self.there: dict[str, dict[str, str]] = {"app": {"public.tasks": "9 999"}, "postgres": {}}
+        self.existing: dict[str, dict[str, str]] = {"app": {"public.tasks": "9 999"}, "postgres": {}}
         self.closed = False
 
     def names(self) -> list[str]:
-        return sorted(self.there)
+        return sorted(self.existing)
 
     def size(self) -> int:
         return self.bytes
@@ -49,11 +49,11 @@ class FakeDatabase(Database):
         return None
 
     def create(self, name: str) -> None:
-        assert name not in self.there
-        self.there[name] = {}
+        assert name not in self.existing
+        self.existing[name] = {}
 
     def drop(self, name: str) -> None:
-        self.there.pop(name, None)
+        self.existing.pop(name, None)
 
     def dump(self, to: Path) -> int:
         return to.write_bytes(b"dump")
@@ -61,10 +61,10 @@ class FakeDatabase(Database):
     def restore(self, dump: Path, into: str) -> None:
         if self.fail == "restore":
             raise DumpError("pg_restore ended with status 1")
-        self.there[into] = dict(self.restored)
+        self.existing[into] = dict(self.restored)
 
     def content(self, database: str | None = None) -> dict[str, str]:
-        return dict(self.there[database or self.name])
+        return dict(self.existing[database or self.name])
 
     def sql(self, text: str, database: str | None = None) -> str:
         if "ALLOW_CONNECTIONS" in text:
@@ -72,7 +72,7 @@ class FakeDatabase(Database):
         if "RENAME" in text:
             if self.fail == "rename":
                 raise DumpError("database is being accessed by other users")
-            self.there["app_old"], self.there["app"] = self.there.pop("app"), self.there.pop("app_new")
+            self.existing["app_old"], self.existing["app"] = self.existing.pop("app"), self.existing.pop("app_new")
         return ""
 
 
@@ -163,22 +163,22 @@ def test_a_backup_of_a_newer_release_that_took_something_away_is_refused(kept: B
     revisions = {"1": {"down": [], "breaking": []}, "2": {"down": ["1"], "breaking": ["drop_column, line 5"]}}
     note = {"name": NEW, "release": "v2", "schema": {"heads": ["2"], "revisions": revisions}}
     serves = {"version": "v1", "schema": {"heads": ["1"], "revisions": {"1": revisions["1"]}}}
-    said = incompatibility(note, serves)
-    assert "drop_column, line 5" in said and "make rollback VERSION=v2" in said and f"BACKUP={NEW} INTO=" in said
+    message = incompatibility(note, serves)
+    assert "drop_column, line 5" in message and "make rollback VERSION=v2" in message and f"BACKUP={NEW} INTO=" in message
     assert incompatibility(note | {"schema": {"heads": ["1"]}}, serves) == ""
 
 
 def test_the_question_says_that_a_deploy_has_to_follow_where_the_backup_is_older() -> None:
     note = {"name": NEW, "when": "then", "why": "test", "release": "v1", "bytes": 2_000_000}
     assert "run make deploy right after it" in confirmation_prompt("s", note, "v2", "app", 8_000_000, behind=True)
-    said = confirmation_prompt("s", note, "v2", "app", 8_000_000, behind=False)
-    assert "make deploy" not in said and "2.0 MB" in said and "8.0 MB" in said
+    message = confirmation_prompt("s", note, "v2", "app", 8_000_000, behind=False)
+    assert "make deploy" not in message and "2.0 MB" in message and "8.0 MB" in message
 
 
 def test_too_little_room_is_told_with_figures() -> None:
     needs = {"a dump": 3_000_000, "a copy of the database": 8_000_000}
-    said = shortage(needs, {"/var/lib/s": 10_000_000})
-    assert "/var/lib/s has 10.0 MB free" in said and "3.0 MB for a dump, 8.0 MB for a copy of the database are needed" in said
+    message = shortage(needs, {"/var/lib/s": 10_000_000})
+    assert "/var/lib/s has 10.0 MB free" in message and "3.0 MB for a dump, 8.0 MB for a copy of the database are needed" in message
     assert shortage(needs, {"/var/lib/s": 11_000_000}) == ""
 
 
@@ -197,16 +197,16 @@ def test_neither_a_backup_nor_a_restore_begins_where_the_disk_is_full(kept: Back
 def test_a_restore_into_place_replaces_the_database_when_the_new_one_is_whole(kept: Backups) -> None:
     database = FakeDatabase()
     assert kept.restore(NEW, database) == CONTENT
-    assert database.there == {"app": CONTENT, "postgres": {}} and kept.store.schema == {"heads": ["1"]}
+    assert database.existing == {"app": CONTENT, "postgres": {}} and kept.store.schema == {"heads": ["1"]}
 
 
 @pytest.mark.parametrize("fail", ["restore", "rename", "content"])
 def test_a_restore_that_fails_leaves_the_database_in_use_and_nothing_beside_it(fail: str, kept: Backups) -> None:
     database = FakeDatabase(fail, restored={"public.tasks": "2 222"} if fail == "content" else CONTENT)
-    before = dict(database.there)
+    before = dict(database.existing)
     with pytest.raises(DumpError, match=r"public.tasks: 3 111 -> 2 222" if fail == "content" else "pg_restore|other users"):
         kept.restore(NEW, database)
-    assert database.there == before and not database.closed and kept.store.schema == {}
+    assert database.existing == before and not database.closed and kept.store.schema == {}
 
 
 def test_a_restore_that_ends_after_the_renaming_is_noted_as_what_it_is(kept: Backups, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,15 +214,15 @@ def test_a_restore_that_ends_after_the_renaming_is_noted_as_what_it_is(kept: Bac
     sql = database.sql
 
     def gone(text: str, name: str | None = None) -> str:
-        said = sql(text, name)
+        message = sql(text, name)
         if "RENAME" in text:
             raise Interrupted("it was interrupted (SIGTERM)")
-        return said
+        return message
 
     monkeypatch.setattr(database, "sql", gone)
     with pytest.raises(Interrupted):
         kept.restore(NEW, database)
-    assert database.replaced and database.there == {"app": CONTENT, "postgres": {}}, "nor does the old one stay beside"
+    assert database.replaced and database.existing == {"app": CONTENT, "postgres": {}}, "nor does the old one stay beside"
     assert kept.store.schema == {"heads": ["1"]} and not database.closed
 
 
@@ -231,7 +231,7 @@ def test_an_engine_that_fails_at_removing_the_old_one_does_not_undo_a_restore(ke
     drop = database.drop
 
     def fail(name: str) -> None:
-        if name == "app_old" and name in database.there:
+        if name == "app_old" and name in database.existing:
             raise EngineError(0, "timed out")
         drop(name)
 
@@ -278,7 +278,7 @@ def test_a_restore_beside_that_fails_leaves_no_database(kept: Backups) -> None:
     database = FakeDatabase("restore")
     with pytest.raises(DumpError):
         kept.restore(NEW, database, into="app_then")
-    assert "app_then" not in database.there
+    assert "app_then" not in database.existing
 
 
 def test_where_two_databases_differ_is_told_by_table() -> None:
@@ -313,17 +313,17 @@ def test_a_restore_says_what_it_left_and_is_written_down(
     sql = database.sql
 
     def end(text: str, name: str | None = None) -> str:
-        said = sql(text, name) if after or "RENAME" not in text else ""
+        message = sql(text, name) if after or "RENAME" not in text else ""
         if "RENAME" in text:
             raise error
-        return said
+        return message
 
     monkeypatch.setattr(database, "sql", end)
     with pytest.raises(SystemExit) as ended:
         stack_backup.main()
-    said = str(ended.value)
-    assert ("has been replaced by" in said, "The database in use was not changed" in said) == (after, not after)
-    assert "-before-restore" in said and database.there["app"] == (CONTENT if after else {"public.tasks": "9 999"})
+    message = str(ended.value)
+    assert ("has been replaced by" in message, "The database in use was not changed" in message) == (after, not after)
+    assert "-before-restore" in message and database.existing["app"] == (CONTENT if after else {"public.tasks": "9 999"})
     assert (kept.store.root / "unchanged.json").exists() != after
     assert (kept.store.audit_log()[-1]["verb"], kept.store.audit_log()[-1]["outcome"]) == ("restore", outcome)
     assert kept.store.note("lock") == {} and kept.find("")["schema"]["heads"] == ["1"] and kept.find("")["automatic"]

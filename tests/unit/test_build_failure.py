@@ -193,24 +193,24 @@ TABLE = {
 
 @pytest.mark.parametrize(("printed", "code", "cause", "line"), TABLE.values(), ids=TABLE)
 def test_the_cause_is_read_from_the_failing_step_alone_and_its_line_is_shown(printed, code, cause, line):
-    told = build_failure(log(printed, code))
-    shown, _, advice = told.partition("\nLikely cause: ")
+    reported = build_failure(log(printed, code))
+    shown, _, advice = reported.partition("\nLikely cause: ")
     assert line in shown
-    assert "hadolint" not in told, "the Dockerfile's own text tells nothing"
+    assert "hadolint" not in reported, "the Dockerfile's own text tells nothing"
     if cause:
         assert cause in advice
     else:
-        assert "Likely cause" not in told
+        assert "Likely cause" not in reported
 
 
 @pytest.mark.parametrize("name", ["postinstall throws", "lock not in sync", "make is missing", "pip finds none"])
 def test_the_line_that_tells_the_cause_is_shown_however_much_follows(name):
     printed, code, cause, line = TABLE[name]
-    told = build_failure(log(printed.strip("\n") + "\n" + "\n".join(f"npm info line {n}" for n in range(200)), code))
-    assert line in told.partition("\nLikely cause: ")[0]
-    assert cause in told
-    assert len(told.splitlines()) <= 28
-    assert told.splitlines()[-1 if not cause else -2] == "npm info line 199"
+    reported = build_failure(log(printed.strip("\n") + "\n" + "\n".join(f"npm info line {n}" for n in range(200)), code))
+    assert line in reported.partition("\nLikely cause: ")[0]
+    assert cause in reported
+    assert len(reported.splitlines()) <= 28
+    assert reported.splitlines()[-1 if not cause else -2] == "npm info line 199"
 
 
 def test_what_another_step_printed_is_no_cause():
@@ -249,9 +249,9 @@ def test_of_steps_side_by_side_the_one_that_failed_by_itself_is_told():
     ],
 )
 def test_what_fails_before_anything_runs_is_told_too(text, cause):
-    told = build_failure(text)
-    assert "ERROR" in told or "COPY" in told or "metadata" in told
-    assert (cause in told.partition("Likely cause: ")[2]) if cause else "Likely cause" not in told
+    reported = build_failure(text)
+    assert "ERROR" in reported or "COPY" in reported or "metadata" in reported
+    assert (cause in reported.partition("Likely cause: ")[2]) if cause else "Likely cause" not in reported
 
 
 def test_text_that_is_no_progress_is_its_own_output():

@@ -273,7 +273,7 @@ def test_what_failed_is_said_once_and_in_words():
         "`false` ended with status 3"
     ]
     assert lines({"msg": "well said"}, "T") == ["well said"]
-    assert lines({"msg": "x", "_ansible_no_log": True}, "T") == ["(the output is hidden because it may hold a secret)"]
+    assert lines({"msg": "x", "_ansible_no_log": True}, "T") == ["(the output is hidden because it may contain a secret)"]
     told = lines({"msg": "Task failed: Module failed: 'heads'", "exception": "(traceback unavailable)"}, "Deploy")
     assert told[0] == "Internal error in the task 'Deploy': Module failed: 'heads'"
     assert re.search("ARGS=-vvv", told[1])

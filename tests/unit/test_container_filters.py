@@ -83,11 +83,11 @@ def test_variables_of_a_build_are_json():
 
 
 def test_secrets_are_known_by_their_names():
-    told = {
+    reported = {
         "NEXT_PUBLIC_API_URL": 1, "BETTER_AUTH_SECRET": 1, "NEXT_PUBLIC_OPENAI_API_KEY": 1, "SUPABASE_SERVICE_ROLE_KEY": 1,
         "NEXT_PUBLIC_CHATKIT_PUBLIC_KEY": 1, "GITHUB_TOKEN": 1, "NEXT_PUBLIC_TITLE": 1,
     }  # fmt: skip
-    assert named_secrets(told) == ["BETTER_AUTH_SECRET", "GITHUB_TOKEN", "NEXT_PUBLIC_OPENAI_API_KEY", "SUPABASE_SERVICE_ROLE_KEY"]
+    assert named_secrets(reported) == ["BETTER_AUTH_SECRET", "GITHUB_TOKEN", "NEXT_PUBLIC_OPENAI_API_KEY", "SUPABASE_SERVICE_ROLE_KEY"]
 
 
 def test_placeholders_have_the_form_that_is_asked_for():

@@ -49,6 +49,6 @@ def test_a_file_is_removed_once(tmp_path):
 
 def test_a_place_where_nothing_can_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    told = run(path=str(tmp_path / "file" / "note"), content="one")
-    assert told["failed"]
-    assert "cannot be written" in told["msg"]
+    reported = run(path=str(tmp_path / "file" / "note"), content="one")
+    assert reported["failed"]
+    assert "cannot be written" in reported["msg"]

@@ -36,7 +36,7 @@ def act(host: Host, check: bool = False, **other: Any) -> Deployment:
 
 def manifest(host: Host, version: str, **other: Any) -> dict[str, Any]:
     """What a deploy is given: a release without a name whose images go by theirs."""
-    made = release("@release@", image_version=version, around=host.around, **other)
+    made = release("@release@", image_version=version, around=host.infrastructure, **other)
     made["images"] = {service: f"s-{service}:{version}" for service in made["images"]}
     for spec in made["containers"]:
         spec["image"] = made["images"][spec["labels"]["berth.service"]]
@@ -129,18 +129,18 @@ def test_a_release_whose_images_are_gone_is_refused(host: Host) -> None:
     for version in ("v1", "v2"):
         deploy(host, version)
     del host.engine.images["sha256:frontend-v1"]
-    said = refused(host, act(host))
-    assert said.startswith("The images of frontend of v1 are no longer on this host. Nothing was changed.\nReleases on this host")
+    message = refused(host, act(host))
+    assert message.startswith("The images of frontend of v1 are no longer on this host. Nothing was changed.\nReleases on this host")
 
 
 def test_a_deploy_of_images_that_are_not_there_or_not_those_that_were_built_is_refused(host: Host) -> None:
     host.images("v1")
     named = manifest(host, "v1")
-    said = refused(host, act(host, verb="deploy", manifest=named, contents={"s-backend:v1": "another"}, infrastructure="skip"))
-    assert said.startswith("These tags name other images than the ones that were built: s-backend:v1. Nothing was changed.")
+    message = refused(host, act(host, verb="deploy", manifest=named, contents={"s-backend:v1": "another"}, infrastructure="skip"))
+    assert message.startswith("These tags name other images than the ones that were built: s-backend:v1. Nothing was changed.")
     del host.engine.images["sha256:backend-v1"]
-    said = refused(host, act(host, verb="deploy", manifest=named, infrastructure="skip"))
-    assert said.startswith("These images are not on this host: s-backend:v1. Build them first")
+    message = refused(host, act(host, verb="deploy", manifest=named, infrastructure="skip"))
+    assert message.startswith("These images are not on this host: s-backend:v1. Build them first")
 
 
 def test_a_volume_that_is_gone_is_not_made_anew_empty(host: Host) -> None:
@@ -172,9 +172,9 @@ def test_what_a_release_stands_on_is_brought_back(host: Host) -> None:
 # check mode, and what fails ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("there", [(), ("v1",), ("v1", "v2")])
-def test_check_mode_of_a_deploy_changes_nothing(host: Host, there: tuple[str, ...]) -> None:
-    for version in there:
+@pytest.mark.parametrize("existing", [(), ("v1",), ("v1", "v2")])
+def test_check_mode_of_a_deploy_changes_nothing(host: Host, existing: tuple[str, ...]) -> None:
+    for version in existing:
         deploy(host, version)
     # Their images are not built yet.
     planned = act(host, check=True, verb="deploy", manifest=manifest(host, "v3"), infrastructure="skip", monitor_seconds=1, retain=1)
@@ -184,10 +184,10 @@ def test_check_mode_of_a_deploy_changes_nothing(host: Host, there: tuple[str, ..
     planned.finish("ok", "")
     assert (host.files(), host.engine.changes, host.running) == (before, [], containers)
     assert (outcome["changed"], outcome["release"], outcome["retired"]) == (True, "v3", [])
-    said = planned.rollout.stack.actions
-    assert {"create container s-backend-v3", "create container s-frontend-v3", "switch the edge"} <= set(said)
-    if there:
-        assert said[-1] == f"drain and remove s-frontend-{there[-1]}, s-backend-{there[-1]}"
+    message = planned.rollout.stack.actions
+    assert {"create container s-backend-v3", "create container s-frontend-v3", "switch the edge"} <= set(message)
+    if existing:
+        assert message[-1] == f"drain and remove s-frontend-{existing[-1]}, s-backend-{existing[-1]}"
 
 
 def test_check_mode_of_a_rollback_changes_nothing(host: Host) -> None:
@@ -296,10 +296,10 @@ def test_an_error_that_nobody_expected_says_what_it_is_and_where(host: Host, mon
     deploy(host, "v1")
     host.images("v2")
     monkeypatch.setattr(f"{UTILS}.release.rollout.request", lambda *_: None + 1)  # type: ignore[operator]
-    with pytest.raises(Failed) as told:
+    with pytest.raises(Failed) as reported:
         act(host, verb="deploy", manifest=manifest(host, "v2"), infrastructure="skip").run()
-    assert "v1 is still active" in str(told.value) and "unexpected error: TypeError: unsupported operand" in str(told.value)
-    assert "in test_deployment.py, line" in str(told.value)
+    assert "v1 is still active" in str(reported.value) and "unexpected error: TypeError: unsupported operand" in str(reported.value)
+    assert "in test_deployment.py, line" in str(reported.value)
 
 
 def test_one_that_ends_while_it_is_watched_gives_the_traffic_back(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,10 +23,10 @@ def test_a_setting_with_a_value_is_named_and_a_path_is_none():
 
 def test_facts_repeat_no_secret_wherever_it_stands():
     facts = {"environment": {"KEY": CANARY.decode()}, "logs": {"bad": [f"login with {CANARY.decode()}"]}, "count": 3, "none": None}
-    told = hidden(facts, [CANARY])
-    assert CANARY.decode() not in repr(told)
-    assert told["logs"]["bad"] == ["login with [a secret of this stack]"]
-    assert (told["count"], told["none"]) == (3, None)
+    reported = hidden(facts, [CANARY])
+    assert CANARY.decode() not in repr(reported)
+    assert reported["logs"]["bad"] == ["login with [a secret of this stack]"]
+    assert (reported["count"], reported["none"]) == (3, None)
 
 
 def saved(files: dict[str, bytes]) -> io.BytesIO:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.berth.stack.plugins.action import release_apply
-from ansible_collections.berth.stack.plugins.action.release_apply import ActionModule, alive, gone, started
+from ansible_collections.berth.stack.plugins.action.release_apply import ActionModule, alive, has_ended, started
 
 HERE = {"owner": "ann", "host": socket.gethostname(), "token": "t1", "started": "10", "pid": 4242, "name": "", "verb": "deploy"}
 LINE = {"verb": "deploy", "who": "ann", "when": "now", "what": "v2"}
@@ -131,4 +131,4 @@ def test_a_process_is_told_from_its_successor_with_the_same_number() -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
     assert not alive(ended.pid, started(own))
-    assert gone(HERE | {"pid": own, "started": "1"}) and not gone(HERE | {"pid": own, "started": started(own)})
+    assert has_ended(HERE | {"pid": own, "started": "1"}) and not has_ended(HERE | {"pid": own, "started": started(own)})

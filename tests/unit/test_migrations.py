@@ -199,7 +199,7 @@ class Server:
 
     def __init__(self, host: Host, at: list[str]) -> None:
         self.host, self.at, self.then, self.ran, self.asked = host, at, [""], list[str](), list[str]()
-        host.around = host.around | {"database": {"container": "s-database", "name": "app", "schema": "backend"}}
+        host.infrastructure = host.infrastructure | {"database": {"container": "s-database", "name": "app", "schema": "backend"}}
         host.engine.place("s-database")
         host.engine.execute = self.execute  # type: ignore[method-assign]
         host.engine.on_start = self.start
@@ -258,20 +258,20 @@ def test_each_migration_that_ran_is_told_by_the_revision_before_and_after(host: 
 def test_another_branch_is_refused_before_anything_is_touched(host: Host, check: bool) -> None:
     server = Server(host, [])
     server.deploy("v1", TWO)
-    said = server.refused("v2", TWO_B, check=check)
-    assert said.startswith("The database is at revision 2; the head of v2 is 2b. Nothing was changed.")
-    assert "the common ancestor is 1" in said and "alembic merge" in said
+    message = server.refused("v2", TWO_B, check=check)
+    assert message.startswith("The database is at revision 2; the head of v2 is 2b. Nothing was changed.")
+    assert "the common ancestor is 1" in message and "alembic merge" in message
 
 
 def test_an_older_release_is_refused_by_deploy_as_by_rollback(host: Host) -> None:
     server = Server(host, [])
     server.deploy("v1", ONE)
     server.deploy("v2", chain("1", "2<1", breaking="2"))
-    said = server.refused("v1", ONE)
-    assert said.startswith(
+    message = server.refused("v1", ONE)
+    assert message.startswith(
         "v1 is not compatible with the database: later migrations remove or change what it needs.\n  2: drop_column, line 5"
     )
-    assert "The database is at revision 2; the head of v1 is 1." in said and "make deploy VERSION=v1 SCHEMA=downgrade" in said
+    assert "The database is at revision 2; the head of v1 is 1." in message and "make deploy VERSION=v1 SCHEMA=downgrade" in message
     assert server.deploy("v1", ONE, schema="accept") == ["migrate the database for frontend"]
     server.deploy("v2", chain("1", "2<1", breaking="2"))
     with pytest.raises(Failed, match="make rollback VERSION=v1 SCHEMA=restore"):
@@ -314,8 +314,8 @@ def test_what_cannot_be_known_is_refused_with_both_revisions(host: Host, at: lis
     server = Server(host, [])
     server.deploy("v1", TWO)
     server.at = at
-    said = server.refused("v2", source)
-    assert words in said and f"The database is at revision {at[0]}" in said and "Nothing was changed." in said
+    message = server.refused("v2", source)
+    assert words in message and f"The database is at revision {at[0]}" in message and "Nothing was changed." in message
     # Without what an older Berth did not write down either.
     (host.store.root / "schema.json").unlink()
     assert words in server.refused("v2", source)
@@ -374,7 +374,7 @@ def test_a_command_that_ends_well_elsewhere_than_at_the_head_fails(host: Host) -
 
 def test_without_a_database_of_its_own_what_is_remembered_counts(host: Host) -> None:
     server = Server(host, [])
-    host.around["database"] = {}
+    host.infrastructure["database"] = {}
     assert server.deploy("v1", ONE)[0] == "migrate the database for backend"
     assert (server.deploy("v1", ONE), server.asked) == ([], [])
     assert server.deploy("v2", TWO)[0] == "migrate the database for backend"
@@ -411,18 +411,18 @@ def test_going_back_starts_the_database_and_asks_it_then(host: Host) -> None:
 def test_what_a_failed_container_left_elsewhere_is_ended(host: Host, status: int, ended: list[str]) -> None:
     host.engine.image("sha256:m")
     host.engine.exits["s-migrate"] = status
-    told: list[str] = []
+    reported: list[str] = []
 
     def gone(addresses: list[str], when: float) -> None:
         assert "s-migrate" not in host.engine.containers
-        told.extend(addresses)
+        reported.extend(addresses)
 
     spec = {"name": "s-migrate", "image": "sha256:m", "networks": [{"name": "s-data"}]}
     try:
         run_to_end(host.engine, spec, LABELS, 5, gone)
     except (RunFailed, EngineError):
         assert status
-    assert told == ended
+    assert reported == ended
 
 
 def test_sessions_of_a_migration_that_fails_are_ended(host: Host) -> None:
@@ -482,8 +482,8 @@ def test_going_back_to_a_manifest_of_an_older_berth_reads_the_schema_that_what_s
     execute = server.execute
 
     def several(container: str, command: list[str], *words: Any, **other: Any) -> tuple[int, str]:
-        status, said = execute(container, command, *words, **other)
-        return status, json.dumps(json.loads(said) | {"auth": ["9"]}) if said.startswith("{") else said
+        status, message = execute(container, command, *words, **other)
+        return status, json.dumps(json.loads(message) | {"auth": ["9"]}) if message.startswith("{") else message
 
     host.engine.execute = several  # type: ignore[method-assign]
     # What ran by an older Berth is noted without the commands.

@@ -23,10 +23,10 @@ FAILURES = {
         {"msg": "x", "results": [{"failed": True, "msg": "1"}, {"msg": "2"}, {"failed": True, "msg": "3"}]},
         ["1", "3"],
     ),
-    "a secret": ({"_ansible_no_log": True, "msg": "password"}, ["(the output is hidden because it may hold a secret)"]),
+    "a secret": ({"_ansible_no_log": True, "msg": "password"}, ["(the output is hidden because it may contain a secret)"]),
     "a secret in a loop": (
         {"results": [{"failed": True, "_ansible_no_log": True, "msg": "password"}]},
-        ["(the output is hidden because it may hold a secret)"],
+        ["(the output is hidden because it may contain a secret)"],
     ),
 }
 

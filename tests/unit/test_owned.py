@@ -54,11 +54,11 @@ def test_what_is_created_carries_its_name_and_what_was_created_without_is_not_re
         "s-frontend-v1": "s-frontend-v1",
     }
     actual = host.engine.containers["s-backend-v1"]
-    wanted = container_body(release("v1")["containers"][0] | {"labels": INHERITED}, host.engine.images["sha256:backend-v1"])
-    assert differences(wanted, actual) == {}
+    desired = container_body(release("v1")["containers"][0] | {"labels": INHERITED}, host.engine.images["sha256:backend-v1"])
+    assert differences(desired, actual) == {}
     del actual["Config"]["Labels"]["berth.container"]
-    assert differences(wanted, actual) == {}
-    assert differences(wanted | {"Labels": INHERITED | {"berth.stack": "other"}}, actual) != {}
+    assert differences(desired, actual) == {}
+    assert differences(desired | {"Labels": INHERITED | {"berth.stack": "other"}}, actual) != {}
 
 
 def test_somebodys_container_of_the_backends_image_is_no_leftover_and_not_counted(host: Host) -> None:
@@ -70,7 +70,7 @@ def test_somebodys_container_of_the_backends_image_is_no_leftover_and_not_counte
 
 
 def test_containers_of_an_earlier_berth_are_known_by_the_state_directory(host: Host) -> None:
-    host.serve("v1", around=host.around | {"database": {"container": "s-database", "name": "app"}})
+    host.serve("v1", around=host.infrastructure | {"database": {"container": "s-database", "name": "app"}})
     host.store.record_infrastructure(containers={"s-model": {"name": "s-model"}}, edge={"spec": {"name": "s-edge"}})
     assert host.store.containers == {"s-backend-v1", "s-frontend-v1", "s-edge", "s-database", "s-model"}
 

@@ -29,8 +29,8 @@ GROUP = SUPERUSER | {"login": False}
 WANTED = logins([BACKEND], [record("backend_g1", "first"), record("backend_g2", "se%40cond")])
 
 
-def plan(roles=(BACKEND,), wanted=WANTED, **there):
-    return plan_roles({"roles": {"postgres": SUPERUSER} | there}, list(roles), wanted)
+def plan(roles=(BACKEND,), desired=WANTED, **existing):
+    return plan_roles({"roles": {"postgres": SUPERUSER} | existing}, list(roles), desired)
 
 
 def test_the_verifier_is_that_of_the_standard():
@@ -86,7 +86,7 @@ def test_what_differs_is_mended(change, action):
 
 
 def test_a_role_has_no_power_and_is_no_member():
-    made = plan(wanted={}, backend=GROUP | {"powers": ["BYPASSRLS"], "member": ["pg_read_all_data"]})
+    made = plan(desired={}, backend=GROUP | {"powers": ["BYPASSRLS"], "member": ["pg_read_all_data"]})
     assert made.statements == ['ALTER ROLE "backend" NOBYPASSRLS', 'REVOKE "pg_read_all_data" FROM "backend"']
 
 
@@ -95,14 +95,14 @@ def test_a_login_goes_with_its_generation_and_its_objects_do_not():
     assert made.actions == ["drop login backend_g0"]
     assert made.statements == ['REASSIGN OWNED BY "backend_g0" TO "backend"', 'DROP OWNED BY "backend_g0"', 'DROP ROLE "backend_g0"']
     # A role of somebody else that only looks like one.
-    assert plan(wanted={}, backend=GROUP, backend_game=SUPERUSER, other_g1=SUPERUSER).actions == []
+    assert plan(desired={}, backend=GROUP, backend_game=SUPERUSER, other_g1=SUPERUSER).actions == []
 
 
 def test_a_generation_of_before_logins_keeps_its_role_open_until_it_goes():
-    wanted = logins([BACKEND], [record("backend", "first"), record("backend_g2", "se@cond")])
+    desired = logins([BACKEND], [record("backend", "first"), record("backend_g2", "se@cond")])
     old = kept("backend", "first", member=[], settings=["search_path=backend"])
-    assert plan(wanted=wanted, backend=old, backend_g2=kept("backend", "se@cond")).actions == []
-    made = plan(wanted={"backend_g2": wanted["backend_g2"]}, backend=old | {"comment": "a hash"}, backend_g2=kept("backend", "se@cond"))
+    assert plan(desired=desired, backend=old, backend_g2=kept("backend", "se@cond")).actions == []
+    made = plan(desired={"backend_g2": desired["backend_g2"]}, backend=old | {"comment": "a hash"}, backend_g2=kept("backend", "se@cond"))
     assert made.actions == ["disable logins of role backend", "remove the comment of role backend"]
     assert 'ALTER ROLE "backend" NOLOGIN PASSWORD NULL' in made.statements
 

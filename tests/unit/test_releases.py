@@ -242,7 +242,7 @@ def test_a_warm_release_is_let_go_by_the_one_that_was_told_last(tmp_path: Path) 
     engine, store = Containers(), Store(tmp_path)
     store.prepare()
     drain = Drain(engine, store, Lock(store, ME))  # type: ignore[arg-type]
-    # Kept warm, gone back to, left again and kept warm once more: the first timer is over, the second one is not.
+    # On standby, active again, replaced, and on standby again: the first timer is over, the second one is not.
     first, second = drain._claim(["s-backend-v1"]), drain._claim(["s-backend-v1"])
     drain._drain(["s-backend-v1"], 0, first)
     assert engine.removed == []

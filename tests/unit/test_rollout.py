@@ -30,21 +30,21 @@ def stays(host: Host, version: str = "v1") -> None:
 def test_the_new_release_gets_the_traffic_only_when_it_is_healthy_and_answers(host: Host) -> None:
     host.serve("v1")
     host.images("v2")
-    told: list[Any] = []
+    reported: list[Any] = []
 
     def note(what: str) -> Callable[[], None]:
-        return lambda: told.append((what, host.serves, len(host.engine.asked), sorted(host.running)))
+        return lambda: reported.append((what, host.serves, len(host.engine.asked), sorted(host.running)))
 
     # One that asks for time gets it.
     host.engine.answers["s-backend-v2"] = (503, "warming up")
     host.clock.after(10, lambda: host.engine.answers.clear())
     assert host.rollout().run(release("v2"), note("migrate"), note("prepare"))
-    assert told[0] == ("migrate", "v1", 0, sorted(pair("v1"))), "the database is brought to it before it starts"
-    assert told[1][:2] == ("prepare", "v1") and told[1][2] > 2, "asked before"
+    assert reported[0] == ("migrate", "v1", 0, sorted(pair("v1"))), "the database is brought to it before it starts"
+    assert reported[1][:2] == ("prepare", "v1") and reported[1][2] > 2, "asked before"
     assert {name for name, _ in host.engine.asked} == pair("v2") and {serves for _, serves in host.engine.asked} == {"v1"}
     assert host.clock.now > 10
     assert host.serves == "v2" and host.running == pair("v1") | pair("v2"), "the old one finishes what it does"
-    assert host.store.pending["from"] == "v1" and host.store.pending["to"] == "v2", "until the act has recorded it"
+    assert host.store.pending["from"] == "v1" and host.store.pending["to"] == "v2", "until the deployment is recorded"
 
 
 def test_it_is_asked_when_it_is_healthy_and_not_before(host: Host) -> None:
@@ -82,9 +82,9 @@ def test_one_that_does_not_start_is_removed_and_the_old_one_serves_on(host: Host
     host.engine.fate["s-backend-v2"] = fate
     with pytest.raises(Failed) as failed:
         host.rollout().run(release("v2"))
-    said = str(failed.value)
-    assert said.startswith("Release v2 did not get traffic (v1 is still active):\ns-backend-v2 did not become healthy")
-    assert all(word in said for word in [*words, "last lines of its log:\nfirst of s-backend-v2\nlast of s-backend-v2"])
+    message = str(failed.value)
+    assert message.startswith("Release v2 did not get traffic (v1 is still active):\ns-backend-v2 did not become healthy")
+    assert all(word in message for word in [*words, "last lines of its log:\nfirst of s-backend-v2\nlast of s-backend-v2"])
     stays(host)
     assert host.engine.asked == [] and not any("-v1" in path for _, path in host.engine.changes)
 
@@ -136,7 +136,7 @@ def test_one_that_answers_wrong_is_removed_and_the_old_one_serves_on(
     host.serve("v1")
     host.images("v2")
     host.engine.answers["s-frontend-v2"] = answer
-    smoke = [one | checks for one in host.around["smoke"]]
+    smoke = [one | checks for one in host.infrastructure["smoke"]]
     began = host.clock.now + 0.5
     with pytest.raises(Failed) as failed:
         host.rollout(smoke=smoke, health_timeout=20).run(release("v2"))
@@ -154,7 +154,7 @@ def test_a_status_that_is_demanded_will_do(host: Host, status: int, demanded: li
     host.serve("v1")
     host.images("v2")
     host.engine.answers["s-backend-v2"] = (status, "")
-    smoke = [one | {"status": demanded} if one["service"] == "backend" else one for one in host.around["smoke"]]
+    smoke = [one | {"status": demanded} if one["service"] == "backend" else one for one in host.infrastructure["smoke"]]
     assert host.rollout(smoke=smoke).run(release("v2")) and host.serves == "v2"
 
 
@@ -162,12 +162,12 @@ def test_checks_of_an_older_berths_manifest_have_no_statuses_and_keep_their_rule
     host.serve("v1")
     host.images("v2")
     host.engine.answers["s-backend-v2"] = (404, "not here")
-    smoke = [{key: value for key, value in one.items() if key != "status"} for one in host.around["smoke"]]
+    smoke = [{key: value for key, value in one.items() if key != "status"} for one in host.infrastructure["smoke"]]
     assert host.rollout(smoke=smoke).run(release("v2")) and host.serves == "v2"
 
 
 @pytest.mark.parametrize(
-    ("exit_status", "said", "found"),
+    ("exit_status", "message", "found"),
     [
         (0, "healthy: /: HTTP/1.1 200 OK\n", 200),
         (0, "healthy: /: HTTP/1.1 307 Temporary Redirect\n", 307),
@@ -178,8 +178,8 @@ def test_checks_of_an_older_berths_manifest_have_no_statuses_and_keep_their_rule
         (126, 'exec: "healthcheck": executable file not found in $PATH', 500),
     ],
 )
-def test_asked_from_inside_the_status_is_told_too(host: Host, exit_status: int, said: str, found: int) -> None:
-    host.engine.execute = lambda *_, **__: (exit_status, said)  # type: ignore[method-assign,assignment]
+def test_asked_from_inside_the_status_is_told_too(host: Host, exit_status: int, message: str, found: int) -> None:
+    host.engine.execute = lambda *_, **__: (exit_status, message)  # type: ignore[method-assign,assignment]
     assert request_inside(host.engine, "s-backend-v2", 8000, "/ready")[0] == found
 
 
@@ -304,9 +304,9 @@ def test_one_that_fails_while_it_is_watched_is_switched_back_and_removed(
     host.clock.after(4, fail)
     with pytest.raises(Failed) as failed:
         host.rollout(monitor_seconds=20).run(release("v2"))
-    said = str(failed.value)
-    assert said.startswith(f"Release v2 failed within 20 s after the traffic switch; v1 is active again:\n{words}")
-    assert happens is gone or said.endswith("last lines of its log:\nfirst of s-backend-v2\nlast of s-backend-v2")
+    message = str(failed.value)
+    assert message.startswith(f"Release v2 failed within 20 s after the traffic switch; v1 is active again:\n{words}")
+    assert happens is gone or message.endswith("last lines of its log:\nfirst of s-backend-v2\nlast of s-backend-v2")
     assert seen and {serves for _, serves in seen} == {"v1"}, "nothing of it goes while the edge points to it"
     back = min(when for when, _ in seen) - failed_at[0]
     assert 0.299 <= back <= within, "requests that had chosen it have reached it"
@@ -341,10 +341,10 @@ def test_one_that_cannot_be_asked_just_now_has_failed_that_check_and_no_more(hos
     runs = iter([(0, "")] * 4)
 
     def execute(container: str, command: list[str], **_: Any) -> tuple[int, str]:
-        said = next(runs, None)
-        if said is None:
+        message = next(runs, None)
+        if message is None:
             raise EngineError(409, f"container {container} is not running")
-        return said
+        return message
 
     host.engine.execute = execute  # type: ignore[method-assign,assignment]
     host.engine._create = without_address(host.engine)  # type: ignore[method-assign]

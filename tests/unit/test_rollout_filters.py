@@ -34,10 +34,10 @@ def test_one_host_needs_no_roll_call():
 
 def test_what_a_first_release_leaves_is_named_with_what_removes_it():
     status = {"stack": "s", "version": "", "services": [{"container": "s-database"}, {"container": "s-model"}]}
-    said = left_text(status)
-    assert said.startswith("No release of s is active. Left running: s-database, s-model.") and said.endswith("make down")
+    message = left_text(status)
+    assert message.startswith("No release of s is active. Left running: s-database, s-model.") and message.endswith("make down")
     # After make down there is a release, and nothing of it.
-    assert left_text(status | {"version": "v1"}) == said and left_text(status, swarm=True) == said
+    assert left_text(status | {"version": "v1"}) == message and left_text(status, swarm=True) == message
     assert left_text(status | {"version": "v1"}, swarm=True) == ""
     assert left_text(status | {"version": "v1", "services": [{"container": "s-database"}, {"container": "s-backend-v1"}]}) == ""
     assert left_text(status | {"services": []}) == "" and left_text({}) == ""

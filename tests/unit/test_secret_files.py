@@ -190,12 +190,12 @@ def test_generations_that_nothing_needs_are_removed_and_the_newest_never(store):
 def test_the_list_says_all_but_the_values(store):
     demultiplex(store, key=KEY)
     made = store.record(1)["history"]["key"]["made"]
-    told = listing(store, SCHEMA, 2_000_000_000)
-    assert [entry["name"] for entry in told] == ["key", "password"]
-    assert told[0] | {"age_days": 0} == {
+    reported = listing(store, SCHEMA, 2_000_000_000)
+    assert [entry["name"] for entry in reported] == ["key", "password"]
+    assert reported[0] | {"age_days": 0} == {
         "name": "key", "source": "WHERE_key", "made": made, "age_days": 0, "generation": 1, "version": 1, "services": ["backend"],
     }  # fmt: skip
-    assert KEY not in str(told)
+    assert KEY not in str(reported)
 
 
 @pytest.mark.parametrize("damage", ["content", "mode", "missing", "foreign", "directory"])

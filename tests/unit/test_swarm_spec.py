@@ -151,8 +151,8 @@ def test_where_the_old_services_cannot_be_put_back_what_is_under_way_stays_noted
     store.begin_operation("deploy", "v1", "v2")
     switch = SwarmRollout(Manager(), store, {"labels": {"berth.stack": "s"}}, False)  # type: ignore[arg-type]
     monkeypatch.setattr(switch, "_update_services", fail)
-    said = switch.abort({"version": "v2", "containers": []}, {"version": "v1", "containers": []}, "odd")
-    assert "v1 could not be restored everywhere: no node has room" in said and "make rollback" in said
+    message = switch.abort({"version": "v2", "containers": []}, {"version": "v1", "containers": []}, "odd")
+    assert "v1 could not be restored everywhere: no node has room" in message and "make rollback" in message
     assert store.pending["from"] == "v1"
 
 

@@ -174,10 +174,10 @@ class Store:
         """Names of all recorded containers, of releases and infrastructure."""
         names = set(self.infrastructure["containers"]) | {(self.infrastructure["edge"].get("spec") or {}).get("name", "")}
         for manifest in self.releases():
-            around = manifest.get("around") or {}
+            infrastructure = manifest.get("around") or {}
             names |= {spec["name"] for spec in manifest.get("containers") or []}
             names |= {step["container"]["name"] for step in manifest.get("migrations") or []}
-            names |= {(around.get(part) or {}).get("container", "") for part in ("edge", "database")}
+            names |= {(infrastructure.get(part) or {}).get("container", "") for part in ("edge", "database")}
         return names - {""}
 
     def record_infrastructure(self, **kinds: dict[str, Any]) -> None:
