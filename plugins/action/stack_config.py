@@ -57,7 +57,8 @@ class ActionModule(ActionBase):
         for path in [*sorted(ROLES.glob("*/defaults/main.yml")), *sorted((ROLES / "stack/defaults/main").glob("*.yml"))]:
             role = path.relative_to(ROLES).parts[0]
             found.setdefault(role, {}).update(self._loader.load_from_file(str(path), trusted_as_template=True) or {})
-        return found, found["stack"]
+        wired = found["stack"] | found.pop("wiring")
+        return {**found, "stack": wired}, wired
 
     def _names(self, defaults: Mapping[str, Any], wired: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, list[str]]:
         """{role: its settings that a user may set or has set}."""

@@ -20,7 +20,8 @@ from ansible.template import Templar
 
 # On the controller a plugin finds the module_utils of its own project as its modules do on a host.
 _ROOT = Path(__file__).resolve().parents[2]
-_STACK = sorted(_ROOT.glob("roles/stack/defaults/main/*.yml"))
+# Every setting that an option of a call decides.
+_SETTINGS = _ROOT / "roles/stack/defaults/main/settings.yml"
 
 from ..module_utils.settings import commands as calls
 from ..module_utils.settings import env_file
@@ -79,7 +80,7 @@ class CallbackModule(CallbackBase):
     # --- what -----------------------------------------------------------------------------------------------------------
 
     def _wrong_options(self, manager: Any, play: Any, needed: list[str]) -> list[str]:
-        files = [*sorted(_ROOT.glob("roles/*/defaults/main.yml")), *_STACK]
+        files = [*sorted(_ROOT.glob("roles/*/defaults/main.yml")), _SETTINGS]
         known: dict[str, list[str]] = {}
         for path in files:
             for name, settings in calls.options(path.read_text()).items():
@@ -113,10 +114,7 @@ class CallbackModule(CallbackBase):
     def _values(self, settings: tuple[str, ...], manager: Any, play: Any, hosts: list[Any]) -> list[Any]:
         if not hosts:
             return ["", "-"]
-        raw: dict[str, Any] = {}
-        for path in _STACK:
-            raw |= play.get_loader().load_from_file(str(path), trusted_as_template=True)
-        raw |= manager.get_vars(play=play, host=hosts[0])
+        raw = play.get_loader().load_from_file(str(_SETTINGS), trusted_as_template=True) | manager.get_vars(play=play, host=hosts[0])
         templar = Templar(loader=play.get_loader(), variables=raw)
         try:
             return [templar.template(raw[setting]) for setting in settings]

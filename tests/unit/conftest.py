@@ -16,8 +16,8 @@ if not (COLLECTIONS / "ansible_collections" / "berth" / "stack").exists():
     (COLLECTIONS / "ansible_collections" / "berth").mkdir(parents=True, exist_ok=True)
     (COLLECTIONS / "ansible_collections" / "berth" / "stack").symlink_to(ROOT)
 init_plugin_loader([str(COLLECTIONS)])
-# Every setting and the wiring: the defaults of the role stack.
-STACK = sorted((ROOT / "roles/stack/defaults/main").glob("*.yml"))
+# Every setting, and what roles get of settings and of each other: the defaults of the roles stack and wiring.
+STACK = [*sorted((ROOT / "roles/stack/defaults/main").glob("*.yml")), ROOT / "roles/wiring/defaults/main.yml"]
 PLUGINS = "ansible_collections.berth.stack.plugins"
 
 

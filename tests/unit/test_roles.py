@@ -16,20 +16,23 @@ def load(role: str, part: str) -> dict:
     return (yaml.safe_load(path.read_text()) if path.is_file() else None) or {}
 
 
+# Roles that set variables of other roles.
+SHARED = {"stack", "wiring"}
 WIRED = {name: value for path in STACK for name, value in yaml.safe_load(path.read_text()).items()}
 
 
 def specified(role: str) -> dict:
     """{variable: its specification} of a role's main entry point; of stack, whose settings the preflight validates, of those."""
     entries = load(role, "meta/argument_specs.yml")["argument_specs"]
-    return entries["settings" if role == "stack" else "main"].get("options") or {}
+    return (entries.get("main") or entries["settings"]).get("options") or {}
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_specification_and_defaults_agree(role):
     options = specified(role)
-    defaults = load(role, "defaults/main.yml") or load(role, "defaults/main/settings.yml")
-    assert set(defaults) <= set(options), "a default without a specification"
+    defaults = load(role, "defaults/main/settings.yml") if role in SHARED else load(role, "defaults/main.yml")
+    known = {name for other in ROLES for name in specified(other)} if role in SHARED else set(options)
+    assert set(defaults) <= known, "a default without a specification"
     assert set(options) - set(defaults) <= set(WIRED), "a specified option that has no value"
     for name, option in options.items():
         if "default" in option:
@@ -38,22 +41,22 @@ def test_specification_and_defaults_agree(role):
 
 @pytest.mark.parametrize("role", ROLES)
 def test_variables_carry_the_roles_name(role):
-    for part in ("defaults/main.yml", "vars/main.yml"):
+    for part in ("vars/main.yml",) if role in SHARED else ("defaults/main.yml", "vars/main.yml"):
         for name in load(role, part):
             assert re.match(rf"(__)?{role}(_|$)", name) or name.startswith(("backend_image", "frontend_image")), f"{part}: {name}"
 
 
-@pytest.mark.parametrize("role", sorted(set(ROLES) - {"stack"}))
+@pytest.mark.parametrize("role", sorted(set(ROLES) - SHARED))
 def test_what_stack_sets_for_a_role_has_no_default_of_its_own(role):
-    """Within a role's tasks its own defaults outrank those of the role stack: the value would be lost without a word."""
+    """Within a role's tasks its own defaults outrank those of stack and wiring: the value would be lost without a word."""
     assert not set(load(role, "defaults/main.yml")) & set(WIRED)
 
 
-@pytest.mark.parametrize("role", sorted(set(ROLES) - {"stack"}))
+@pytest.mark.parametrize("role", sorted(set(ROLES) - SHARED))
 def test_every_role_gets_the_settings(role):
     """Directly or by another role that it depends on, so that a playbook of somebody else's can use it too."""
     named = [one["role"].removeprefix("berth.stack.") for one in load(role, "meta/main.yml")["dependencies"]]
-    assert "stack" in named or any(test_every_role_gets_the_settings(one) is None for one in named), named
+    assert "wiring" in named or any(test_every_role_gets_the_settings(one) is None for one in named), named
 
 
 PLAYS = [

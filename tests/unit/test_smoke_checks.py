@@ -94,7 +94,7 @@ def test_a_path_is_asked_where_the_source_declares_it(tmp_path, code, there):
 
 def checks_of(variables: dict[str, object], source: Path) -> tuple[set[tuple[str, str]], list[str]]:
     """((service, path) of the smoke checks, what is said) for the variables of an application, as group_vars put them together."""
-    wiring = yaml.safe_load((ROOT / "roles/stack/defaults/main/wiring.yml").read_text())
+    wiring = yaml.safe_load((ROOT / "roles/wiring/defaults/main.yml").read_text())
     defaults = {}
     for role in ("backend_image", "frontend_image"):
         defaults |= yaml.safe_load((ROOT / f"roles/{role}/defaults/main.yml").read_text())

@@ -190,7 +190,7 @@ def test_the_revision_of_the_database_is_something_that_a_release_mends(host):
     host.engine.execution = (0, '{"backend": ["0001"]}')
     differs = module.unlike(before, module.Look(host.engine, wanted, []).seen)
     assert differs == ["answer of psql in s-database", "revision of the database"]
-    released = yaml.safe_load((ROOT / "roles/stack/defaults/main/wiring.yml").read_text())["unchanged_with_release"]
+    released = yaml.safe_load((ROOT / "roles/wiring/defaults/main.yml").read_text())["unchanged_with_release"]
     assert [module.of_release(f"{name} differs", released) for name in differs] == [False, True]
 
 
