@@ -14,7 +14,7 @@ from conftest import PLUGINS, ROOT
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins/modules").glob("*.py"))
 # Only their documentation is a module; the action plugin of the same name does the work.
-ACTIONS = {"controller_file", "validate_roles"}
+ACTIONS = {"controller_file", "stack_config", "validate_roles"}
 FILTERS = {
     name: found
     for path in sorted((ROOT / "plugins/filter").glob("*.py"))
