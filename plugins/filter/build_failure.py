@@ -28,7 +28,6 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # `process "/bin/sh -c <the whole text of the step>" did not complete successfully: exit code: 1`
 PROCESS = re.compile(r'process ".*" did not complete successfully: exit code: (\d+)')
 # BuildKit's output after the steps: the failed step again, and the Dockerfile around it.
-EPILOGUE = re.compile(r"-{6,}$")
 ECHO = re.compile(r"(\s*\d+ \|.*|-{6,}|-{20,}| > \[.*|Dockerfile[\w.]*:\d+|\s*)$")
 # Without steps: the client's own error.
 SOLVE = re.compile(r"ERROR: (failed to build: )?failed to solve: ")
