@@ -220,22 +220,8 @@ class Server:
         self.module, self.container = module, container
 
     def run(self, script: str, database: str = "postgres") -> str:
-        command = [
-            "docker",
-            "exec",
-            "-i",
-            self.container,
-            "psql",
-            "-qtAX",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-U",
-            "postgres",
-            "-d",
-            database,
-            "-f",
-            "-",
-        ]
+        psql = ["psql", "-qtAX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-f", "-"]
+        command = ["docker", "exec", "-i", self.container, *psql]
         done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             # psql quotes the failed statement, which may contain a verifier: return only the errors.
