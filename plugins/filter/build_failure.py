@@ -72,7 +72,7 @@ CAUSES = tuple(
         (r"[Nn]o space left on device|ENOSPC", "the disk of the Docker host is full: docker system df"),
         (
             r"^exit code 137$|failed: SIGKILL$|^Killed$|[Cc]annot allocate memory|\bENOMEM\b",
-            "the step was killed, as the kernel does where memory runs out: give the Docker host more memory, or build with less beside it",
+            "the step was killed, probably because the Docker host ran out of memory: add memory, or stop other programs during the build",
         ),
         (
             r"JavaScript heap out of memory",
@@ -146,7 +146,7 @@ CAUSES = tuple(
         (
             r"THESE PACKAGES DO NOT MATCH THE HASHES|\bEINTEGRITY\b|ERR_PNPM_TARBALL_INTEGRITY",
             "a package is not the file that the lock file names: see which above; where the new one is right, "
-            "make the lock file anew and commit it",
+            "create the lock file again and commit it",
         ),
         (r"ResolutionImpossible", "two Python requirements contradict each other: see the lines above"),
         (
@@ -156,7 +156,7 @@ CAUSES = tuple(
         (
             r"can only install (?:packages )?(?:when|with) .*package-lock|ERR_PNPM_OUTDATED_LOCKFILE|[Yy]our lockfile needs to be updated|"
             r"lockfile would have been (?:modified|created)|lockfile at `uv\.lock` needs to be updated",
-            "the lock file does not match package.json (uv.lock: pyproject.toml): make it anew and commit it",
+            "the lock file does not match package.json (uv.lock: pyproject.toml): create it again and commit it",
         ),
         (
             r"code ERESOLVE",

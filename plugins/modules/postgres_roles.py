@@ -39,7 +39,7 @@ options:
     required: true
   secrets: {description: Directory of the secret versions (generations)., type: path, required: true}
   configuration:
-    description: Directory of what the server reads when it starts or is told to; it is told to where a file is newer than what it has read.
+    description: Directory of the server's configuration, which is reloaded where a file is newer than the loaded one.
     type: path
     required: true
 """
