@@ -32,7 +32,7 @@ class ActionModule(ActionBase):
     _supports_check_mode = True
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
+        result: dict[str, Any] = super().run(tmp, task_vars)
         given = self._user_values(task_vars or {})
         defaults, wired = self._defaults()
         raw: dict[str, Any] = {}
@@ -81,7 +81,8 @@ class ActionModule(ActionBase):
         manager = self._task.get_variable_manager()
         self._manager = manager
         self._host = manager._inventory.get_host(task_vars["inventory_hostname"])
-        return manager.get_vars(host=self._host, include_hostvars=False)
+        values: dict[str, Any] = manager.get_vars(host=self._host, include_hostvars=False)
+        return values
 
     def _origin(self, name: str, given: Mapping[str, Any], raw: Mapping[str, Any]) -> str:
         if name in self._manager.extra_vars:

@@ -102,7 +102,7 @@ class ActionModule(ActionBase):
     _requires_connection = False
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        result = super().run(tmp, task_vars)
+        result: dict[str, Any] = super().run(tmp, task_vars)
         raw = task_vars or {}
         specs: dict[str, dict[str, Any]] = {}
         for options in specifications(Path(self._task.args["roles_dir"])).values():

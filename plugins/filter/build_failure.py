@@ -28,7 +28,6 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # `process "/bin/sh -c <the whole text of the step>" did not complete successfully: exit code: 1`
 PROCESS = re.compile(r'process ".*" did not complete successfully: exit code: (\d+)')
 # BuildKit's output after the steps: the failed step again, and the Dockerfile around it.
-EPILOGUE = re.compile(r"-{6,}$")
 ECHO = re.compile(r"(\s*\d+ \|.*|-{6,}|-{20,}| > \[.*|Dockerfile[\w.]*:\d+|\s*)$")
 # Without steps: the client's own error.
 SOLVE = re.compile(r"ERROR: (failed to build: )?failed to solve: ")
@@ -73,7 +72,7 @@ CAUSES = tuple(
         (r"[Nn]o space left on device|ENOSPC", "the disk of the Docker host is full: docker system df"),
         (
             r"^exit code 137$|failed: SIGKILL$|^Killed$|[Cc]annot allocate memory|\bENOMEM\b",
-            "the step was killed, as the kernel does where memory runs out: give the Docker host more memory, or build with less beside it",
+            "the step was killed, probably because the Docker host ran out of memory: add memory, or stop other programs during the build",
         ),
         (
             r"JavaScript heap out of memory",
@@ -147,7 +146,7 @@ CAUSES = tuple(
         (
             r"THESE PACKAGES DO NOT MATCH THE HASHES|\bEINTEGRITY\b|ERR_PNPM_TARBALL_INTEGRITY",
             "a package is not the file that the lock file names: see which above; where the new one is right, "
-            "make the lock file anew and commit it",
+            "create the lock file again and commit it",
         ),
         (r"ResolutionImpossible", "two Python requirements contradict each other: see the lines above"),
         (
@@ -157,7 +156,7 @@ CAUSES = tuple(
         (
             r"can only install (?:packages )?(?:when|with) .*package-lock|ERR_PNPM_OUTDATED_LOCKFILE|[Yy]our lockfile needs to be updated|"
             r"lockfile would have been (?:modified|created)|lockfile at `uv\.lock` needs to be updated",
-            "the lock file does not match package.json (uv.lock: pyproject.toml): make it anew and commit it",
+            "the lock file does not match package.json (uv.lock: pyproject.toml): create it again and commit it",
         ),
         (
             r"code ERESOLVE",

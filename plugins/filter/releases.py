@@ -67,7 +67,7 @@ def backups_text(backups: list[dict[str, Any]], stack: str, form: str = "") -> s
         for one in backups
     ]
     return "\n".join(
-        [*table(BACKUPS, rows), "Put one back: make restore BACKUP=<name>, or beside: make restore BACKUP=<name> INTO=<new database>"]
+        [*table(BACKUPS, rows), "To restore: make restore BACKUP=<name>, or into a new database: make restore BACKUP=<name> INTO=<name>"]
     )
 
 
@@ -80,7 +80,7 @@ def backup_line(made: dict[str, Any], stack: str) -> str:
     if "would" in made:
         return f"{stack}: {made['would']}"
     note = made["backup"]
-    checked = f"restored beside and compared: {_rows(note['content'])}" if "content" in note else "not checked"
+    checked = f"checked by restoring: {_rows(note['content'])}" if "content" in note else "not checked"
     return f"{stack}: {made['path']} ({note['bytes'] / 1e6:.1f} MB; {checked})"
 
 

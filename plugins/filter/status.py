@@ -49,7 +49,7 @@ def secrets_text(listed: dict[str, Any], form: str = "") -> str:
             "since": f"generation {secret['generation']}",
             "age": f"{secret['age_days']} days",
             "value": f"{secret['version']}.",
-            "used by": ", ".join(secret["services"]) or "nobody",
+            "used by": ", ".join(secret["services"]) or "none",
             "source": secret["source"],
         }
         for secret in listed["secrets"]

@@ -39,7 +39,7 @@ options:
     required: true
   secrets: {description: Directory of the secret versions (generations)., type: path, required: true}
   configuration:
-    description: Directory of what the server reads when it starts or is told to; it is told to where a file is newer than what it has read.
+    description: Directory of the server's configuration, which is reloaded where a file is newer than the loaded one.
     type: path
     required: true
 """
@@ -220,22 +220,8 @@ class Server:
         self.module, self.container = module, container
 
     def run(self, script: str, database: str = "postgres") -> str:
-        command = [
-            "docker",
-            "exec",
-            "-i",
-            self.container,
-            "psql",
-            "-qtAX",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-U",
-            "postgres",
-            "-d",
-            database,
-            "-f",
-            "-",
-        ]
+        psql = ["psql", "-qtAX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database, "-f", "-"]
+        command = ["docker", "exec", "-i", self.container, *psql]
         done = subprocess.run(command, input=script, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
             # psql quotes the failed statement, which may contain a verifier: return only the errors.

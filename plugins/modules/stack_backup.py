@@ -157,7 +157,7 @@ def main() -> None:
                 if database is None:
                     raise AssertionError("a restore has a database")
                 database.reopen()
-                backups.check_space(database, dump=not into and params["dump_first"], beside=True, note=note)
+                backups.check_space(database, dump=not into and params["dump_first"], copy=True, note=note)
                 if not into and params["dump_first"]:
                     result["replaced"] = dump_first(backups, database, revisions(database, store))
                     actions.append(f"make backup {result['replaced']} of the current database")

@@ -30,7 +30,7 @@ options:
   services: {description: Only containers of these services; empty for all., type: list, elements: str, default: []}
   keep: {description: Version whose containers to keep., type: str, default: ""}
   kinds:
-    description: What to remove. C(swarm) stands for the services and secrets of a Swarm, where the host is one of its managers.
+    description: Kinds of objects to remove. C(swarm) means services and secrets of a Swarm, if the host is one of its managers.
     type: list
     elements: str
     choices: [swarm, containers, networks, volumes, images]

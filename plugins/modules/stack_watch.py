@@ -97,7 +97,7 @@ def main() -> None:
     samples, done = [], []
     try:
         while time.time() < started + options["seconds"]:
-            # Read anew: releases come and go meanwhile.
+            # Releases may have changed since the last sample.
             recorded = Store(options["directory"]).containers if options["directory"] else set()
             samples.append(sample(engine, options["labels"], recorded))
             while pending and time.time() >= started + float(pending[0]["at"]):

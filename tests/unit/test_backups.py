@@ -245,7 +245,7 @@ def test_a_backup_of_an_older_berth_is_restored(kept: Backups) -> None:
     (kept.path(NEW) / NOTE).write_text(json.dumps(note))
     assert asked(kept, confirm="s")["name"] == NEW
     database = FakeDatabase()
-    kept.check_space(database, dump=True, beside=True, note=kept.find(NEW))
+    kept.check_space(database, dump=True, copy=True, note=kept.find(NEW))
     assert kept.restore(NEW, database) == CONTENT and kept.store.schema == note["schema"]
 
 

@@ -21,6 +21,8 @@ EXCLUDED = re.compile(
 # Lines that may hold a private term, each with the reason.
 ALLOWED = {
     r"rehearsal_key": "the name of a secret that hosts store; another name would strand its values",
+    r'module = \["\*\.stack_fingerprint"\]': "goes with the module",
+    r"foundation\.json": "the name of a file on hosts",
     r'ACCEPTED = \{MODEL, "rehearsal"\}|test_releases_from_before|model="rehearsal"': "releases that ask by the earlier name stay usable",
 }
 
@@ -97,7 +99,15 @@ ROWS = [
 # Paths (beginnings) that a row does not cover yet, by name of the row; * for every row.
 ONGOING: dict[str, tuple[str, ...]] = {
     "*": (
-        "plugins/",
+        "plugins/action/stack_",
+        "plugins/action/validate_roles.py",
+        "plugins/filter/config.py",
+        "plugins/module_utils/settings/",
+        "plugins/module_utils/verify/",
+        "plugins/modules/image_checks.py",
+        "plugins/modules/load_run.py",
+        "plugins/modules/stack_fingerprint.py",
+        "plugins/vars/",
         "playbooks/",
         "group_vars/",
         "roles/",

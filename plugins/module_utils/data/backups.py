@@ -121,7 +121,7 @@ class Backups:
         name = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime()) + "-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", why)[:60]
         scratch = self.root / f".{name}.new"
         shutil.rmtree(scratch, ignore_errors=True)
-        self.check_space(database, dump=True, beside=check)
+        self.check_space(database, dump=True, copy=check)
         scratch.mkdir(mode=0o700)
         schema = self.store.schema | ({} if at is None else {"heads": at})
         note: dict[str, Any] = {
@@ -181,7 +181,7 @@ class Backups:
             return f"{dump} does not have its recorded checksum"
         return ""
 
-    def check_space(self, database: Database | None, dump: bool, beside: bool, note: dict[str, Any] | None = None) -> None:
+    def check_space(self, database: Database | None, dump: bool, copy: bool, note: dict[str, Any] | None = None) -> None:
         """Raise DumpError where the disks lack space for a dump, for a copy of the database, or both."""
         if database is None:
             return
@@ -189,7 +189,7 @@ class Backups:
         # Estimate the compression by the last dump; without one assume none.
         last = self.find("").get("bytes") or size
         server: dict[str, int] = {"a temporary dump": note["bytes"] if note else min(size, 2 * last)}
-        if beside:
+        if copy:
             server["a copy of the database"] = max(note.get("database_bytes", size), note["bytes"]) if note else size
         kept = {"a dump": min(size, 2 * last)} if dump else {}
         here, existing = self.store.root, database.data_directory()

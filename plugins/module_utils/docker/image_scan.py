@@ -14,35 +14,10 @@ from typing import Any, BinaryIO
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "busybox"})
 TOOLS = frozenset(
     {
-        "apt",
-        "apt-get",
-        "dpkg",
-        "rpm",
-        "apk",
-        "pip",
-        "pip3",
-        "npm",
-        "npx",
-        "yarn",
-        "pnpm",
-        "gcc",
-        "cc",
-        "g++",
-        "make",
-        "git",
-        "curl",
-        "wget",
-        "perl",
-        "ssh",
-        "telnet",
-        "nc",
-        "ncat",
-        "gdb",
-        "strace",
-        "sudo",
-        "su",
+        "apt", "apt-get", "dpkg", "rpm", "apk", "pip", "pip3", "npm", "npx", "yarn", "pnpm", "gcc", "cc", "g++", "make", "git", "curl",
+        "wget", "perl", "ssh", "telnet", "nc", "ncat", "gdb", "strace", "sudo", "su",
     }
-)
+)  # fmt: skip
 BIN = ("bin", "sbin", "usr/bin", "usr/sbin", "usr/local/bin", "usr/local/sbin", "opt/venv/bin")
 # Names of files with credentials. For .env.production and the like, which frameworks expect in the repository, the content decides.
 SECRET_NAMES = re.compile(r"(^|/)(\.env(\.([\w-]+\.)?local)?|id_rsa|id_ed25519|\.netrc|\.pgpass|\.git-credentials)$")

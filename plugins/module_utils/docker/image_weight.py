@@ -11,7 +11,7 @@ from .image_archive import Entry
 PRUNABLE = {
     "googleapiclient/discovery_cache/documents": "the descriptions of Google's services are fetched when they are used",
     "botocore/data": "every service of AWS: name the ones to keep with a pattern of your own",
-    "babel/locale-data": "formatting in any language but the one that is kept by a pattern of your own",
+    "babel/locale-data": "formatting in all languages except those kept by a pattern of your own",
     "plotly/package_data": "plots as pages of their own",
     "matplotlib/mpl-data/sample_data": "matplotlib's examples",
     "sklearn/datasets/data": "scikit-learn's examples",
