@@ -1,7 +1,7 @@
 # ruff: noqa: E501, SIM108 # a table: one mutation, one line
 """Mutations of gathered facts: for every check of the catalogue one that makes it fail, and what else hangs on the same fact.
 
-Each changes what a run found as it would be found had somebody done the act that its text names. The check runs by the same code as in `make verify`.
+Each changes what a run found as it would be found had the change that its text names been made. The check runs by the same code as in `make verify`.
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ def prepare() -> None:
         run(["docker", "build", "--tag", f"{STACK}-peer-{name}:next", "-"], stdin=f"FROM {STACK}-{name}:bench-a\nLABEL bench=next\n")
         following[name] = f"{STACK}-peer-{name}:next"
     for peer in peers.SHIFT:
-        for variant, told in peers.variants(peers.project(STACK, peer), following).items():
-            peers.write(peer, variant, told)
+        for variant, reported in peers.variants(peers.project(STACK, peer), following).items():
+            peers.write(peer, variant, reported)
     compose("base")
     naive("base")
     kamal.prepare(STACK, PORT, {"bench-a": f"{STACK}-backend:bench-a", "bench-b": following["backend"]})
@@ -89,15 +89,15 @@ def converge() -> list[Row]:
 
 def deploy() -> list[Row]:
     """Another version that is built, and back, with the old containers removed (cold) or in standby."""
-    there, cold, standby = Row("Deploy of a built version", "s"), Row("Rollback, cold", "s"), Row("Rollback to standby", "s")
+    existing, cold, standby = Row("Deploy of a built version", "s"), Row("Rollback, cold", "s"), Row("Rollback to standby", "s")
     alone = {name: Row(f"Containers' part: {name}, read-only, no capability", "s") for name in PAIR}
     with kamal.host(STACK, PORT, "bench-a") as other:
         for _ in range(max(RUNS // 2, 1)):
-            there.add("berth", play("deploy", *QUICK, BERTH_VERSION="bench-b"))
-            there.add("compose up --wait", compose("next"))
-            there.add("naive tasks", naive("next"))
+            existing.add("berth", play("deploy", *QUICK, BERTH_VERSION="bench-b"))
+            existing.add("compose up --wait", compose("next"))
+            existing.add("naive tasks", naive("next"))
             if other:
-                there.add(kamal.NAME, other.deploy("bench-b"))
+                existing.add(kamal.NAME, other.deploy("bench-b"))
             time.sleep(3)  # what drains has gone
             cold.add("berth", play("rollback"))
             cold.add("compose up --wait", compose("base"))
@@ -111,30 +111,30 @@ def deploy() -> list[Row]:
     for _ in range(max(RUNS // 2, 1)):
         play("deploy", *WARM, BERTH_VERSION="bench-b")
         standby.add("berth", play("rollback"))
-    return [there, cold, standby, *alone.values()]
+    return [existing, cold, standby, *alone.values()]
 
 
 def _alone(service: str) -> float:
     """Seconds until a manually started application container with the running one's options is healthy."""
-    told = json.loads((peers.WORK / "compose-base.json").read_text())["services"][service]
+    reported = json.loads((peers.WORK / "compose-base.json").read_text())["services"][service]
     name = f"{STACK}-alone"
     options = [
         ("--label", f"berth.stack={name}"),
-        ("--network", next(iter(told["networks"]))),
-        ("--user", told["user"]),
+        ("--network", next(iter(reported["networks"]))),
+        ("--user", reported["user"]),
         ("--cap-drop", "ALL"),
         ("--security-opt", "no-new-privileges"),
-        ("--memory", told["mem_limit"]),
-        ("--cpus", told["cpus"]),
+        ("--memory", reported["mem_limit"]),
+        ("--cpus", reported["cpus"]),
         ("--health-start-interval", "500ms"),
         ("--health-start-period", "60s"),
-        *(("--tmpfs", entry) for entry in told["tmpfs"]),
-        *(("--env", f"{key}={value}") for key, value in told["environment"].items()),
-        *(("--mount", f"type=bind,src={mount['source']},dst={mount['target']},readonly") for mount in told["volumes"]),
+        *(("--tmpfs", entry) for entry in reported["tmpfs"]),
+        *(("--env", f"{key}={value}") for key, value in reported["environment"].items()),
+        *(("--mount", f"type=bind,src={mount['source']},dst={mount['target']},readonly") for mount in reported["volumes"]),
     ]
     began = time.monotonic()
     try:
-        run(["docker", "run", "--detach", "--read-only", "--name", name, *(word for pair in options for word in pair), told["image"]])
+        run(["docker", "run", "--detach", "--read-only", "--name", name, *(word for pair in options for word in pair), reported["image"]])
         while run(["docker", "inspect", "--format", "{{.State.Health.Status}}", name]).strip() != "healthy":
             if time.monotonic() - began > 60:
                 raise Failed(f"{name} is not healthy after 60 s:\n{run(['docker', 'logs', name])}")
@@ -182,10 +182,10 @@ def hosts() -> list[Row]:
     took, busy = Row("Converge without change, hosts over SSH", "s"), Row("CPU of the controller for it", "s")
     more = Row("Growth for each host more", "s")
     rig = peers.WORK / "rig"
-    there = {"RIG_DIR": str(rig), "RIG_HOSTS": str(max(FLEET))}
+    existing = {"RIG_DIR": str(rig), "RIG_HOSTS": str(max(FLEET))}
 
     def made(what: str) -> None:
-        run([PLAYBOOK, "-i", "inventory/local.yml", f"molecule/shared/rig/{what}.yml"], ENV | there)
+        run([PLAYBOOK, "-i", "inventory/local.yml", f"molecule/shared/rig/{what}.yml"], ENV | existing)
 
     def on(count: int) -> float:
         limit = ":".join(["builders", *(f"rig-{number}" for number in range(1, count + 1))])

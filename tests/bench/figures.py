@@ -64,10 +64,10 @@ def sizes(stack: str) -> list[Row]:
 # --- what people read -------------------------------------------------------------------------------------------------------
 
 
-def _figure(told: dict[str, Any]) -> str:
-    low, high, middle = *told["range"], told["median"]
+def _figure(reported: dict[str, Any]) -> str:
+    low, high, middle = *reported["range"], reported["median"]
     digits = 0 if middle >= 100 else 1 if middle >= 10 else 2
-    spread = f" ({low:.{digits}f}-{high:.{digits}f}, n={told['runs']})" if told["runs"] > 1 else ""
+    spread = f" ({low:.{digits}f}-{high:.{digits}f}, n={reported['runs']})" if reported["runs"] > 1 else ""
     return f"{middle:.{digits}f}{spread}"
 
 
@@ -75,19 +75,19 @@ def table(rows: list[dict[str, Any]]) -> str:
     """Markdown: what, ours, each peer's, and our figure divided by the peer's."""
     lines = ["| what | unit | Berth: median (range) | peer: median (range) | ratio |", "| --- | --- | --- | --- | --- |"]
     for row in rows:
-        others = {who: told for who, told in row["by"].items() if who != "berth"} or {"": None}
+        others = {who: reported for who, reported in row["by"].items() if who != "berth"} or {"": None}
         mine = _figure(row["by"]["berth"]) if "berth" in row["by"] else ""
-        for number, (who, told) in enumerate(others.items()):
+        for number, (who, reported) in enumerate(others.items()):
             first = [row["title"], row["unit"], mine] if number == 0 else ["", "", ""]
-            peer = [f"{who}: {_figure(told)}", str(told.get("ratio", ""))] if told else ["", ""]
+            peer = [f"{who}: {_figure(reported)}", str(reported.get("ratio", ""))] if reported else ["", ""]
             lines.append("| " + " | ".join([*first, *peer]) + " |")
     return "\n".join(lines) + "\n"
 
 
 def picture(title: str, rows: list[dict[str, Any]]) -> str:
     """An SVG of horizontal bars, medians with their ranges; one scale for all rows, which share a unit."""
-    bars = [(row["title"], who, told) for row in rows for who, told in row["by"].items()]
-    widest = max(told["range"][1] for _, _, told in bars)
+    bars = [(row["title"], who, reported) for row in rows for who, reported in row["by"].items()]
+    widest = max(reported["range"][1] for _, _, reported in bars)
     left, right, step, top = 330, 420, 22, 34
     height = top + step * len(bars) + 12 * len(rows) + 10
     parts = [
@@ -96,19 +96,19 @@ def picture(title: str, rows: list[dict[str, Any]]) -> str:
         f'<text x="10" y="20" font-size="14" font-weight="bold">{escape(title)}</text>',
     ]
     y, last = top, ""
-    for what, who, told in bars:
+    for what, who, reported in bars:
         if what != last:
             y, last = y + 12, what
             parts.append(f'<text x="10" y="{y + 12}">{escape(what)}</text>')
-        low, high = (end / widest * right for end in told["range"])
-        length = told["median"] / widest * right
+        low, high = (end / widest * right for end in reported["range"])
+        length = reported["median"] / widest * right
         color = "#1f6feb" if who == "berth" else "#9aa4b2"
         middle = y + 8
         parts += [
             f'<text x="{left - 8}" y="{y + 12}" text-anchor="end" fill="#444">{escape(who)}</text>' if what != who else "",
             f'<rect x="{left}" y="{y}" width="{length:.1f}" height="15" fill="{color}"/>',
             f'<line x1="{left + low:.1f}" x2="{left + high:.1f}" y1="{middle}" y2="{middle}" stroke="black"/>',
-            f'<text x="{left + max(length, high) + 6:.1f}" y="{y + 12}">{told["median"]:.4g} {escape(rows[0]["unit"])}</text>',
+            f'<text x="{left + max(length, high) + 6:.1f}" y="{y + 12}">{reported["median"]:.4g} {escape(rows[0]["unit"])}</text>',
         ]
         y += step
     return "\n".join([*filter(None, parts), "</svg>", ""])
@@ -117,10 +117,10 @@ def picture(title: str, rows: list[dict[str, Any]]) -> str:
 def report(work: Path, parts: list[str]) -> None:
     """Write the tables into docs/performance.md, between its marks, and the pictures beside it."""
     found = {part: json.loads((work / f"{part}.json").read_text()) for part in parts if (work / f"{part}.json").is_file()}
-    told = "\n".join(f"Measured {data['began']}:\n\n{table(data['rows'])}" for data in found.values())
+    reported = "\n".join(f"Measured {data['began']}:\n\n{table(data['rows'])}" for data in found.values())
     page = ROOT / "docs" / "performance.md"
     text = page.read_text()
-    page.write_text(text[: text.index(START) + len(START)] + "\n" + told + text[text.index(END) :])
+    page.write_text(text[: text.index(START) + len(START)] + "\n" + reported + text[text.index(END) :])
     timed = [row for part in ("converge", "deploy", "start") if part in found for row in found[part]["rows"] if row["unit"] == "s"]
     if timed:
         (ROOT / "docs" / "images" / "performance-times.svg").write_text(picture("Seconds, less is better", timed))

@@ -35,22 +35,22 @@ PATH = f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
 
 @dataclass
 class Kamal:
-    """A Kamal that can be told to do things: its backend runs, in one version or the other."""
+    """A Kamal deployment of the backend, in one version or the other."""
 
     stack: str
 
     def deploy(self, version: str) -> float:
-        return self._timed("deploy", "--skip-push", "--version", version, wanted=version)
+        return self._timed("deploy", "--skip-push", "--version", version, expected=version)
 
     def rollback(self, version: str) -> float:
-        return self._timed("rollback", version, wanted=version)
+        return self._timed("rollback", version, expected=version)
 
-    def _timed(self, *words: str, wanted: str) -> float:
+    def _timed(self, *words: str, expected: str) -> float:
         """Seconds of a command. Failed where another version runs after it: a rollback to what is not there ends with 0."""
         # The version is told here too, or a rollback asks git for one.
-        took = seconds([PROGRAM, *words, "--config-file", CONFIG], {"HOME": str(HOME), "VERSION": wanted})
+        took = seconds([PROGRAM, *words, "--config-file", CONFIG], {"HOME": str(HOME), "VERSION": expected})
         runs = run(["docker", "ps", "--format", "{{.Names}} {{.Status}}", "--filter", f"label=service={self.stack}-kamal"])
-        if not runs.startswith(f"{self.stack}-kamal-web-{wanted} ") or "(healthy)" not in runs or runs.count("\n") != 1:
+        if not runs.startswith(f"{self.stack}-kamal-web-{expected} ") or "(healthy)" not in runs or runs.count("\n") != 1:
             raise Failed(f"kamal {' '.join(words)} ended well, and this runs:\n{runs}")
         return took
 
@@ -111,8 +111,8 @@ def _remove(kind: str, stack: str) -> None:
 
 def _install() -> None:
     """Kamal, an sshd and a registry, where they are not there. No service of the system is started: where it would be, Failed."""
-    wanted = {"sshd": "openssh-server", "docker-registry": "docker-registry"}
-    if lacking := [f"{program}:{package}" for program, package in wanted.items() if not shutil.which(program, path=PATH)]:
+    expected = {"sshd": "openssh-server", "docker-registry": "docker-registry"}
+    if lacking := [f"{program}:{package}" for program, package in expected.items() if not shutil.which(program, path=PATH)]:
         if not POLICY.is_file():
             raise Failed(f"install {' and '.join(lacking)} (program:package) yourself: as packages they bring services that start")
         run(["bin/install-test-programs", *lacking], {"PATH": PATH})
@@ -163,9 +163,9 @@ def _settings(stack: str, port: int, backend: dict[str, Any]) -> dict[str, Any]:
 
 
 def _registry(running: ExitStack, port: int) -> None:
-    told = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": str(HOME / "registry")}}, "http": {"addr": f"127.0.0.1:{port}"}}
+    reported = {"version": 0.1, "storage": {"filesystem": {"rootdirectory": str(HOME / "registry")}}, "http": {"addr": f"127.0.0.1:{port}"}}
     path = HOME / "registry.yml"
-    path.write_text(json.dumps(told))
+    path.write_text(json.dumps(reported))
     _server(running, port, "docker-registry", "serve", path)
 
 
@@ -175,8 +175,8 @@ def _sshd(running: ExitStack, port: int) -> None:
         if not (HOME / name).is_file():
             run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", HOME / name])
     # A home of its own: what the shell reads at its start in somebody's own home would be counted with every command.
-    told = {"PATH": PATH, "HOME": str(HOME)} | {name: os.environ[name] for name in ("DOCKER_HOST",) if name in os.environ}
-    environment = " ".join(f'"{name}={value}"' for name, value in told.items())
+    reported = {"PATH": PATH, "HOME": str(HOME)} | {name: os.environ[name] for name in ("DOCKER_HOST",) if name in os.environ}
+    environment = " ".join(f'"{name}={value}"' for name, value in reported.items())
     # Commands run where we want them: Kamal keeps its things in the directory that it finds itself in.
     command = f'cd "{HOME}" && exec sh -c "$SSH_ORIGINAL_COMMAND"'
     (HOME / "sshd_config").write_text(

@@ -28,10 +28,10 @@ def address(stack: str, service: str) -> str:
 
 def rate_of(url: str, seconds: int = 5, connections: int = 32) -> float:
     """Requests a second that wrk gets answered; every answer has to be a success."""
-    said = run(["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", url])
-    if re.search(r"Non-2xx|Socket errors", said):
-        raise RuntimeError(f"{url} failed under load:\n{said}")
-    return float(re.search(r"Requests/sec:\s+([0-9.]+)", said)[1])  # type: ignore[index]
+    output = run(["wrk", "--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s", url])
+    if re.search(r"Non-2xx|Socket errors", output):
+        raise RuntimeError(f"{url} failed under load:\n{output}")
+    return float(re.search(r"Requests/sec:\s+([0-9.]+)", output)[1])  # type: ignore[index]
 
 
 def p95_of(url: str, ca: Path, seconds: int = 8) -> float:
@@ -66,17 +66,17 @@ https://localhost:8443 {
 def bare_edge(stack: str, port: int, upstream: str) -> Iterator[tuple[str, Path]]:
     """(address, certificate of its authority) of an edge without any of our routes, headers, limits and checks."""
     name, folder = f"{stack}-peer-edge", ROOT / "reports" / "bench"
-    told = json.loads(run(["docker", "inspect", *containers(stack, "berth.service=edge")]))[0]
+    reported = json.loads(run(["docker", "inspect", *containers(stack, "berth.service=edge")]))[0]
     written, ca = folder / "bare.Caddyfile", folder / "bare-ca.crt"
     written.write_text(BARE % upstream)
     # A network of the stack that a port can be published on comes first.
-    first, *others = sorted(told["NetworkSettings"]["Networks"], reverse=True)
+    first, *others = sorted(reported["NetworkSettings"]["Networks"], reverse=True)
     options = ["--label=berth.stack=", "--label=berth.service=", f"--network={first}", f"--publish=127.0.0.1:{port}:8443"]
-    options += [f"--cpus={told['HostConfig']['NanoCpus'] / 1e9}", f"--memory={told['HostConfig']['Memory']}"]
-    options += [f"--env={entry}" for entry in told["Config"]["Env"] if entry.startswith("GO")]
+    options += [f"--cpus={reported['HostConfig']['NanoCpus'] / 1e9}", f"--memory={reported['HostConfig']['Memory']}"]
+    options += [f"--env={entry}" for entry in reported["Config"]["Env"] if entry.startswith("GO")]
     options += ["--volume=/data", f"--volume={written}:/etc/caddy/Caddyfile:ro"]
     try:
-        run(["docker", "run", "--detach", "--name", name, *options, told["Image"]])
+        run(["docker", "run", "--detach", "--name", name, *options, reported["Image"]])
         for network in others:
             run(["docker", "network", "connect", network, name])
         for _ in range(100):
@@ -114,7 +114,7 @@ def rows(stack: str, port: int, local: str, runs: int) -> list[Row]:
 
 def memory_of(stack: str) -> dict[str, float]:
     """MB (decimal) that each container of the stack holds, as the engine counts."""
-    said = run(["docker", "stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}", *containers(stack)])
+    output = run(["docker", "stats", "--no-stream", "--format", "{{.Name}} {{.MemUsage}}", *containers(stack)])
     units = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
-    found = re.findall(r"^(\S+) ([0-9.]+)([KMG]iB)", said, re.MULTILINE)
+    found = re.findall(r"^(\S+) ([0-9.]+)([KMG]iB)", output, re.MULTILINE)
     return {name: float(number) * units[unit] / 1e6 for name, number, unit in found}

@@ -106,7 +106,7 @@ def project(stack: str, peer: str) -> dict[str, Any]:
 
 
 def variants(base: dict[str, Any], images: dict[str, str]) -> dict[str, dict[str, Any]]:
-    """The project as it is, with one changed value (the log level of backend and frontend), and with the next version's `images` of the pair."""
+    """The project unchanged, with one changed value (the application's log level), and with the next version's application `images`."""
     changed, following = deepcopy(base), deepcopy(base)
     for name, image in images.items():
         changed["services"][name]["environment"]["LOG_LEVEL"] = "debug" if name == "frontend" else "DEBUG"
@@ -116,17 +116,17 @@ def variants(base: dict[str, Any], images: dict[str, str]) -> dict[str, dict[str
 
 def _naive(variant: dict[str, Any]) -> dict[str, Any]:
     """The project in the words of community.docker."""
-    told = deepcopy(variant)
-    for one in told["services"].values():
+    reported = deepcopy(variant)
+    for one in reported["services"].values():
         one["networks"] = [{"name": name, **settings} for name, settings in one["networks"].items()]
         one["ports"] = [f"{port['host_ip']}:{port['published']}:{port['target']}" for port in one["ports"]]
-    return told
+    return reported
 
 
 def write(peer: str, name: str, variant: dict[str, Any]) -> Path:
     """A variant where the peer reads it: a Compose file, or variables for naive.yml."""
     WORK.mkdir(parents=True, exist_ok=True)
     path = WORK / f"{peer}-{name}.json"
-    told = variant if peer == "compose" else {"naive_project": _naive(variant)}
-    path.write_text(json.dumps(told, indent=1))
+    reported = variant if peer == "compose" else {"naive_project": _naive(variant)}
+    path.write_text(json.dumps(reported, indent=1))
     return path

@@ -100,7 +100,7 @@ class Edge(threading.Thread):
             if path == "/api/chat":
                 self.user.conversation = json.loads(answer)["conversation_id"]
 
-    def told(self) -> dict[str, Any]:
+    def reported(self) -> dict[str, Any]:
         ordered = sorted(self.latencies) or [0.0]
         return {
             "sent": self.sent,
@@ -113,10 +113,10 @@ class Edge(threading.Thread):
 
 def lost(user: User) -> list[str]:
     """Acknowledged writes that are missing."""
-    there: set[str] = set()
+    existing: set[str] = set()
     for offset in range(0, len(user.written) + 100, 100):
-        there |= {task["title"] for task in user.browser("GET", f"/api/tasks?limit=100&offset={offset}", token=user.token)[2]["items"]}
-    return sorted(user.written - there)
+        existing |= {task["title"] for task in user.browser("GET", f"/api/tasks?limit=100&offset={offset}", token=user.token)[2]["items"]}
+    return sorted(user.written - existing)
 
 
 def main() -> None:
@@ -128,26 +128,26 @@ def main() -> None:
     parser.add_argument("--url", default="https://localhost:8443")
     parser.add_argument("--rate", type=float, default=10)
     parser.add_argument("--shared", action="store_true")
-    wanted = parser.parse_args()
-    ca, port = wanted.ca.read_text(), int(wanted.url.rpartition(":")[2])
-    users = [User(wanted.url, ca, edge) for edge in (wanted.edges[:1] if wanted.shared else wanted.edges)]
+    options = parser.parse_args()
+    ca, port = options.ca.read_text(), int(options.url.rpartition(":")[2])
+    users = [User(options.url, ca, edge) for edge in (options.edges[:1] if options.shared else options.edges)]
     edges = [
-        Edge(address, port, users[0 if wanted.shared else number], ca, wanted.url, wanted.rate, wanted.until)
-        for number, address in enumerate(wanted.edges)
+        Edge(address, port, users[0 if options.shared else number], ca, options.url, options.rate, options.until)
+        for number, address in enumerate(options.edges)
     ]
     for edge in edges:
         edge.start()
-    if wanted.begun:
-        wanted.begun.touch()
+    if options.begun:
+        options.begun.touch()
     for edge in edges:
         edge.join()
-    told: dict[str, Any] = {
-        "edges": {edge.address: edge.told() for edge in edges},
+    reported: dict[str, Any] = {
+        "edges": {edge.address: edge.reported() for edge in edges},
         "lost": [title for user in users for title in lost(user)],
     }
-    told["sent"] = sum(edge["sent"] for edge in told["edges"].values())
-    told["failed"] = sum(edge["failed"] for edge in told["edges"].values())
-    print(json.dumps(told, indent=2))
+    reported["sent"] = sum(edge["sent"] for edge in reported["edges"].values())
+    reported["failed"] = sum(edge["failed"] for edge in reported["edges"].values())
+    print(json.dumps(reported, indent=2))
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def verb(name: str, *words: str, **environment: str) -> subprocess.CompletedProc
     return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False)
 
 
-def there() -> list[str]:
+def existing() -> list[str]:
     """Containers, networks and volumes of every stack, and the contents of state directories."""
     kinds = (["ps", "--all", "--quiet", "--no-trunc"], ["network", "ls", "--quiet"], ["volume", "ls", "--quiet"])
     listed = [docker(*words) for words in kinds]

@@ -116,9 +116,9 @@ def test_the_mcp_server_answers_its_own_host_and_origin_to_who_has_a_token(users
         def ask(headers: dict[str, str], path: str = "/mcp") -> int:
             return http.post(path, json=CALL, headers={**MCP, **headers}).status_code
 
-        told = user.headers
-        assert ask(told) == 200
-        assert ask(told | {"Origin": BASE_URL}) == 200
+        reported = user.headers
+        assert ask(reported) == 200
+        assert ask(reported | {"Origin": BASE_URL}) == 200
         for origin in (
             "https://evil.example",
             "null",
@@ -126,13 +126,13 @@ def test_the_mcp_server_answers_its_own_host_and_origin_to_who_has_a_token(users
             BASE_URL.replace("https", "http"),
             "http://localhost:3000",
         ):
-            assert ask(told | {"Origin": origin}) == 403, origin
+            assert ask(reported | {"Origin": origin}) == 403, origin
         for host in ("evil.example", "169.254.169.254", "localhost.evil.example", "backend:8000"):
-            assert ask(told | {"Host": host}) == 421, host
+            assert ask(reported | {"Host": host}) == 421, host
         for forged in ({"X-Forwarded-Host": "evil.example"}, {"Forwarded": "host=evil.example"}):
-            assert ask(told | forged) == 200, "what is not believed changes nothing"
+            assert ask(reported | forged) == 200, "what is not believed changes nothing"
         assert ask({}) == 401
         assert ask({"Authorization": f"Basic {user.token}"}) == 401
         assert ask({"Cookie": f"token={user.token}"}) == 401
         assert ask({}, f"/mcp?access_token={user.token}") == 401
-        assert http.get("/mcp", headers=told).status_code == 405
+        assert http.get("/mcp", headers=reported).status_code == 405

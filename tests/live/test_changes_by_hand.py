@@ -94,7 +94,7 @@ class Change:
 
     what: str
     do: Callable[[], object]
-    said: str
+    output: str
     state: Callable[[], object]
     anew: tuple[str, ...] = ()
 
@@ -167,8 +167,8 @@ def settled() -> None:
 def test_a_change_by_hand_is_seen_and_mended(change: Change) -> None:
     before, right = containers(), change.state()
     change.do()
-    said = deploy()
-    assert change.said in next(line for line in said.splitlines() if line.startswith("Changed since the last run"))
+    output = deploy()
+    assert change.output in next(line for line in output.splitlines() if line.startswith("Changed since the last run"))
     assert change.state() == right
     after = containers()
     assert {service for service in before if after.get(service) != before[service]} == set(change.anew)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import pytest
-from conftest import STACK, there, verb
+from conftest import STACK, existing, verb
 
 # What nothing may be said to be or to have done.
 DONE = ("  changed ", " serves at ", " objects removed", " holds ")
 
 
 def test_another_configuration_is_planned_to_its_end_and_nothing_is_touched() -> None:
-    before = there()
+    before = existing()
     done = verb("deploy", "--check", "--diff", LOG_LEVEL="debug")
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
     plan = [f"create container {STACK}-backend-", f"create container {STACK}-frontend-", "switch the edge", f"drain and remove {STACK}-"]
-    assert [word for word in plan if word not in said] == [], said
-    assert there() == before
+    assert [word for word in plan if word not in output] == [], output
+    assert existing() == before
 
 
 @pytest.mark.parametrize(
@@ -33,15 +33,15 @@ def test_another_configuration_is_planned_to_its_end_and_nothing_is_touched() ->
     ],
 )
 def test_what_would_be_done_is_not_said_to_be_done(command: str, options: dict[str, str], planned: str) -> None:
-    before = there()
+    before = existing()
     done = verb(command, "--check", **options)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    assert planned in said
-    assert [word for word in DONE if word in said.replace("Changed since", "")] == [], said
-    assert there() == before
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert planned in output
+    assert [word for word in DONE if word in output.replace("Changed since", "")] == [], output
+    assert existing() == before
 
 
 def test_a_hint_names_the_stack_that_it_is_about() -> None:
-    said = verb("down", "--check").stdout
-    assert (f"make up STACK_NAME={STACK}" if STACK != "berth" else '"make up"') in said
+    output = verb("down", "--check").stdout
+    assert (f"make up STACK_NAME={STACK}" if STACK != "berth" else '"make up"') in output

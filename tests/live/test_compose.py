@@ -47,17 +47,17 @@ def compose() -> Iterator[dict[str, dict[str, Any]]]:
 
 def hardening(container: dict[str, Any]) -> dict[str, Any]:
     config, host = container["Config"], container["HostConfig"]
-    said = {key: host.get(key) or None for key in ALIKE}
-    said["CapAdd"], said["CapDrop"] = sorted(host["CapAdd"] or []), sorted(host["CapDrop"] or [])
-    said["SecurityOpt"] = sorted(option.removesuffix(":true") for option in host["SecurityOpt"])
-    said["Ulimits"] = sorted((limit["Name"], limit["Soft"], limit["Hard"]) for limit in host["Ulimits"])
-    said |= {key: config.get(key) or None for key in ("User", "Entrypoint", "Cmd", "Healthcheck", "StopTimeout")}
-    said["Image"] = container["Image"]
-    said["environment"] = sorted(entry.partition("=")[0] for entry in config["Env"])
-    said["mounts"] = sorted((m["Destination"], m["Type"], m["RW"]) for m in container["Mounts"])
-    said["networks"] = sorted(name.rpartition("-" if "_" not in name else "_")[2] for name in container["NetworkSettings"]["Networks"])
-    said["ports"] = sorted((port, [b["HostIp"] for b in bound or []]) for port, bound in (host["PortBindings"] or {}).items())
-    return said
+    output = {key: host.get(key) or None for key in ALIKE}
+    output["CapAdd"], output["CapDrop"] = sorted(host["CapAdd"] or []), sorted(host["CapDrop"] or [])
+    output["SecurityOpt"] = sorted(option.removesuffix(":true") for option in host["SecurityOpt"])
+    output["Ulimits"] = sorted((limit["Name"], limit["Soft"], limit["Hard"]) for limit in host["Ulimits"])
+    output |= {key: config.get(key) or None for key in ("User", "Entrypoint", "Cmd", "Healthcheck", "StopTimeout")}
+    output["Image"] = container["Image"]
+    output["environment"] = sorted(entry.partition("=")[0] for entry in config["Env"])
+    output["mounts"] = sorted((m["Destination"], m["Type"], m["RW"]) for m in container["Mounts"])
+    output["networks"] = sorted(name.rpartition("-" if "_" not in name else "_")[2] for name in container["NetworkSettings"]["Networks"])
+    output["ports"] = sorted((port, [b["HostIp"] for b in bound or []]) for port, bound in (host["PortBindings"] or {}).items())
+    return output
 
 
 def test_every_service_runs_as_the_roles_run_it(compose):

@@ -36,13 +36,13 @@ def connection() -> ssl.SSLSocket:
 
 def answer(raw: ssl.SSLSocket) -> bytes:
     """Data received until the edge closes the connection or the socket times out."""
-    said = b""
+    output = b""
     try:
         while piece := raw.recv(65536):
-            said += piece
+            output += piece
     except (TimeoutError, ssl.SSLError, ConnectionError):
         pass
-    return said
+    return output
 
 
 # --- headers --------------------------------------------------------------------------------------------------------------
@@ -78,8 +78,8 @@ ANSWERS: dict[str, tuple[int, str, str, dict[str, str]]] = {
 
 def wrong_headers(found: httpx.Headers, without: tuple[str, ...] = ()) -> list[str]:
     """Expected headers that are missing, duplicated or different, and headers that reveal software."""
-    wanted = {name: part for name, part in WANTED.items() if name not in without}
-    wrong = [name for name, part in wanted.items() if len(found.get_list(name)) != 1 or part not in found[name]]
+    expected = {name: part for name, part in WANTED.items() if name not in without}
+    wrong = [name for name, part in expected.items() if len(found.get_list(name)) != 1 or part not in found[name]]
     return [f"{name}: {found.get_list(name)}" for name in [*wrong, *(name for name in TELL_TALE if name in found)]]
 
 
@@ -104,9 +104,9 @@ def test_the_redirect_leads_to_the_one_name_and_carries_the_headers() -> None:
 def test_metrics_are_not_for_the_outside(path: str) -> None:
     with connection() as raw:
         raw.sendall(f"GET {path} HTTP/1.1\r\nHost: {URL.netloc}\r\nConnection: close\r\n\r\n".encode())
-        said = answer(raw)
-    assert said.startswith((b"HTTP/1.1 404", b"HTTP/1.1 308", b"HTTP/1.1 400"))
-    assert b"# HELP" not in said
+        output = answer(raw)
+    assert output.startswith((b"HTTP/1.1 404", b"HTTP/1.1 308", b"HTTP/1.1 400"))
+    assert b"# HELP" not in output
 
 
 # --- who the client is ----------------------------------------------------------------------------------------------------
@@ -228,10 +228,10 @@ def test_sslyze_finds_modern_protocols_and_ciphers_only(tmp_path: Path) -> None:
         capture_output=True, timeout=180, check=False,
     )  # fmt: skip
     (scan,) = json.loads(result.read_text())["server_scan_results"]
-    told = {name: part["result"] for name, part in scan["scan_result"].items() if part and part["status"] == "COMPLETED"}
+    reported = {name: part["result"] for name, part in scan["scan_result"].items() if part and part["status"] == "COMPLETED"}
 
     def ciphers(protocol: str) -> set[str]:
-        return {entry["cipher_suite"]["name"] for entry in told[f"{protocol}_cipher_suites"]["accepted_cipher_suites"]}
+        return {entry["cipher_suite"]["name"] for entry in reported[f"{protocol}_cipher_suites"]["accepted_cipher_suites"]}
 
     assert [protocol for protocol in ("ssl_2_0", "ssl_3_0", "tls_1_0", "tls_1_1") if ciphers(protocol)] == []
     assert ciphers("tls_1_3") >= {"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"}
@@ -239,11 +239,11 @@ def test_sslyze_finds_modern_protocols_and_ciphers_only(tmp_path: Path) -> None:
     assert modern and all(
         name.startswith("TLS_ECDHE_") and name.endswith(("GCM_SHA256", "GCM_SHA384", "POLY1305_SHA256")) for name in modern
     )
-    assert not told["heartbleed"]["is_vulnerable_to_heartbleed"]
-    assert not told["openssl_ccs_injection"]["is_vulnerable_to_ccs_injection"]
-    assert not told["tls_compression"]["supports_compression"]
-    assert not told["session_renegotiation"]["is_vulnerable_to_client_renegotiation_dos"]
-    assert told["robot"]["robot_result"].startswith("NOT_VULNERABLE")
+    assert not reported["heartbleed"]["is_vulnerable_to_heartbleed"]
+    assert not reported["openssl_ccs_injection"]["is_vulnerable_to_ccs_injection"]
+    assert not reported["tls_compression"]["supports_compression"]
+    assert not reported["session_renegotiation"]["is_vulnerable_to_client_renegotiation_dos"]
+    assert reported["robot"]["robot_result"].startswith("NOT_VULNERABLE")
 
 
 def test_no_other_name_is_certified() -> None:

@@ -1,5 +1,5 @@
-"""Request bodies at the edge: a body reaches the upstream unchanged or not at all when a connection is refused (Caddy 2.6 retries with another
-request's), and many slow bodies do not exhaust memory."""
+"""Request bodies at the edge: a body reaches the upstream unchanged or not at all when a connection is refused (Caddy 2.6 retries with
+another request's), and many slow bodies do not exhaust memory."""
 
 from __future__ import annotations
 
@@ -75,13 +75,13 @@ def other_edge(tmp_path: Path):
 
 
 def test_no_body_is_mixed_up_when_the_release_that_serves_refuses(other_edge: int) -> None:
-    told: Counter[str] = Counter()
+    reported: Counter[str] = Counter()
 
     async def one(http: httpx.AsyncClient) -> None:
         for _ in range(20):
             body = uuid.uuid4().hex * 20
             answer = await http.post("/api/tasks", content=body)
-            told[
+            reported[
                 "as sent" if answer.text == body else f"another body: {answer.status_code}" if answer.status_code == 200 else "refused"
             ] += 1
 
@@ -97,8 +97,8 @@ def test_no_body_is_mixed_up_when_the_release_that_serves_refuses(other_edge: in
             await asyncio.gather(*(one(http) for _ in range(40)))
 
     asyncio.run(main())
-    assert set(told) <= {"as sent", "refused"}, told
-    assert told["as sent"] > 700, told
+    assert set(reported) <= {"as sent", "refused"}, reported
+    assert reported["as sent"] > 700, reported
 
 
 # Argument: port, path, number of clients, bytes that each announces. It sends all but the last ten, says so, and waits until it is ended.

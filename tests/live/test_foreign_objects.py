@@ -38,9 +38,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 def services() -> dict[str, str]:
     """{container: health} of make status."""
-    told = verb("status", BERTH_FORMAT="json")
-    assert told.returncode == 0, told.stdout + told.stderr
-    found = json.JSONDecoder().raw_decode(told.stdout[told.stdout.index("{") :])[0]
+    reported = verb("status", BERTH_FORMAT="json")
+    assert reported.returncode == 0, reported.stdout + reported.stderr
+    found = json.JSONDecoder().raw_decode(reported.stdout[reported.stdout.index("{") :])[0]
     return {service["container"]: service["health"] for service in found["services"]}
 
 

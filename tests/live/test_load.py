@@ -45,20 +45,20 @@ def test_200_concurrent_chats_of_20_users(users: Callable[[int], list[User]]) ->
 
 def test_posts_after_the_servers_keep_alive_time() -> None:
     """uvicorn and Node.js close idle connections after 5 s: no request of the edge is lost at that moment."""
-    told: Counter[tuple[str, int]] = Counter()
+    reported: Counter[tuple[str, int]] = Counter()
 
     async def run() -> None:
         async with client(connections=100) as http:
 
             async def seldom(path: str) -> None:
                 for _ in range(4):
-                    told[path, (await http.post(path, json={})).status_code] += 1
+                    reported[path, (await http.post(path, json={})).status_code] += 1
                     await asyncio.sleep(random.uniform(4.995, 5.01))
 
             await asyncio.gather(*(seldom(path) for path in ["/api/chat", "/api/auth/no-such"] * 50))
 
     asyncio.run(run())
-    assert told == {("/api/chat", 401): 200, ("/api/auth/no-such", 404): 200}
+    assert reported == {("/api/chat", 401): 200, ("/api/auth/no-such", 404): 200}
 
 
 def containers() -> dict[str, tuple[str, int]]:

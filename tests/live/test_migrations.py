@@ -1,4 +1,4 @@
-"""Releases and the database revision, in a separate stack: migrations are reported, and releases that do not fit are rejected without changes."""
+"""Releases and the database revision, in a separate stack: migrations are reported; releases that do not fit are rejected."""
 
 from __future__ import annotations
 
@@ -67,19 +67,19 @@ class Stack:
 
     def serve(self, source: str, words: str, **more: Any) -> str:
         """Deploy, expect these words in the output; the release's name."""
-        status, said = self.deploy(source, **more)
-        assert status == 0 and words in said, said[-4000:]
+        status, output = self.deploy(source, **more)
+        assert status == 0 and words in output, output[-4000:]
         return (STATE / "current").read_text().strip()
 
-    def refuse(self, source: str, *wanted: str, check: bool = False, **more: str) -> str:
+    def refuse(self, source: str, *expected: str, check: bool = False, **more: str) -> str:
         """Deploy, expect a rejection with these words before anything is changed."""
-        before = self.there()
-        status, said = self.deploy(source, *(["--check"] if check else []), **more)
-        assert status == 2 and not [word for word in wanted if word not in said], said[-4000:]
-        assert "Traceback" not in said and self.there() == before
-        return said
+        before = self.existing()
+        status, output = self.deploy(source, *(["--check"] if check else []), **more)
+        assert status == 2 and not [word for word in expected if word not in output], output[-4000:]
+        assert "Traceback" not in output and self.existing() == before
+        return output
 
-    def there(self) -> list[str]:
+    def existing(self) -> list[str]:
         """Containers, contents of the state directory except records of runs, and the database revision."""
         listed = docker("ps", "--all", "--no-trunc", "--filter", f"label=berth.stack={STACK}", "--format", "{{.ID}} {{.Names}}")
         noted = [path for path in sorted(STATE.rglob("*.json")) if path.name not in ("unchanged.json", "built.json")]
@@ -108,9 +108,9 @@ def test_the_revision_of_the_database_decides(stack: Stack) -> None:
     one, two = stack.source("one", extra), stack.source("two", extra, drop)
 
     # Each migration that runs is told.
-    status, said = stack.deploy(one)
-    assert status == 0, said[-4000:]
-    assert "migrate the database for backend: none -> extra" in said and "migrate the database for frontend" in said, said[-4000:]
+    status, output = stack.deploy(one)
+    assert status == 0, output[-4000:]
+    assert "migrate the database for backend: none -> extra" in output and "migrate the database for frontend" in output, output[-4000:]
     first = (STATE / "current").read_text().strip()
     stack.serve(two, "migrate the database for backend: extra -> drop")
 
@@ -160,8 +160,8 @@ def test_the_revision_of_the_database_decides(stack: Stack) -> None:
         "BEGIN; LOCK TABLE backend.task IN SHARE MODE; SELECT pg_sleep(200)",
     )
     waits = stack.source("waits", extra, drop, ("waits", "drop", WAITS))
-    status, said = stack.deploy(waits, variables={"release_migrate_timeout": 6})
-    assert status == 2 and "did not end within 6" in said, said[-4000:]
+    status, output = stack.deploy(waits, variables={"release_migrate_timeout": 6})
+    assert status == 2 and "did not end within 6" in output, output[-4000:]
     assert stack.sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'") == "0"
     stack.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(200)%' AND pid <> pg_backend_pid()")
     assert stack.sql(REVISION) == "drop"

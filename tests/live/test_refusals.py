@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from conftest import STACK, there, verb
+from conftest import STACK, existing, verb
 
 PORT = os.environ.get("HTTPS_PORT", "8443")
 REMOTE = "inventory/example-remote.yml"
@@ -146,22 +146,22 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         filled = {key: value.replace("{tmp}", str(tmp)) for key, value in call.options.items()}
         return Call(call.command, [], filled, tuple(word.replace("{tmp}", str(tmp)) for word in call.arguments)).run()
 
-    before = there()
+    before = existing()
     with ThreadPoolExecutor(max_workers=2) as pool:
         done = dict(zip(selected, pool.map(run, selected), strict=True))
-    yield Made(done, before, there(), tmp)
+    yield Made(done, before, existing(), tmp)
 
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_call_is_refused_with_one_message(made: Made, wrong: str) -> None:
     done = made.done[wrong]
-    said = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     words = [word.replace("{tmp}", str(made.tmp)) for word in WRONG[wrong].words]
-    assert done.returncode == 2, said
-    assert [word for word in words if word not in said] == [], said
-    assert said.count(words[0]) == 1, said
+    assert done.returncode == 2, output
+    assert [word for word in words if word not in output] == [], output
+    assert output.count(words[0]) == 1, output
     never = ["Traceback", "non-zero return code", "Internal error", *([] if WRONG[wrong].builds else ["  changed "])]
-    assert [word for word in never if word in said] == [], said
+    assert [word for word in never if word in output] == [], output
 
 
 def test_nothing_was_touched(made: Made) -> None:

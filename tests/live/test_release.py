@@ -55,22 +55,22 @@ def pair() -> dict[str, dict[str, str]]:
 def nothing_lost(outcome: Outcome, people: list[User]) -> None:
     assert outcome.failed == [], f"{len(outcome.failed)} of {outcome.sent}: {outcome.failed[:10]}"
     assert outcome.sent > RATE and outcome.streams > 0 and outcome.written
-    wanted = defaultdict(set)
+    expected = defaultdict(set)
     for who, title in outcome.written:
-        wanted[who].add(title)
+        expected[who].add(title)
 
     async def read() -> None:
         async with client() as http:
-            for who, titles in wanted.items():
-                there, page = [], 0
+            for who, titles in expected.items():
+                existing, page = [], 0
                 while True:
                     items = (await http.get(f"/api/tasks?limit=100&offset={page * 100}", headers=people[who].headers)).json()["items"]
-                    there += [item["title"] for item in items]
+                    existing += [item["title"] for item in items]
                     page += 1
                     if len(items) < 100:
                         break
-                assert titles <= set(there), titles - set(there)
-                assert len(there) == len(set(there)), "a write is there twice"
+                assert titles <= set(existing), titles - set(existing)
+                assert len(existing) == len(set(existing)), "a write is there twice"
 
     asyncio.run(read())
 
@@ -135,9 +135,9 @@ def test_a_release_that_is_broken_gets_no_traffic(how: str, first: str, users: C
     people = users(5)
     before = pair()
     with Traffic(people, 30).flowing() as outcome:
-        said = refused("deploy", variables | {"release_health_timeout": 12}, BERTH_VERSION=NEXT)
+        output = refused("deploy", variables | {"release_health_timeout": 12}, BERTH_VERSION=NEXT)
     nothing_lost(outcome, people)
-    assert not [word for word in [*words, f"{first} is still active"] if word not in said], said[-3000:]
+    assert not [word for word in [*words, f"{first} is still active"] if word not in output], output[-3000:]
     assert current() == first and pair() == before
     line = json.loads((STATE / "audit.jsonl").read_text().splitlines()[-1])
     assert (line["verb"], line["outcome"], line["from"]) == ("deploy", "failed", first)
@@ -145,10 +145,10 @@ def test_a_release_that_is_broken_gets_no_traffic(how: str, first: str, users: C
 
 def test_a_release_that_is_not_there_is_refused_with_the_list_of_those_that_are(first: str) -> None:
     before = pair()
-    said = refused("rollback", BERTH_VERSION="nope")
-    assert "There is no release nope" in said and first in said
-    said = refused("deploy", BERTH_VERSION="nope")
-    assert "There is no version nope to deploy" in said and NEXT in said
+    output = refused("rollback", BERTH_VERSION="nope")
+    assert "There is no release nope" in output and first in output
+    output = refused("deploy", BERTH_VERSION="nope")
+    assert "There is no version nope to deploy" in output and NEXT in output
     assert current() == first and pair() == before
 
 
@@ -178,8 +178,8 @@ def test_a_release_that_dies_after_the_switch_is_switched_back(first: str, users
         time.sleep(2)
         backend = docker("inspect", f"{STACK}-backend-{NEXT}", "--format={{.State.Pid}}")
         os.kill(int(backend), signal.SIGKILL)  # as a crash: the engine did not ask for it
-        said, _ = run.communicate(timeout=120)
-    assert run.returncode != 0 and f"{first} is active again" in said and f"{NEXT} ended (" in said, said
+        output, _ = run.communicate(timeout=120)
+    assert run.returncode != 0 and f"{first} is active again" in output and f"{NEXT} ended (" in output, output
     # What the one that died held at that moment is lost, and nothing else.
     assert len(outcome.failed) <= 10 and all("502" in line or "stream" in line for line in outcome.failed), outcome.failed
     assert current() == first and all(NEXT not in name for name in pair())
@@ -221,8 +221,8 @@ def test_a_version_that_fails_while_it_is_watched_is_switched_back(
     main.write_text(main.read_text() + code)
     done("build", BACKEND_SOURCE=str(source), BERTH_VERSION=version)
     with Traffic(people, 30).flowing() as outcome:
-        said = refused("deploy", {"release_monitor_seconds": 20}, BACKEND_SOURCE=str(source), BERTH_VERSION=version)
-    assert f"{first} is active again" in said and word in said, said
+        output = refused("deploy", {"release_monitor_seconds": 20}, BACKEND_SOURCE=str(source), BERTH_VERSION=version)
+    assert f"{first} is active again" in output and word in output, output
     # What the one that died held at that moment is lost, and nothing else.
     assert len(outcome.failed) <= 10 and all("502" in line or "stream" in line for line in outcome.failed), outcome.failed
     assert current() == first and all(version not in name for name in pair())
@@ -264,7 +264,7 @@ def test_of_two_at_once_one_is_told_who_works(first: str) -> None:
     while not (STATE / "lock").exists():
         assert run.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
-    said = refused("rollback")
-    assert "has held the lock since" in said and f"process {run.pid}" in said
+    output = refused("rollback")
+    assert "has held the lock since" in output and f"process {run.pid}" in output
     run.communicate(timeout=120)
     assert run.returncode == 0 and current() == NEXT

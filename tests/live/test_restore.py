@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import STACK, docker, there, verb
+from conftest import STACK, docker, existing, verb
 
 STATE = Path("/var/lib") / STACK
 
@@ -39,11 +39,11 @@ def backup() -> Iterator[str]:
     ],
 )
 def test_a_restore_is_refused_and_nothing_is_touched(environment: dict[str, str], words: list[str], backup: str) -> None:
-    before = there()
+    before = existing()
     done = verb("restore", **environment)
-    said = done.stdout + done.stderr
-    assert done.returncode == 2 and [word for word in words if word not in said] == [], said
-    assert there() == before and sql("SELECT x FROM later") == "1"
+    output = done.stdout + done.stderr
+    assert done.returncode == 2 and [word for word in words if word not in output] == [], output
+    assert existing() == before and sql("SELECT x FROM later") == "1"
     assert (audited()[-1]["verb"], audited()[-1]["outcome"]) == ("restore", "refused")
 
 

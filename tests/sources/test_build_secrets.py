@@ -73,20 +73,20 @@ def built(tmp_path) -> Iterator[tuple[str, str, list[str]]]:
     options = ["-i", "inventory/local.yml", "-vvv", "--diff", "-e", f"@{PAIR}/vars.yml", "-e", json.dumps(given)]
     command = [ROOT / ".venv/bin/ansible-playbook", *options, "tests/sources/build_secrets.yml"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    said = done.stdout + done.stderr
+    output = done.stdout + done.stderr
     try:
         images = docker("images", "--quiet", "--filter", f"label=berth.stack={STACK}", "--filter", "label=berth.content").split()
         # A finding of the checks fails the run and is not what this test is about; a build that failed is.
-        assert len(set(images)) >= 3, said[-4000:]
-        yield canary, said, sorted(set(images))
+        assert len(set(images)) >= 3, output[-4000:]
+        yield canary, output, sorted(set(images))
     finally:
         for image in docker("images", "--quiet", "--filter", f"label=berth.stack={STACK}").split():
             subprocess.run(["docker", "rmi", "--force", image], capture_output=True, check=False)
 
 
 def test_a_secret_of_a_build_is_found_nowhere(built, tmp_path):
-    canary, said, images = built
-    assert canary not in said, "the run's own output"
+    canary, output, images = built
+    assert canary not in output, "the run's own output"
     for image in images:
         assert list(places(image, canary, tmp_path)) == [], image
     kept = [path for path in (tmp_path / "local").rglob("*") if path.is_file()]

@@ -94,9 +94,9 @@ def test_a_pair_is_built_and_served_by_variables_alone(name, workshop, record_pr
     # Each pair begins with no data of another's.
     play("destroy", source, "-e", f"release_confirm={STACK}", "-e", "release_destroy_images=false")
     started = time.monotonic()
-    told = play("deploy", source)
+    reported = play("deploy", source)
     record_property("seconds", round(time.monotonic() - started, 1))
-    built = re.findall(rf"{STACK}-(?:backend|frontend):.*", told)
+    built = re.findall(rf"{STACK}-(?:backend|frontend):.*", reported)
     print("\n".join(built))
     assert len(built) == 2
     for check in plan["checks"]:
