@@ -125,7 +125,7 @@ bench: setup-test ## Run benchmarks against peers, or one: make bench B=converge
 	@bin/install-test-programs wrk
 	@$(CALL) program $(VENV)/bin/python tests/bench/bench.py $$B
 
-lint: setup-test ## Run ansible-lint (production profile), yamllint, ruff and the vocabulary test
+lint: setup-test ## Run ansible-lint (production profile), yamllint, ruff, mypy, ansible-test sanity and the vocabulary test
 	@bin/test lint
 
 unit: setup-test ## Run unit tests of plugins and roles

@@ -1,4 +1,4 @@
-"""Print what the edge of one host answers at /health: python ask.py CA-FILE ADDRESS. Its certificate is for localhost, whatever the address."""
+"""Print what the edge at an address answers at /health: python ask.py CA-FILE ADDRESS. Its certificate is for localhost."""
 
 import http.client
 import socket

@@ -5,6 +5,14 @@ With BERTH_OUTPUT=plain only messages of ansible.builtin.debug are printed, for 
 
 from __future__ import annotations
 
+DOCUMENTATION = r"""
+name: berth
+type: stdout
+short_description: Short output with progress
+description: Prints changes, slow tasks and failures; with -v everything that the default callback prints.
+extends_documentation_fragment: [default_callback, result_format_callback]
+"""
+
 import os
 import threading
 import time
@@ -20,14 +28,6 @@ from ansible.template import Templar
 _ROOT = Path(__file__).resolve().parents[2]
 
 from ..module_utils.settings.commands import hint_options, typed
-
-DOCUMENTATION = r"""
-name: berth
-type: stdout
-short_description: Short output with progress
-description: Prints changes, slow tasks and failures; with -v everything that the default callback prints.
-extends_documentation_fragment: [default_callback, result_format_callback]
-"""
 
 PROGRESS_AFTER = 5.0
 PROGRESS_EVERY = 10.0

@@ -6,6 +6,13 @@ output. It costs a run a few milliseconds; values are looked at more closely onl
 
 from __future__ import annotations
 
+DOCUMENTATION = r"""
+name: calls
+type: aggregate
+short_description: Refuse a call that cannot be meant
+description: Ends a run with status 2 before its first play where the inventory, the limit or an option cannot be meant.
+"""
+
 import os
 import sys
 from pathlib import Path
@@ -25,13 +32,6 @@ _SETTINGS = _ROOT / "roles/stack/defaults/main/settings.yml"
 
 from ..module_utils.settings import commands as calls
 from ..module_utils.settings import env_file
-
-DOCUMENTATION = r"""
-name: calls
-type: aggregate
-short_description: Refuse a call that cannot be meant
-description: Ends a run with status 2 before its first play where the inventory, the limit or an option cannot be meant.
-"""
 
 GROUPS = ("builders", "docker_hosts")
 

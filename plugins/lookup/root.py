@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from ansible.plugins.lookup import LookupBase
-
 DOCUMENTATION = r"""
 name: root
 short_description: Directory of the collection berth.stack
@@ -23,6 +18,11 @@ EXAMPLES = r"""
 RETURN = r"""
 _raw: {description: The path., type: list, elements: path}
 """
+
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.lookup import LookupBase
 
 
 class LookupModule(LookupBase):

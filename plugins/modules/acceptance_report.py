@@ -3,20 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import shutil
-import time
-from pathlib import Path
-from typing import Any
-from xml.etree import ElementTree
-
-import yaml
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.verify.acceptance import criteria, evaluate_all, problems, summary
-from ..module_utils.verify.report_page import by_reason, page, verdict
-
 DOCUMENTATION = r"""
 module: acceptance_report
 short_description: Evaluate the acceptance criteria over what was gathered, and write the report
@@ -37,6 +23,7 @@ options:
   section: {description: Only sections with this in their name., type: str, default: ""}
   ids: {description: "Only these criteria, or those whose id begins so.", type: str, default: ""}
   keep: {description: Earlier reports to keep., type: int, default: 20}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -57,6 +44,20 @@ lines: {description: What a terminal shows., type: list, elements: str, returned
 failed_ids: {description: Criteria that fail., type: list, elements: str, returned: always}
 running_failed: {description: Those of them that are about what runs., type: list, elements: str, returned: always}
 """
+
+import contextlib
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import yaml
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.verify.acceptance import criteria, evaluate_all, problems, summary
+from ..module_utils.verify.report_page import by_reason, page, verdict
 
 
 def junit(report: dict[str, Any]) -> bytes:

@@ -3,22 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
-
-import yaml
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.advice.builds import build_steps
-from ..module_utils.advice.items import TASKS
-from ..module_utils.advice.report import analyse, changes, chosen
-from ..module_utils.advice.text import markdown, text
-
 DOCUMENTATION = r"""
 module: advice_report
 short_description: Analyse images and their builds, and keep the advice as a report
@@ -40,6 +24,7 @@ options:
   prompts: {description: "What was asked, by task.", type: dict, default: {}}
   apply: {description: "What is to be applied: C(true) for what is safe, ids separated by commas, or nothing.", type: str, default: ""}
   before: {description: The report of before what was applied., type: dict, default: {}}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -53,6 +38,22 @@ lines: {description: The report for a terminal., type: list, elements: str, retu
 changes: {description: "Variables that O(apply) sets.", type: dict, returned: always}
 applied: {description: The pieces of advice that set them., type: list, elements: dict, returned: always}
 """
+
+import json
+import os
+import re
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.advice.builds import build_steps
+from ..module_utils.advice.items import TASKS
+from ..module_utils.advice.report import analyse, changes, chosen
+from ..module_utils.advice.text import markdown, text
 
 BUILDERS_WORDS = re.compile(r"^Likely cause|failed to solve|ERROR: process ")
 

@@ -3,19 +3,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import re
-import shutil
-import socket
-import ssl
-import subprocess
-import tempfile
-from typing import Any
-from urllib.parse import urlsplit
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 module: browser_check
 short_description: Check a page in a real browser without a window
@@ -27,6 +14,7 @@ options:
   ca: {description: "Certificate (PEM) of the authority to trust, by its key; empty for the public ones.", type: str, default: ""}
   connect: {description: "Address to connect to instead of the URL's host.", type: str, default: ""}
   seconds: {description: Time for the page., type: int, default: 15}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -40,6 +28,19 @@ page:
   type: dict
   returned: always
 """
+
+import base64
+import hashlib
+import re
+import shutil
+import socket
+import ssl
+import subprocess
+import tempfile
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
 
 CONSOLE = re.compile(r'CONSOLE[:(]\d+\)?\] "(.*?)", source: (\S*)')
 ERROR = re.compile(r"Uncaught|Error|error|refused|Refused|violates|Failed to load", re.S)

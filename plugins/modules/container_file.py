@@ -3,14 +3,6 @@
 
 from __future__ import annotations
 
-import io
-import tarfile
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.client import Engine, EngineError, wait_until
-
 DOCUMENTATION = r"""
 module: container_file
 short_description: Read a text file out of a container
@@ -19,6 +11,7 @@ options:
   container: {description: Name of the container., type: str, required: true}
   path: {description: Path of the file in it., type: str, required: true}
   wait: {description: Seconds until the file must exist., type: int, default: 0}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -29,6 +22,14 @@ EXAMPLES = r"""
 RETURN = r"""
 content: {description: Content of the file., type: str, returned: success}
 """
+
+import io
+import tarfile
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.client import Engine, EngineError, wait_until
 
 
 def main() -> None:

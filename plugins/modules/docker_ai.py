@@ -3,16 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import subprocess
-import tempfile
-import time
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 module: docker_ai
 short_description: Ask Docker's AI agent, with a time limit
@@ -23,6 +13,7 @@ description:
 options:
   questions: {description: "What is asked: C(task) and C(prompt).", type: list, elements: dict, required: true}
   timeout: {description: Seconds that an answer may take., type: int, default: 180}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -41,6 +32,16 @@ answers:
   elements: dict
   returned: always
 """
+
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
 
 # One argument of a program may have 128 KiB.
 LONGEST = 100_000

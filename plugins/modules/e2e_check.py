@@ -3,29 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import re
-import secrets
-import time
-import traceback
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import urlsplit
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.client import Engine, EngineError, wait_until
-from ..module_utils.docker.ownership import stack_containers
-from ..module_utils.state.store import Store
-from ..module_utils.verify.app_client import Broken, Browser
-from ..module_utils.verify.probes import Evidence
-from ..module_utils.verify.probes_access import Access
-from ..module_utils.verify.probes_agent import Agent
-from ..module_utils.verify.probes_api import Api
-from ..module_utils.verify.probes_edge import Edge
-from ..module_utils.verify.probes_load import Load
-
 DOCUMENTATION = r"""
 module: e2e_check
 short_description: Check the application end to end, as a user through the edge
@@ -53,6 +30,7 @@ options:
   burst_requests: {description: Requests of one burst., type: int, default: 240}
   burst_connections: {description: Connections of one burst., type: int, default: 32}
   timeout: {description: Seconds for one request., type: int, default: 30}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -71,6 +49,29 @@ steps:
   elements: dict
   returned: always
 """
+
+import contextlib
+import re
+import secrets
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.client import Engine, EngineError, wait_until
+from ..module_utils.docker.ownership import stack_containers
+from ..module_utils.state.store import Store
+from ..module_utils.verify.app_client import Broken, Browser
+from ..module_utils.verify.probes import Evidence
+from ..module_utils.verify.probes_access import Access
+from ..module_utils.verify.probes_agent import Agent
+from ..module_utils.verify.probes_api import Api
+from ..module_utils.verify.probes_edge import Edge
+from ..module_utils.verify.probes_load import Load
 
 
 class Step(NamedTuple):

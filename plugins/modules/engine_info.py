@@ -3,16 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.client import DEFAULT_HOST, Engine, EngineError, other_context, wait_until
-
 DOCUMENTATION = r"""
 module: engine_info
 short_description: Return whether a Docker Engine responds on the host, and its version
@@ -39,6 +29,7 @@ options:
     description: The engine's configuration file.
     type: path
     default: /etc/docker/daemon.json
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -62,6 +53,15 @@ configuration: {description: Content of the engine's configuration file; empty w
 buildx: {description: Whether the docker CLI has its buildx plugin., type: bool, returned: always}
 """
 
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.client import DEFAULT_HOST, Engine, EngineError, other_context, wait_until
 
 # Where the docker CLI looks for plugins, besides the user's own directory.
 PLUGIN_DIRECTORIES = ("/usr/local/lib/docker", "/usr/local/libexec/docker", "/usr/lib/docker", "/usr/libexec/docker", "~/.docker")

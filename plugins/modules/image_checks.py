@@ -3,24 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import tempfile
-import time
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.image_archive import ImageArchive
-from ..module_utils.docker.image_weight import weigh
-from ..module_utils.source.findings import accept, open_findings, unusable
-from ..module_utils.verify import image_evaluation as rate
-
 DOCUMENTATION = r"""
 module: image_checks
 short_description: Check an image after it was built
@@ -41,6 +23,7 @@ options:
     type: list
     elements: dict
     default: []
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -57,6 +40,24 @@ report:
   type: dict
   returned: always
 """
+
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.image_archive import ImageArchive
+from ..module_utils.docker.image_weight import weigh
+from ..module_utils.source.findings import accept, open_findings, unusable
+from ..module_utils.verify import image_evaluation as rate
 
 
 class Checker:

@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.client import Engine, EngineError
-from ..module_utils.docker.image_layers import chain_ids, content_hash
-
 DOCUMENTATION = r"""
 module: image_inventory
 short_description: Return which of a list of images exist on a host, and the layers of the host
 description: With the result only the layers that a host lacks need be sent to it.
 options:
   names: {description: "Images, repository:tag.", type: list, elements: str, required: true}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -35,6 +31,11 @@ chains:
   elements: str
   returned: always
 """
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.docker.image_layers import chain_ids, content_hash
 
 
 def main() -> None:

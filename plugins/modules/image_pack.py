@@ -3,19 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import gzip
-import hashlib
-import json
-import os
-from pathlib import Path
-from typing import IO, cast
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.client import Engine, EngineError
-from ..module_utils.docker.image_layers import repack, skippable_layers
-
 DOCUMENTATION = r"""
 module: image_pack
 short_description: Write images to a compressed archive, without the layers that the receiving host has
@@ -27,6 +14,7 @@ options:
   names: {description: Names of the images., type: list, elements: str, required: true}
   held: {description: "Chain ids of the receiving host's layers, from image_inventory.", type: list, elements: str, default: []}
   directory: {description: Directory of the archive., type: path, required: true}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -40,6 +28,19 @@ bytes: {description: Its size., type: int, returned: success}
 layer_bytes: {description: "Size of the layers in it, before compression.", type: int, returned: success}
 spared_bytes: {description: Size of the skipped layers., type: int, returned: success}
 """
+
+import fcntl
+import gzip
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import IO, cast
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.docker.image_layers import repack, skippable_layers
 
 
 def main() -> None:

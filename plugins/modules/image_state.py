@@ -3,14 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.client import Engine, EngineError
-from ..module_utils.docker.image_layers import content_hash
-
 DOCUMENTATION = r"""
 module: image_state
 short_description: Find images by their content, and tag them
@@ -26,6 +18,7 @@ options:
   named: {description: Whether a user chose the tag., type: bool, default: false}
   images: {description: "Instead of one image, several, each with these four.", type: list, elements: dict}
   required: {description: Fail where an image does not exist., type: bool, default: false}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -46,6 +39,14 @@ contents: {description: "Hash over its layers and configuration; the same on eve
 layers_id: {description: "Hash over the digests of its layers, which depend on its files only; empty where it does not exist.", type: str,
   returned: for one}
 """
+
+import hashlib
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.docker.image_layers import content_hash
 
 
 class Refused(ValueError):

@@ -3,25 +3,6 @@
 
 from __future__ import annotations
 
-import csv
-import ipaddress
-import json
-import os
-import re
-import secrets
-import socket
-import subprocess
-import tempfile
-import threading
-import time
-from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.verify.app_client import Broken, Browser
-
 DOCUMENTATION = r"""
 module: load_run
 short_description: Put load on an application with k6, and run verbs in the middle of it
@@ -43,6 +24,7 @@ options:
     default: []
   directory: {description: Working directory of the commands., type: path, required: true}
   to: {description: "File (JSON) for what was seen, as load_figures wants it.", type: path, required: true}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -56,6 +38,25 @@ acknowledged: {description: Writes that were answered with 201., type: int, retu
 lost: {description: Titles of acknowledged writes that are not there., type: list, elements: str, returned: always}
 commands: {description: "C(name), C(time), C(ok), C(seconds) of the commands.", type: list, elements: dict, returned: always}
 """
+
+import csv
+import ipaddress
+import json
+import os
+import re
+import secrets
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.verify.app_client import Broken, Browser
 
 
 def loopback(host: str) -> bool:

@@ -3,16 +3,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import re
-import socket
-from glob import glob
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.client import Engine, EngineError
-
 DOCUMENTATION = r"""
 module: port_check
 short_description: Refuse ports that are in use by anything but the edge, and name the user
@@ -21,6 +11,7 @@ options:
   address: {description: Address to publish the ports on., type: str, required: true}
   ports: {description: TCP ports., type: list, elements: int, required: true}
   owner: {description: Name of the container that may publish them already., type: str, required: true}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -30,6 +21,16 @@ EXAMPLES = r"""
 
 RETURN = r"""
 """
+
+import errno
+import os
+import re
+import socket
+from glob import glob
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.client import Engine, EngineError
 
 
 def holder(port: int) -> str:

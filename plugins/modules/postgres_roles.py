@@ -3,22 +3,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
-import json
-import os
-import re
-import subprocess
-import unicodedata
-from pathlib import Path
-from typing import Any
-from urllib.parse import unquote, urlsplit
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.secrets.store import Store
-
 DOCUMENTATION = r"""
 module: postgres_roles
 short_description: Create a role, a schema and, for each secret version, a login for each service in PostgreSQL
@@ -42,6 +26,7 @@ options:
     description: Directory of the server's configuration, which is reloaded where a file is newer than the loaded one.
     type: path
     required: true
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -57,6 +42,22 @@ EXAMPLES = r"""
 RETURN = r"""
 actions: {description: "What was done, or in check mode would be.", type: list, elements: str, returned: always}
 """
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+import re
+import subprocess
+import unicodedata
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.secrets.store import Store
 
 ITERATIONS = 4096
 CLUSTER = """

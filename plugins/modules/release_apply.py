@@ -3,14 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.release.deployment import EXPECTED, Deployment
-from ..module_utils.state.interrupts import Interrupted, error_message, raise_on_signals
-from ..module_utils.state.store import Locked, audit_outcome
-
 DOCUMENTATION = r"""
 module: release_apply
 short_description: Deploy or roll back a release without a lost request
@@ -70,6 +62,7 @@ options:
   reason: {description: Reason shown to others who need the lock., type: str, default: ""}
   what: {description: "Text for the audit log, put before the actions.", type: str, default: ""}
   lock_wait: {description: Seconds to wait for another run's lock., type: float, default: 0}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -92,6 +85,14 @@ holders: {description: "Holders of locks, each with the audit C(line) for the ca
   returned: success}
 retired: {description: "Releases, backups and secret generations that were removed.", type: list, elements: str, returned: success}
 """
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.release.deployment import EXPECTED, Deployment
+from ..module_utils.state.interrupts import Interrupted, error_message, raise_on_signals
+from ..module_utils.state.store import Locked, audit_outcome
 
 
 def main() -> None:

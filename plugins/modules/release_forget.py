@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.state.store import Store
-
 DOCUMENTATION = r"""
 module: release_forget
 short_description: Remove recorded releases of a host
@@ -15,6 +11,7 @@ description:
 options:
   directory: {description: State directory of the stack., type: path, required: true}
   releases: {description: Their names., type: list, elements: str, required: true}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -25,6 +22,10 @@ EXAMPLES = r"""
 RETURN = r"""
 actions: {description: "Changes made, or in check mode planned, one line each.", type: list, elements: str, returned: success}
 """
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.state.store import Store
 
 
 def main() -> None:

@@ -3,12 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.state.store import Lock, Locked, Store
-
 DOCUMENTATION = r"""
 module: release_lock
 short_description: Take the lock of a stack for a command, and release it with a line in the audit log
@@ -36,6 +30,7 @@ options:
   lock_wait: {description: Seconds to wait for another run's lock., type: float, default: 0}
   who: {description: Who runs the playbook. Added by the action., type: dict, required: true}
   dead: {description: Token of a lock whose run has ended. Added by the action., type: str, default: ""}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -49,6 +44,12 @@ holders: {description: "Holders of locks, each with the audit C(line) for the ca
   returned: success}
 pending: {description: "The unfinished operation of an earlier run: C(verb), C(from), C(to), C(since).", type: dict, returned: success}
 """
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.state.store import Lock, Locked, Store
 
 
 def main() -> None:

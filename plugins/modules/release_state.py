@@ -3,13 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.client import Engine, EngineError
-from ..module_utils.state.store import Store
-
 DOCUMENTATION = r"""
 module: release_state
 short_description: Read the recorded releases of a host
@@ -18,6 +11,7 @@ options:
   directory: {description: State directory of the stack., type: path, required: true}
   details: {description: "Return the state of each release and the end of the audit log too.", type: bool, default: false}
   lines: {description: Number of lines of the audit log., type: int, default: 50}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -45,6 +39,13 @@ audit:
   elements: dict
   returned: with details
 """
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.state.store import Store
 
 
 def main() -> None:

@@ -3,12 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.verify.repository import repository
-
 DOCUMENTATION = r"""
 module: repository_facts
 short_description: Gather facts of Berth's own repository for its self-audit
@@ -16,6 +10,7 @@ description:
   - Reads documents, C(.env.example), C(compose.yaml), playbooks and what git keeps. Of a stack that runs nothing is read.
 options:
   root: {description: Directory of the repository., type: path, required: true}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -30,6 +25,12 @@ repository:
   type: dict
   returned: always
 """
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.verify.repository import repository
 
 
 def main() -> None:

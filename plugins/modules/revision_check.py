@@ -3,13 +3,6 @@
 
 from __future__ import annotations
 
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.data.dumps import Database
-from ..module_utils.data.revision import Revision, compared, require_compatible
-from ..module_utils.docker.client import Engine, EngineError
-from ..module_utils.state.store import Failed, Store
-
 DOCUMENTATION = r"""
 module: revision_check
 short_description: Refuse a release that does not fit the revision of the stack's database
@@ -27,6 +20,7 @@ options:
   migrations: {description: "Heads and revisions of the release, see module_utils/data/migrations.py.", type: dict, required: true}
   command: {description: The release's migration command., type: list, elements: str, default: []}
   schema: {description: "What to do where the release does not fit, as in M(berth.stack.release_apply).", type: str, default: ""}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -44,6 +38,13 @@ state: {description: The database's revision in relation to the release., type: 
 at: {description: The database's revisions., type: list, elements: str, returned: success}
 heads: {description: The heads of the release., type: list, elements: str, returned: success}
 """
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.data.dumps import Database
+from ..module_utils.data.revision import Revision, compared, require_compatible
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.state.store import Failed, Store
 
 
 def main() -> None:

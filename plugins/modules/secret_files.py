@@ -3,12 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.secrets.store import Refused, Store, render, resolve, with_defaults
-
 DOCUMENTATION = r"""
 module: secret_files
 short_description: Write the secrets of each service to files, in generations
@@ -36,6 +30,7 @@ options:
   given: {description: "Given values by name. They take precedence over generated ones.", type: dict, default: {}}
   origin: {description: "Where each of them is set, as text.", type: dict, default: {}}
   rotate: {description: Secrets for which to generate a new value., type: list, elements: str, default: []}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -52,6 +47,12 @@ RETURN = r"""
 generation: {description: Number of the generation with these secrets., type: str, returned: always, sample: "3"}
 generations: {description: "By existing generation, the services that have secrets in it.", type: dict, returned: always}
 """
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.secrets.store import Refused, Store, render, resolve, with_defaults
 
 
 def main() -> None:

@@ -3,15 +3,6 @@
 
 from __future__ import annotations
 
-import calendar
-import time
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.secrets.store import Store
-
 DOCUMENTATION = r"""
 module: secret_list
 short_description: List the secrets of a stack, without their values
@@ -19,6 +10,7 @@ description: Reads the directories of the secrets on a host, and the files' name
 options:
   directory: {description: Parent directory of the generations., type: path, required: true}
   schema: {description: "By secret: C(services) that use it.", type: dict, default: {}}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -35,6 +27,15 @@ secrets:
   elements: dict
   returned: always
 """
+
+import calendar
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.secrets.store import Store
 
 
 def listing(store: Store, schema: dict[str, Any], now: float) -> list[dict[str, Any]]:

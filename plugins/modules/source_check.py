@@ -3,22 +3,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.source import checks as source_common
-from ..module_utils.source import fastapi as source_fastapi
-from ..module_utils.source import nextjs as source_nextjs
-from ..module_utils.source.findings import accept, line, open_findings, unusable
-from ..module_utils.source.javascript_modules import Options as nextjs_options
-from ..module_utils.source.python_dependencies import Options as fastapi_options
-from ..module_utils.source.tree import file_findings, select
-from ..module_utils.source.versions import MISSING
-
 DOCUMENTATION = r"""
 module: source_check
 short_description: Check a source before an image is built from it, and refuse what cannot work
@@ -57,6 +41,7 @@ options:
     description: "Fail where the source cannot be built; without it the reason is in RV(refused), and the caller fails."
     type: bool
     default: true
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -77,6 +62,22 @@ refused: {description: "Why the source cannot be built; empty where it can.", ty
 notes: {description: Lines to show., type: list, elements: str, returned: always}
 seconds: {description: How long it took., type: float, returned: always}
 """
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.source import checks as source_common
+from ..module_utils.source import fastapi as source_fastapi
+from ..module_utils.source import nextjs as source_nextjs
+from ..module_utils.source.findings import accept, line, open_findings, unusable
+from ..module_utils.source.javascript_modules import Options as nextjs_options
+from ..module_utils.source.python_dependencies import Options as fastapi_options
+from ..module_utils.source.tree import file_findings, select
+from ..module_utils.source.versions import MISSING
 
 
 def main() -> None:

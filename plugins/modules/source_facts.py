@@ -3,17 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import re
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.image_scan import setting_hits
-from ..module_utils.source.tree import left_out_patterns
-from ..module_utils.verify.repository import lines
-
 DOCUMENTATION = r"""
 module: source_facts
 short_description: Gather facts of the application's sources, of how they are built, and of earlier runs
@@ -25,6 +14,7 @@ options:
   reports: {description: "Directory of reports; C(latest/advice.json) and C(images.json) are read.", type: path, required: true}
   records: {description: Directory of what earlier runs of this stack left., type: path, required: true}
   builds: {description: Directory of build logs., type: path, required: true}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -44,6 +34,17 @@ source:
   type: dict
   returned: always
 """
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.image_scan import setting_hits
+from ..module_utils.source.tree import left_out_patterns
+from ..module_utils.verify.repository import lines
 
 WARNING = re.compile(r"(?i)^(?:#\d+ [\d.]+ )?\s*(?:\d+ warnings? found|- \w+:.*\(line \d+\)|warning[: ]|npm warn|deprecat|⚠)")
 NPM_CODE = re.compile(r"(?i)npm warn E[A-Z]+")

@@ -3,20 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
-import stat
-import tempfile
-import time
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.source.context import image_content, image_files
-from ..module_utils.source.tree import shown
-
 DOCUMENTATION = r"""
 module: source_stage
 short_description: Copy the files that an image is built from to a build context
@@ -33,6 +19,7 @@ options:
     type: dict
   path: {description: "A directory that this module made, to be removed.", type: path}
   state: {description: Whether to copy or to remove., type: str, choices: [present, absent], default: present}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -49,6 +36,20 @@ dockerfile: {description: The Dockerfile in it., type: str, returned: when prese
 files: {description: Number of files copied., type: int, returned: when present}
 bytes: {description: Their size in bytes., type: int, returned: when present}
 """
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.source.context import image_content, image_files
+from ..module_utils.source.tree import shown
 
 PREFIX = "berth-context-"
 # 2020-01-01: where there is no commit. Not 0, which some programs take for none.

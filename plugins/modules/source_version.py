@@ -3,17 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.data.migrations import schema
-from ..module_utils.source.context import describe, git, image_content, image_files, origin
-from ..module_utils.source.routes import declared
-from ..module_utils.source.tree import shown
-
 DOCUMENTATION = r"""
 module: source_version
 short_description: Name the content of a set of sources
@@ -48,6 +37,7 @@ options:
     description: "By image, paths to look for in its source, a Python application's; those that it declares are returned as C(routes)."
     type: dict
     default: {}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -69,6 +59,17 @@ schema: {description: "Heads and revisions of the migrations, see module_utils/d
 routes: {description: "By image, those of the paths asked for that its source declares.", type: dict, returned: always}
 dirty: {description: Whether a source has changes that are not committed., type: bool, returned: always}
 """
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.data.migrations import schema
+from ..module_utils.source.context import describe, git, image_content, image_files, origin
+from ..module_utils.source.routes import declared
+from ..module_utils.source.tree import shown
 
 
 def main() -> None:

@@ -3,17 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.data.backups import Backups, comparison, confirmation_prompt, incompatibility, rows
-from ..module_utils.data.dumps import Database, DumpError, name_problem
-from ..module_utils.data.revision import Revision
-from ..module_utils.docker.client import Engine, EngineError
-from ..module_utils.state.interrupts import error_message, raise_on_signals
-from ..module_utils.state.store import Failed, Lock, Locked, Store, audit_outcome
-
 DOCUMENTATION = r"""
 module: stack_backup
 short_description: Make, list and restore backups of a stack on its host
@@ -39,6 +28,7 @@ options:
   who: {description: Who runs the playbook. Added by the action., type: dict, required: true}
   dead: {description: Token of a lock whose run has ended. Added by the action., type: str, default: ""}
   lock_wait: {description: Seconds to wait for another run's lock., type: float, default: 0}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -55,6 +45,17 @@ replaced: {description: The backup of the database that a restore into place rep
 rows: {description: "Number of rows by table after the restore.", type: dict, returned: when restored}
 would: {description: The planned action., type: str, returned: in check mode}
 """
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.data.backups import Backups, comparison, confirmation_prompt, incompatibility, rows
+from ..module_utils.data.dumps import Database, DumpError, name_problem
+from ..module_utils.data.revision import Revision
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.state.interrupts import error_message, raise_on_signals
+from ..module_utils.state.store import Failed, Lock, Locked, Store, audit_outcome
 
 
 def target(backups: Backups, database: Database | None, params: dict[str, Any], asking: bool) -> dict[str, Any]:

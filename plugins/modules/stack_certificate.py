@@ -3,18 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import re
-import ssl
-import subprocess
-import time
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.ownership import CREATED
-
 DOCUMENTATION = r"""
 module: stack_certificate
 short_description: Create and renew a certificate for a service of the stack, by the stack's own certificate authority
@@ -34,6 +22,7 @@ options:
   days: {description: Validity of a certificate in days., type: int, default: 730}
   renew_days: {description: Days before its expiry when it is renewed., type: int, default: 180}
   authority_days: {description: Validity of the authority in days., type: int, default: 7300}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -51,6 +40,18 @@ authority: {description: "Certificate of the authority, PEM.", type: str, return
 days_left: {description: Days until the service's certificate expires., type: int, returned: always}
 actions: {description: "Changes made, and why.", type: list, elements: str, returned: always}
 """
+
+import os
+import re
+import ssl
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.ownership import CREATED
 
 # No shell tools but the shell's own: the image has few programs. stdin: the authority's key and certificate, or nothing. stdout: its key
 # and certificate, the service's key and certificate.

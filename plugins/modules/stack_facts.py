@@ -3,6 +3,35 @@
 
 from __future__ import annotations
 
+DOCUMENTATION = r"""
+module: stack_facts
+short_description: Gather what the acceptance checks want to know of a stack on its host
+description:
+  - Reads containers, images, networks, volumes, secrets and releases of a stack, and asks inside its containers. Nothing is
+    changed; what was found inside an image, which never changes, is remembered by the image's id in C(directory)/image-scans.json.
+  - Secrets are compared on the host and are never part of the answer.
+options:
+  stack: {description: Name of the stack., type: str, required: true}
+  directory: {description: State directory of the stack., type: path, required: true}
+  database: {description: "C(container) and C(name) of the database; empty: it is not asked.", type: dict, default: {}}
+  errors_since: {description: Seconds since 1970 from when errors in logs count., type: float, default: 0}
+  lines: {description: Log lines of each container to read., type: int, default: 400}
+author: Berth (@berth)
+"""
+
+EXAMPLES = r"""
+- name: Gather facts
+  berth.stack.stack_facts: {stack: berth, directory: /var/lib/berth}
+  register: __facts
+"""
+
+RETURN = r"""
+stack:
+  description: "C(engine), C(containers), C(networks), C(volumes), C(images), C(secrets), C(releases), C(database)."
+  type: dict
+  returned: always
+"""
+
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,34 +48,6 @@ from ..module_utils.verify.container_commands import ask_database
 from ..module_utils.verify.container_facts import container, network, reach
 from ..module_utils.verify.image_facts import images
 from ..module_utils.verify.state_facts import releases, secret_values, secrets
-
-DOCUMENTATION = r"""
-module: stack_facts
-short_description: Gather what the acceptance checks want to know of a stack on its host
-description:
-  - Reads containers, images, networks, volumes, secrets and releases of a stack, and asks inside its containers. Nothing is
-    changed; what was found inside an image, which never changes, is remembered by the image's id in C(directory)/image-scans.json.
-  - Secrets are compared on the host and are never part of the answer.
-options:
-  stack: {description: Name of the stack., type: str, required: true}
-  directory: {description: State directory of the stack., type: path, required: true}
-  database: {description: "C(container) and C(name) of the database; empty: it is not asked.", type: dict, default: {}}
-  errors_since: {description: Seconds since 1970 from when errors in logs count., type: float, default: 0}
-  lines: {description: Log lines of each container to read., type: int, default: 400}
-"""
-
-EXAMPLES = r"""
-- name: Gather facts
-  berth.stack.stack_facts: {stack: berth, directory: /var/lib/berth}
-  register: __facts
-"""
-
-RETURN = r"""
-stack:
-  description: "C(engine), C(containers), C(networks), C(volumes), C(images), C(secrets), C(releases), C(database)."
-  type: dict
-  returned: always
-"""
 
 
 def gather(engine: Engine, options: dict[str, Any]) -> dict[str, Any]:

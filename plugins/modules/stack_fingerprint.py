@@ -3,20 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import time
-from collections.abc import Iterator
-from fnmatch import fnmatchcase
-from pathlib import Path
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.client import Engine, EngineError
-from ..module_utils.docker.ownership import stack_containers
-from ..module_utils.state.store import Store, write
-
 DOCUMENTATION = r"""
 module: stack_fingerprint
 short_description: Tell whether a host is as the last run left it, and whether that run wanted the same
@@ -45,6 +31,7 @@ options:
   hours: {description: For how long a record is believed., type: int, default: 24}
   keep: {description: "To remember: what is given back as long as nothing differs.", type: dict, default: {}}
   remember: {description: Remember instead of comparing., type: bool, default: false}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -70,6 +57,20 @@ release: {description: Name of the release that serves., type: str, returned: al
 kept: {description: What was to be kept., type: dict, returned: always}
 wanted: {description: As it was given., type: dict, returned: always}
 """
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.docker.ownership import stack_containers
+from ..module_utils.state.store import Store, write
 
 ANSWER = "answer of"
 CONFIG = ("Env", "Entrypoint", "Cmd", "User", "Labels", "Healthcheck", "StopTimeout", "ExposedPorts", "Image")

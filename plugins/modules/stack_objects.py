@@ -3,17 +3,6 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.client import Engine, EngineError
-from ..module_utils.docker.reconcile import Stack, Unhealthy
-from ..module_utils.docker.spec import SpecError
-from ..module_utils.state.interrupts import error_message, raise_on_signals
-from ..module_utils.state.store import Store
-
 DOCUMENTATION = r"""
 module: stack_objects
 short_description: Reconcile networks, volumes and containers of a stack, in one run
@@ -56,6 +45,7 @@ options:
   remember:
     description: State directory in which to record the desired objects, so that a release can create missing ones again.
     type: path
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -79,6 +69,17 @@ containers:
   returned: always
 seconds: {description: "Seconds that the run took, waiting included.", type: float, returned: always}
 """
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.docker.reconcile import Stack, Unhealthy
+from ..module_utils.docker.spec import SpecError
+from ..module_utils.state.interrupts import error_message, raise_on_signals
+from ..module_utils.state.store import Store
 
 
 def recorded_specs(params: dict[str, Any], kind: str) -> dict[str, dict[str, Any] | None]:

@@ -3,16 +3,6 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.client import Engine, EngineError, wait_until
-from ..module_utils.docker.ownership import foreign_containers, own_names, shared_images, stack_containers
-from ..module_utils.state.store import Store
-
 DOCUMENTATION = r"""
 module: stack_prune
 short_description: Remove the containers of other releases, or everything that a stack has
@@ -35,6 +25,7 @@ options:
     elements: str
     choices: [swarm, containers, networks, volumes, images]
     default: [containers]
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -46,6 +37,16 @@ RETURN = r"""
 removed: {description: "Objects removed, or in check mode to be removed.", type: list, elements: str, returned: always}
 kept: {description: Objects with the labels that were not removed., type: list, elements: str, returned: always}
 """
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.client import Engine, EngineError, wait_until
+from ..module_utils.docker.ownership import foreign_containers, own_names, shared_images, stack_containers
+from ..module_utils.state.store import Store
 
 # Seconds until the containers of other hosts have left a network that spans hosts.
 NETWORK_WAIT = 30

@@ -3,15 +3,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.client import Engine, EngineError, memory_used
-from ..module_utils.docker.ownership import DRAINING, stack_containers
-from ..module_utils.state.store import Store
-
 DOCUMENTATION = r"""
 module: stack_status
 short_description: Tell what of a stack runs on a host
@@ -22,6 +13,7 @@ options:
   directory: {description: State directory of the stack., type: path, required: true}
   service: {description: Only this service., type: str, default: ""}
   lines: {description: Number of log lines of each container; 0 for none., type: int, default: 0}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -40,6 +32,15 @@ logs: {description: "By container, its last lines.", type: dict, returned: alway
 holders: {description: "Holders of locks, each with the audit C(line) for the case that its run has ended.", type: list, elements: dict,
   returned: always}
 """
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.client import Engine, EngineError, memory_used
+from ..module_utils.docker.ownership import DRAINING, stack_containers
+from ..module_utils.state.store import Store
 
 
 def past(listed: dict[str, Any]) -> bool:

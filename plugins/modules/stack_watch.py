@@ -3,17 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.client import Engine, EngineError, memory_used
-from ..module_utils.docker.ownership import stack_containers
-from ..module_utils.state.store import Store
-
 DOCUMENTATION = r"""
 module: stack_watch
 short_description: Watch a stack's memory for a while, and break its containers at given times
@@ -30,6 +19,7 @@ options:
     type: list
     elements: dict
     default: []
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -41,6 +31,17 @@ RETURN = r"""
 samples: {description: "C(time), and by container C(memory), C(service), C(pid).", type: list, elements: dict, returned: always}
 faults: {description: "C(name) and C(time) of what was done.", type: list, elements: dict, returned: always}
 """
+
+import os
+import signal
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.client import Engine, EngineError, memory_used
+from ..module_utils.docker.ownership import stack_containers
+from ..module_utils.state.store import Store
 
 
 def containers(engine: Engine, labels: dict[str, str], recorded: set[str], service: str = "") -> list[dict[str, Any]]:

@@ -3,14 +3,6 @@
 
 from __future__ import annotations
 
-import json
-import time
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.verify.load_figures import figures
-
 DOCUMENTATION = r"""
 module: stress_record
 short_description: Make the record of a stress run from what the load saw and what the host saw
@@ -21,6 +13,7 @@ options:
   budgets: {description: What may be measured at most., type: dict, required: true}
   version: {description: The version that ran., type: str, required: true}
   directory: {description: Directory of the stack's records., type: path, required: true}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -32,6 +25,14 @@ RETURN = r"""
 lines: {description: What a terminal shows., type: list, elements: str, returned: always}
 over: {description: Figures above their budget., type: list, elements: str, returned: always}
 """
+
+import json
+import time
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.verify.load_figures import figures
 
 
 def main() -> None:

@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from ansible.module_utils.basic import AnsibleModule
-
 DOCUMENTATION = r"""
 module: swarm_kernel
 short_description: Check the kernel for the features that a Swarm's networks use
@@ -14,6 +10,7 @@ description:
   - Encrypted overlays need IPsec; virtual IP addresses of services and the routing mesh, which publishes ports on all nodes, need IPVS.
     Without them the engine reports no error, and packets are lost.
   - IPsec is tested with an association between unused addresses, which is removed at once.
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -27,6 +24,10 @@ ipvs: {description: Whether services can have a virtual IP address., type: bool,
 encryption: {description: Whether overlays can be encrypted., type: bool, returned: always}
 reason: {description: Why overlays cannot be encrypted., type: str, returned: always}
 """
+
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
 
 # Documentation addresses of RFC 5737, and the engine's algorithm.
 STATE = ["src", "192.0.2.1", "dst", "192.0.2.2", "proto", "esp", "spi", "0xbe27"]

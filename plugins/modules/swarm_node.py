@@ -3,12 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.client import Engine, EngineError, wait_until
-
 DOCUMENTATION = r"""
 module: swarm_node
 short_description: Create or join a Swarm, and update the settings of its nodes
@@ -26,6 +20,7 @@ options:
     type: dict
     default: {}
   wait: {description: Seconds until the node must be ready., type: int, default: 30}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -41,6 +36,12 @@ manager: {description: Address of this node for those that join., type: str, ret
 tokens: {description: "Join tokens, C(manager) and C(worker); secret.", type: dict, returned: on managers}
 actions: {description: "Changes made, or in check mode planned, one line each.", type: list, elements: str, returned: always}
 """
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.client import Engine, EngineError, wait_until
 
 
 def join(engine: Engine, params: dict[str, Any]) -> None:

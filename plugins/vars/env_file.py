@@ -5,6 +5,15 @@ Ansible makes vars plugins when it has read the inventory, in the process that f
 
 from __future__ import annotations
 
+DOCUMENTATION = r"""
+name: env_file
+short_description: Read .env
+description:
+  - Reads C(.env) of the project's directory, or the file that C(BERTH_ENV_FILE) names, by dotenv's rules.
+  - What the environment of the call has already outranks the file.
+options: {}
+"""
+
 import functools
 import os
 from pathlib import Path
@@ -16,15 +25,6 @@ from ansible.plugins.vars import BaseVarsPlugin
 from ansible.utils.display import Display
 
 from ..module_utils.settings.env_file import Refused, load
-
-DOCUMENTATION = r"""
-name: env_file
-short_description: Read .env
-description:
-  - Reads C(.env) of the project's directory, or the file that C(BERTH_ENV_FILE) names, by dotenv's rules.
-  - What the environment of the call has already outranks the file.
-options: {}
-"""
 
 PROJECT = Path(__file__).resolve().parents[2]
 CHECKS = "berth.stack.calls"
