@@ -175,6 +175,9 @@ def copied(copies: dict[str, str]) -> dict[Item, str]:
 
 def message(plan: dict[str, Any], stack: str, url: str, whole: bool) -> list[str]:
     """The plan in sentences; `whole`: all reasons, line by line."""
+    if not plan["phases"] and not plan["deploys"]:
+        version = plan["built"]["release_version"]
+        return [*plan["built"]["lines"], f"{version} is built, and nothing has changed since ({plan['compared']} images compared)"]
     if not plan["phases"]:
         serves = f"{stack} {plan['release']} serves at {url}: " if plan["release"] else f"{stack}: "
         return [f"{serves}nothing has changed since the last run ({plan['compared']} objects compared)"]
@@ -199,22 +202,23 @@ class ActionModule(ActionBase):
             arguments.pop(name, default)
             for name, default in (("sources", {}), ("copies", {}), ("environment", []), ("key", ""), ("url", ""))
         )
-        trust, stack = arguments.pop("trust", True), {"stack": arguments["stack"]}
+        trust, deploys = arguments.pop("trust", True), {"deploys": arguments.get("deploys", False)}
         if arguments.get("record"):
             new = copied(copies)  # the run has made them since it planned
             arguments["desired"] = [row for row in arguments["desired"] if Item(*row[:3]) not in new] + rows(new)
             return self._module(arguments, task_vars)
         if not trust or any(not Path(image["source"]).is_dir() for image in sources.values()):
-            return _everything(arguments) | stack  # where a source is missing, the preflight says so, in more words
+            return _everything(arguments) | deploys  # where a source is missing, the preflight says so, in more words
         evaluate = self._templar.template
         try:
             arguments["desired"] = rows(Desired(task_vars or {}, evaluate, key).all(sources, environment, copies))
         except OSError:  # a file that cannot be read, or that went away meanwhile: as above
-            return _everything(arguments) | stack
+            return _everything(arguments) | deploys
         plan = self._module(arguments, task_vars)
         if not plan.get("failed") and "phases" in plan:
-            plan |= {"desired": arguments["desired"], "message": message(plan, arguments["stack"], url, bool(self._task.diff))}
-        return plan | stack
+            plan |= deploys | {"desired": arguments["desired"]}
+            plan["message"] = message(plan, arguments["stack"], url, bool(self._task.diff))
+        return plan
 
     def _module(self, arguments: dict[str, Any], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         result: dict[str, Any] = self._execute_module(module_name="berth.stack.stack_plan", module_args=arguments, task_vars=task_vars)

@@ -9,10 +9,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.docker.client import Engine, EngineError
-from ..module_utils.plan.differences import GONE, HOST, Difference, Hashes, as_dicts, compare, hashes, rows
+from ..module_utils.plan.differences import Difference, Hashes, as_dicts, compare, hashes, rows
 from ..module_utils.plan.host_state import HostState, image_component, images
-from ..module_utils.plan.phases import FIRST, TOO_OLD, affects_images, choose
-from ..module_utils.state.record import Record
+from ..module_utils.plan.phases import FIRST, NO_ENGINE, TOO_OLD, affects_images, choose
 from ..module_utils.state.store import Store
 
 DOCUMENTATION = r"""
@@ -92,8 +91,7 @@ class Planner:
     def __init__(self, given: dict[str, Any]) -> None:
         self.given, self.engine = given, Engine(timeout=10)
         self.store = Store(given["directory"])
-        self.record = Record(self.store.root)
-        self.build, self.deployment = self.record.section("build"), self.record.section("deployment")
+        self.build, self.deployment = (self.store.state.section(name) for name in ("build", "deployment"))
         self.compared = 0
 
     def plan(self) -> dict[str, Any]:
@@ -117,13 +115,14 @@ class Planner:
         }
 
     def _differences(self, before: dict[str, Any], look: Any) -> list[Difference]:
-        if not before:
-            return [FIRST]
-        found = compare(hashes(before["desired"]), hashes(self.given["desired"]))
+        found = compare(hashes(before["desired"]), hashes(self.given["desired"])) if before else [FIRST]
         try:
+            if not before:
+                self.engine.call("GET", "/version")
+                return found
             now, unhealthy = look({name: component for component, _, name, _ in before["images"]})
-        except EngineError as error:
-            return [*found, Difference(HOST, GONE, "engine", str(error))]
+        except EngineError:
+            return [*found, NO_ENGINE]
         self.compared = len(now)
         found += compare(hashes(before["images"] + before.get("actual", [])), now) + unhealthy
         return found + ([TOO_OLD] if time.time() - before["time"] > self.given["hours"] * 3600 else [])
@@ -152,7 +151,7 @@ class Planner:
                 known = hashes(before.get("actual", []))
                 if any(known.get(item, value) != value for item, value in answers.items()):
                     kept = {}
-        self.record.keep(section, kept)
+        self.store.state.keep(section, kept)
 
 
 def main() -> None:

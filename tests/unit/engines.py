@@ -92,6 +92,8 @@ class FakeEngine(Engine):
         if method != "GET":
             self.changes.append((method, path))
         kind, _, rest = path.lstrip("/").partition("/")
+        if kind == "version":
+            return {"ApiVersion": "1.44"}
         existing: dict[str, dict[str, Any]] = getattr(self, kind)
         if rest == "json" and method == "GET":
             return self._listed(query["filters"]["label"])

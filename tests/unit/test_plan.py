@@ -72,7 +72,7 @@ CHECKS = ("settings", "secrets", "engine", "ports")
         (of("secrets", "file", GONE), AROUND, CHECKS),
         (of("secrets", "environment", NEW), AROUND, CHECKS),
         (of("host", "file"), ALL, CHECKS),
-        (of("host", "engine", GONE), ALL, CHECKS),
+        (phases.NO_ENGINE, ALL, CHECKS),
         (of("project", "directory"), ALL, CHECKS),
         (of("project", "setting"), ALL, CHECKS),
         (phases.FIRST, ALL, CHECKS),
@@ -110,6 +110,12 @@ def test_what_a_build_needs(difference: Difference, images: tuple[str, ...], alo
     assert plan.checks == (("settings", "engine") if "engine" in alone else ())
     deployed = phases.choose([of("sources", "source", name="backend")], [difference], builder=True)
     assert deployed.phases == (("build", "release") if images else ("release",)), "a deployment has seen to the engine"
+
+
+def test_where_there_is_no_engine_the_sources_are_checked_before_one_is_installed() -> None:
+    plan = phases.choose([phases.FIRST, phases.NO_ENGINE], [phases.FIRST, phases.NO_ENGINE], builder=True)
+    assert (plan.phases, plan.checks) == (phases.PHASES, phases.CHECKS)
+    assert "sources" not in phases.choose([phases.FIRST], [phases.FIRST], builder=True).checks
 
 
 def test_nothing_differs_nothing_is_done() -> None:
@@ -459,6 +465,7 @@ def test_an_engine_that_does_not_answer_is_a_difference(planner: Callable[..., m
 
     looking = planner()
     monkeypatch.setattr(looking.engine, "listing", silent)
+    monkeypatch.setattr(looking.engine, "find", silent)
     plan = looking.plan()
     assert [(one["component"], one["kind"], one["object"]) for one in plan["reasons"]] == [("host", "gone", "engine")]
     assert "engine" in plan["phases"]
@@ -506,7 +513,8 @@ def test_state_of_an_earlier_version_is_taken_over_or_removed_and_never_misread(
 
 # What is said -----------------------------------------------------------------------------------------------------------
 
-PLAN = {"phases": ["build", "release"], "images": ["backend"], "known": True, "release": "v1", "compared": 3}
+PLAN = {"phases": ["build", "release"], "images": ["backend"], "known": True, "release": "v1", "compared": 3, "deploys": True}
+BUILT = {"release_version": "v1", "lines": ["backend: s-backend:v1"]}
 
 
 def test_the_plan_in_sentences() -> None:
@@ -519,3 +527,5 @@ def test_the_plan_in_sentences() -> None:
     assert action.message(plan | {"known": False}, "berth", "https://localhost", whole=False) == []
     nothing = action.message(plan | {"phases": []}, "berth", "https://localhost", whole=False)
     assert nothing == ["berth v1 serves at https://localhost: nothing has changed since the last run (3 objects compared)"]
+    built = action.message(plan | {"phases": [], "deploys": False, "built": BUILT}, "berth", "https://localhost", whole=False)
+    assert built == ["backend: s-backend:v1", "v1 is built, and nothing has changed since (3 images compared)"]

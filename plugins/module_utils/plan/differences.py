@@ -24,6 +24,7 @@ CALLED = {
     "manifest": "manifest of the current release",
     "version": "version asked for",
     "record": "record of the last run",
+    "engine": "{}",
 }
 
 

@@ -13,7 +13,6 @@ from .differences import (
     IMAGE_FRONTEND,
     IMAGE_INFRASTRUCTURE,
     INFRASTRUCTURE,
-    NEW,
     PROJECT,
     RELEASE,
     SECRETS,
@@ -24,7 +23,7 @@ from .differences import (
 # In the order in which they run. Transfer: what is released is known, fits the database, and its images are on the host.
 PHASES = ("engine", "build", "transfer", "infrastructure", "release")
 # What the preflight looks at before anything is touched.
-CHECKS = ("settings", "secrets", "engine", "ports")
+CHECKS = ("settings", "secrets", "engine", "sources", "ports")
 IMAGES = {IMAGE_BACKEND: ("backend",), IMAGE_FRONTEND: ("frontend",), IMAGE_INFRASTRUCTURE: ("database", "edge", "model")}
 APPLICATION = ("backend", "frontend")
 ALL_IMAGES = ("backend", "frontend", "database", "edge", "model")
@@ -51,7 +50,8 @@ DEPLOYMENT: dict[tuple[str, str], tuple[str, ...]] = {
     (PROJECT, ""): _EVERYTHING,
 }
 # Differences by which everything is looked at: there is no record, or it is too old.
-FIRST, TOO_OLD = Difference(PROJECT, NEW, "record"), Difference(PROJECT, EXPIRED, "record")
+FIRST, TOO_OLD = Difference(PROJECT, GONE, "record"), Difference(PROJECT, EXPIRED, "record")
+NO_ENGINE = Difference(HOST, GONE, "engine", "Docker Engine")
 # Components that no image is made from.
 NOT_BUILT = (RELEASE, SECRETS, HOST)
 
@@ -101,7 +101,7 @@ def choose(deployment: list[Difference] | None, build: list[Difference] | None, 
 
 def affects_images(difference: Difference) -> bool:
     """Whether an image may be another one by it. The version asked for is the name of what is built."""
-    return difference.object == "version" or difference.component not in NOT_BUILT
+    return difference.object == "version" or difference == NO_ENGINE or difference.component not in NOT_BUILT
 
 
 def _deploy(difference: Difference, needs: _Needs) -> None:
@@ -113,7 +113,7 @@ def _deploy(difference: Difference, needs: _Needs) -> None:
     if what in ("setting", "environment"):
         needs.checks.add("settings")
     if "infrastructure" in phases:
-        needs.checks.update(CHECKS)
+        needs.checks.update(("settings", "secrets", "engine", "ports"))
     if (component, what, kind) == (EDGE, "container", GONE):
         needs.checks.add("ports")  # somebody else may have them by now
 
@@ -128,3 +128,5 @@ def _build(difference: Difference, needs: _Needs, deploys: bool) -> None:
     if difference.component != SOURCES and difference.object != "image" and not deploys:
         needs.phases.add("engine")
         needs.checks.update(("settings", "engine"))
+    if difference == NO_ENGINE:
+        needs.checks.add("sources")  # before one is installed

@@ -27,9 +27,7 @@ def wrong(checks: Any) -> list[str]:
             problems.append(f"release_smoke_checks, entry {number}: {check['port']!r} is not a port")
         statuses = check.get("status", DEFAULT)
         if not isinstance(statuses, list) or not statuses or not all(STATUS.fullmatch(str(one)) for one in statuses):
-            problems.append(
-                f"release_smoke_checks, entry {number}: status is {statuses!r}: it must be a list, such as [200, 3xx]"
-            )
+            problems.append(f"release_smoke_checks, entry {number}: status is {statuses!r}: it must be a list, such as [200, 3xx]")
     return problems
 
 
