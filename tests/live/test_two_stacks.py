@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 from conftest import ROOT, STACK, docker, verb
 
 SECOND = f"{STACK}-two"
+# Without what names one stack and its directory on the controller.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in ("STACK_NAME", "LOCAL_DIR", "HTTPS_PORT", "HTTP_PORT")}
 PLAY = """
 - name: Deploy {stack}
   ansible.builtin.import_playbook: {root}/playbooks/deploy.yml
@@ -33,7 +36,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def run(playbook: Path, *words: str) -> str:
     command = [str(ROOT / ".venv/bin/ansible-playbook"), "-i", "inventory/local.yml", str(playbook), *words]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
