@@ -164,13 +164,13 @@ def main() -> None:
                     actions.append(f"make backup {result['replaced']} of the current database")
                 result["rows"] = rows(backups.restore(note["name"], database, into))
                 if not into:
-                    (store.root / "unchanged.json").unlink(missing_ok=True)  # the next deploy checks the migrations again
+                    store.state.keep("deployment", {})  # the next deploy checks the migrations again
                 actions.append(f"restore {note['name']} into {into or 'place'}")
     except BaseException as error:
         why = error_message(error, (Failed, DumpError, EngineError, OSError, Locked))
         replaced = bool(database and database.replaced)
         if replaced:
-            (store.root / "unchanged.json").unlink(missing_ok=True)
+            store.state.keep("deployment", {})
         what = f"{(why.splitlines() or [''])[0]}{' (the backup is in place)' if replaced else ''}"
         lock.finish(verb, audit_outcome(error, actions), what)
         state = "The database in use was not changed" if verb == "restore" else "The incomplete backup was removed"

@@ -104,8 +104,8 @@ CHANGES = [
         "container removed", lambda: docker("rm", "--force", name("model")), "-model is gone", lambda: "model" in containers(), ("model",)
     ),
     Change("container replaced", replace_model, "-model differs", lambda: inspect("model", "{{.HostConfig.ReadonlyRootfs}}"), ("model",)),
-    Change("container stopped", lambda: docker("stop", name("frontend")), "is not well", lambda: inspect("frontend", "{{.State.Status}}")),
-    Change("container paused", lambda: docker("pause", name("edge")), "-edge is not well", lambda: inspect("edge", "{{.State.Status}}")),
+    Change("container stopped", lambda: docker("stop", name("frontend")), "is unhealthy", lambda: inspect("frontend", "{{.State.Status}}")),
+    Change("container paused", lambda: docker("pause", name("edge")), "-edge is unhealthy", lambda: inspect("edge", "{{.State.Status}}")),
     Change(
         "memory limit",
         lambda: docker("update", "--memory=300m", "--memory-swap=300m", name("backend")),

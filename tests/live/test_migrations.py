@@ -82,8 +82,15 @@ class Stack:
     def existing(self) -> list[str]:
         """Containers, contents of the state directory except records of runs, and the database revision."""
         listed = docker("ps", "--all", "--no-trunc", "--filter", f"label=berth.stack={STACK}", "--format", "{{.ID}} {{.Names}}")
-        noted = [path for path in sorted(STATE.rglob("*.json")) if path.name not in ("unchanged.json", "built.json")]
-        return [listed, *(f"{path} {path.read_text()}" for path in noted), (STATE / "current").read_text(), self.sql(REVISION)]
+        noted = [path for path in sorted(STATE.rglob("*.json")) if path.name != "state.json"]
+        infrastructure = json.loads((STATE / "state.json").read_text())["infrastructure"]  # the rest tells runs apart
+        return [
+            listed,
+            str(infrastructure),
+            *(f"{path} {path.read_text()}" for path in noted),
+            (STATE / "current").read_text(),
+            self.sql(REVISION),
+        ]
 
     def sql(self, text: str) -> str:
         return docker("exec", f"{STACK}-database", "psql", "-qtAX", "-U", "postgres", "-d", "app", "-c", text)

@@ -16,6 +16,10 @@ SERVICES = ("backend", "frontend")
 ME = {"owner": "ann", "host": "here", "pid": 1, "started": "10"}
 
 
+# What networks and volumes have when they are listed.
+LISTED = ("Driver", "Internal", "Options", "Labels", "CreatedAt")
+
+
 class Clock:
     """Stands for the module `time`: who sleeps is there at once, and what was to happen meanwhile has happened."""
 
@@ -87,10 +91,15 @@ class FakeEngine(Engine):
     def call(self, method: str, path: str, query: Any = None, body: Any = None, timeout: float | None = None) -> Any:
         if method != "GET":
             self.changes.append((method, path))
-        kind, rest = path.lstrip("/").split("/", 1)
+        kind, _, rest = path.lstrip("/").partition("/")
+        if kind == "version":
+            return {"ApiVersion": "1.44"}
         existing: dict[str, dict[str, Any]] = getattr(self, kind)
         if rest == "json" and method == "GET":
             return self._listed(query["filters"]["label"])
+        if not rest:
+            listed = [{"Name": name, "Id": name, **dict.fromkeys(LISTED), **one} for name, one in existing.items()]
+            return {"Volumes": listed} if kind == "volumes" else listed
         if rest == "create":
             return self._create(kind, (query or {}).get("name") or body["Name"], body)
         name, _, verb = (rest, "", "") if kind == "images" and method == "DELETE" else rest.partition("/")
@@ -110,7 +119,7 @@ class FakeEngine(Engine):
 
     def _listed(self, labels: list[str]) -> list[dict[str, Any]]:
         return [
-            {"Names": [f"/{name}"], "Labels": one["Config"]["Labels"]}
+            {"Id": name, "Names": [f"/{name}"], "Labels": one["Config"]["Labels"]}
             for name, one in self.containers.items()
             if set(labels) <= {f"{key}={value}" for key, value in one["Config"]["Labels"].items()}
         ]

@@ -263,7 +263,7 @@ def test_a_command_of_one_module_names_itself(file: str, verb: str) -> None:
 
 
 def test_what_the_audit_calls_a_command_is_no_change_of_a_setting() -> None:
-    from ansible_collections.berth.stack.plugins.action import stack_fingerprint as module
+    from ansible_collections.berth.stack.plugins.action import stack_plan as module
 
     assert (
         module.MAGIC.fullmatch("release_verb") and module.MAGIC.fullmatch("release_what") and not module.MAGIC.fullmatch("release_retain")

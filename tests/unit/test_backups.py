@@ -301,7 +301,7 @@ def test_a_restore_says_what_it_left_and_is_written_down(
 ) -> None:
     serves = kept.store.manifest("v1")
     kept.store.record(serves | {"around": {"database": {"container": "s-database", "name": "app"}}})
-    (kept.store.root / "unchanged.json").write_text("{}")
+    kept.store.state.keep("deployment", {"time": 1})
     database = FakeDatabase()
     monkeypatch.setattr(database, "reopen", lambda: None)
     monkeypatch.setattr(stack_backup, "Database", lambda *_: database)
@@ -324,6 +324,6 @@ def test_a_restore_says_what_it_left_and_is_written_down(
     message = str(ended.value)
     assert ("has been replaced by" in message, "The database in use was not changed" in message) == (after, not after)
     assert "-before-restore" in message and database.existing["app"] == (CONTENT if after else {"public.tasks": "9 999"})
-    assert (kept.store.root / "unchanged.json").exists() != after
+    assert bool(kept.store.state.section("deployment")) != after
     assert (kept.store.audit_log()[-1]["verb"], kept.store.audit_log()[-1]["outcome"]) == ("restore", outcome)
     assert kept.store.note("lock") == {} and kept.find("")["schema"]["heads"] == ["1"] and kept.find("")["automatic"]

@@ -15,7 +15,7 @@ PLAY = """\
 - hosts: builders
   gather_facts: false
   tasks:
-    - ansible.builtin.import_role: {name: berth.stack.preflight, tasks_from: build, rolespec_validate: false}
+    - ansible.builtin.import_role: {name: berth.stack.preflight, tasks_from: sources}
 """
 BROKEN_BACKEND = {"app/database.py": "import redis\nengine = 1\n"}
 BROKEN_FRONTEND = {"lib/api.ts": None}

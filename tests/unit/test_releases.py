@@ -212,7 +212,7 @@ def test_what_releases_stand_on_is_remembered_until_it_is_said_not_to_be(tmp_pat
     store.record_infrastructure(containers={"s-model": None}, edge={"spec": {"name": "s-edge"}, "volumes": []})
     assert store.infrastructure["containers"] == {"s-database": {"image": "d:1"}}
     assert store.infrastructure["networks"] == {"s-data": {"internal": True}} and store.infrastructure["edge"]["spec"] == {"name": "s-edge"}
-    assert oct((tmp_path / "state" / "foundation.json").stat().st_mode & 0o777) == "0o600"
+    assert oct((tmp_path / "state" / "state.json").stat().st_mode & 0o777) == "0o600"
 
 
 def test_releases_that_name_their_upstreams_themselves_are_gone_back_to(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ All of it is in the state directory (`/var/lib/<stack>`):
 - `current`: the name of the active release
 - `pending.json`: the unfinished operation, which the next run continues
 - `schema.json`: the database's revision, and the images and commands that migrated it
-- `foundation.json`: the infrastructure that releases depend on
+- `state.json`: what builds and deployments were made from and left, and the infrastructure that releases depend on (record.py)
 - `lock`: the run that works on the stack, until when; `lock.<command>`: of a command that may run beside others;
   `lock.begun`: the run that builds images, which blocks no other
 - `audit.jsonl`: one line for each command: ok, failed, refused or interrupted; none for a command without changes
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from .interrupts import Interrupted
+from .record import Record
 
 # The release's name in a manifest that has none yet: the name depends on the content.
 PLACEHOLDER = "@release@"
@@ -76,6 +77,7 @@ class Store:
     def __init__(self, directory: str | Path) -> None:
         self.root = Path(directory)
         self.folder = self.root / "releases"
+        self.state = Record(self.root)
 
     def prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -167,7 +169,7 @@ class Store:
     @property
     def infrastructure(self) -> dict[str, dict[str, Any]]:
         """{networks, volumes, containers: {name: its spec}, edge: {spec, volumes}} as the last deploy reconciled it."""
-        return {"networks": {}, "volumes": {}, "containers": {}, "edge": {}} | self.note("foundation.json")
+        return {"networks": {}, "volumes": {}, "containers": {}, "edge": {}} | self.state.section("infrastructure")
 
     @property
     def containers(self) -> set[str]:
@@ -187,7 +189,7 @@ class Store:
             recorded[kind] = {name: spec for name, spec in (recorded[kind] | specs).items() if spec is not None}
         if recorded != self.infrastructure:
             self.prepare()
-            write(self.root / "foundation.json", json.dumps(recorded, indent=2) + "\n", 0o600)
+            self.state.keep("infrastructure", recorded)
 
     # audit log --------------------------------------------------------------------------------------------------------
 
