@@ -20,6 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "source": {"docker"},
     "data": {"docker", "state"},
     "release": {"data", "docker", "secrets", "state"},
+    "plan": {"docker", "state"},
     "verify": {"data", "docker", "source", "state"},
     "advice": {"docker"},
 }
