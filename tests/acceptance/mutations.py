@@ -316,7 +316,7 @@ MUTATIONS: list[Mutation] = [
     *(Mutation(f"runs {s}", f"another version of the {s} runs than is recorded", set_in(f"container:{s}/version", "other"))
       for s in (BACKEND, FRONTEND)),
     *(Mutation(f"runtime {s}", f"another version runs the {s}", set_in(f"container:{s}/asked/runtime", "9.9.9")) for s in (BACKEND, FRONTEND)),
-    Mutation("secret_files", "everybody may read a secret's file",
+    Mutation("secret_files", "a secret file is world-readable",
              lambda f: next(e for e in f["stack"]["secrets"]["files"] if not e["directory"]).update(mode="0o644")),
     Mutation("site_secrets", "credentials come to the builds as arguments",
              _instructions(BACKEND, lambda name, rest: "--mount=type=secret" not in rest)),
