@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from conftest import ROOT
 from engines import Host
 from test_deployment import act, deploy, manifest
 
-ROLE = Path(__file__).resolve().parents[2] / "roles/verify"
+ROLE = ROOT / "roles/verify"
 VARIABLES = yaml.safe_load((ROLE / "vars/main.yml").read_text())
 KEEP = json.loads(VARIABLES["__verify_aside"][1])["release_retain"]
 

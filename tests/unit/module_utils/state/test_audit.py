@@ -18,10 +18,10 @@ from ansible_collections.berth.stack.plugins.module_utils.docker.client import E
 from ansible_collections.berth.stack.plugins.module_utils.state.interrupts import Interrupted
 from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed, Lock, Locked, Store, audit_outcome
 from ansible_collections.berth.stack.plugins.modules import release_apply
+from conftest import ROOT
 from engines import LABELS, ME, Host
 from test_deployment import act, deploy, manifest
 
-ROOT = Path(__file__).resolve().parents[2]
 OWN = ("berth.stack.release_apply", "berth.stack.release_lock")
 OTHER = {"owner": "bob", "host": "there", "pid": 2, "started": "20"}
 
