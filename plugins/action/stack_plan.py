@@ -51,7 +51,8 @@ MAGIC = re.compile(
 )
 # What roles remember during a run (set_fact, register); a second stack in the same run finds those of the first.
 FACTS = {
-    *("advisor_build_failed", "base_image_built", "container_builds", "container_image", "container_run", "docker_host_ready"),
+    *("advisor_build_failed", "base_image_built", "container_builds", "container_image", "container_run"),
+    *("container_source_defects", "docker_host_ready"),
     *("edge_adapted", "image_checks_reports", "registry_pushed", "release_applied", "release_build_needed", "release_contents"),
     *("release_created", "release_image_contents", "release_missing", "release_origins", "release_revision", "release_routes"),
     *("release_schema", "release_version", "secrets_authority", "secrets_generation", "secrets_generations", "secrets_rotate"),
