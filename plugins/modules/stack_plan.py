@@ -3,17 +3,6 @@
 
 from __future__ import annotations
 
-import time
-from typing import Any
-
-from ansible.module_utils.basic import AnsibleModule
-
-from ..module_utils.docker.client import Engine, EngineError
-from ..module_utils.plan.differences import Difference, Hashes, as_dicts, compare, hashes, rows
-from ..module_utils.plan.host_state import HostState, image_component, images
-from ..module_utils.plan.phases import FIRST, NO_ENGINE, TOO_OLD, affects_images, choose
-from ..module_utils.state.store import Store
-
 DOCUMENTATION = r"""
 module: stack_plan
 short_description: Plan a run on a host, by what differs from its last run there
@@ -47,6 +36,7 @@ options:
   images: {description: "To record: images whose content counts, each with its service.", type: dict, default: {}}
   phases: {description: "To record: the phases that the run had.", type: list, elements: str, default: []}
   keep: {description: "To record: what the next run is given back.", type: dict, default: {}}
+author: Berth (@berth)
 """
 
 EXAMPLES = r"""
@@ -83,6 +73,17 @@ release: {description: Name of the release that serves., type: str, returned: al
 built: {description: What the last build was to keep., type: dict, returned: always}
 deployed: {description: What the last deployment was to keep., type: dict, returned: always}
 """
+
+import time
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.plan.differences import Difference, Hashes, as_dicts, compare, hashes, rows
+from ..module_utils.plan.host_state import HostState, image_component, images
+from ..module_utils.plan.phases import FIRST, NO_ENGINE, TOO_OLD, affects_images, choose
+from ..module_utils.state.store import Store
 
 
 class Planner:
