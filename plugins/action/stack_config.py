@@ -71,8 +71,8 @@ class ActionModule(ActionBase):
             handed |= effective.of_this_command(values)
         for role, options in specs.items():
             names[role] = sorted(name for name in options if name in known and name not in handed)
-        told = {name for some in names.values() for name in some}
-        names["stack"] += sorted(name for name in wired if name in given and name not in told)
+        named = {name for some in names.values() for name in some}
+        names["stack"] += sorted(name for name in wired if name in given and name not in named)
         names["secrets"] += sorted(name for name in given if name.startswith("vault_"))
         return names
 

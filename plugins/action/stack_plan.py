@@ -36,7 +36,7 @@ from ..module_utils.plan.differences import (
     summary,
 )
 from ..module_utils.plan.phases import PHASES
-from ..module_utils.settings.env_file import known
+from ..module_utils.settings.env_file import known_names
 from ..module_utils.source.context import content_hash, context_files, describe, image_files
 from ..module_utils.source.tree import Ignore
 
@@ -85,10 +85,10 @@ def component(name: str, known_names: Iterable[tuple[str, re.Pattern[str]]]) -> 
 
 
 def settings(variables: dict[str, Any]) -> dict[str, Any]:
-    """The variables of a host as they are written, without what Ansible adds, what the host told (setup), and what roles remembered."""
+    """The variables of a host as they are written, without what Ansible adds, facts of the host, and what roles remembered."""
     facts = variables.get("ansible_facts") or {}
-    told = {name for name in facts if name in variables and variables[name] == facts[name]}
-    left_out = told | FACTS
+    from_facts = {name for name in facts if name in variables and variables[name] == facts[name]}
+    left_out = from_facts | FACTS
     return {name: value for name, value in variables.items() if name not in left_out and not MAGIC.fullmatch(name)}
 
 
@@ -146,7 +146,7 @@ class Desired:
             yield Item(SOURCES, "commit", service), repr(describe([source], 200))
 
     def _settings(self, environment: Iterable[str]) -> Iterator[tuple[Item, str]]:
-        asked = {"DOCKER_HOST", *environment, *(name for name in os.environ if name.startswith("SECRET_")), *known(self.project)}
+        asked = {"DOCKER_HOST", *environment, *(name for name in os.environ if name.startswith("SECRET_")), *known_names(self.project)}
         for name, value in settings(self.variables).items():
             beyond, names = looked_up(value)
             asked |= names

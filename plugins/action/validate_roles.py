@@ -37,17 +37,17 @@ def specifications(roles: Path) -> dict[str, dict[str, Any]]:
 
 
 def problems(specs: Mapping[str, Any], values: Mapping[str, Any], raw: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
-    """One line for each setting that cannot be what it is, by its public name: what only hands it on is not told again."""
+    """One line for each setting that cannot be what it is, by its public name: settings that are made from it are not reported again."""
     lines: dict[str, str] = {}
     wrong: list[str] = []
     for name, value in sorted(values.items(), key=lambda item: item[0] not in calls.RULES):
         # Files are looked at where the call is made: here the host may be another.
         words = "" if name in calls.FILES else calls.wrong_setting(name, value)
-        told = f"is {value!r}; it must be {words}" if words else _unspecified(name, specs.get(name), value)
-        if told and not any(other in str(raw.get(name)) for other in wrong):
+        problem = f"is {value!r}; it must be {words}" if words else _unspecified(name, specs.get(name), value)
+        if problem and not any(other in str(raw.get(name)) for other in wrong):
             where = calls.source(name, raw, environment)
-            lines.setdefault(where, f"{where} {told}")
-        if told:
+            lines.setdefault(where, f"{where} {problem}")
+        if problem:
             wrong.append(name)
     return [*lines.values(), *calls.same_ports(values.get("stack_https_port", ""), values.get("stack_http_port", "-"))]
 

@@ -18,8 +18,8 @@ def config_text(hosts: Iterable[str], variables: Mapping[str, Any], name: str, f
         return json.dumps({host: one.get("settings", []) for host, one in found.items()}, indent=2, ensure_ascii=False, default=str)
     lines: list[str] = []
     for host, one in found.items():
-        told = one.get("rows") or []
-        lines += [*([""] if lines else []), f"Settings of {host}:", *(table(COLUMNS, told) if told else ["all are the defaults"])]
+        settings = one.get("rows") or []
+        lines += [*([""] if lines else []), f"Settings of {host}:", *(table(COLUMNS, settings) if settings else ["all are the defaults"])]
     return "\n".join(lines)
 
 

@@ -7,7 +7,7 @@ DOCUMENTATION = r"""
 module: image_checks
 short_description: Check an image after it was built
 description:
-  - Saves the image once and judges its configuration, its layers and its files; runs hadolint, container-structure-test, gitleaks,
+  - Saves the image once and evaluates its configuration, its layers and its files; runs hadolint, container-structure-test, gitleaks,
     syft, retire and apt over it. A scanner or its data that is not there leaves its check not verified, which is not a pass.
 options:
   image: {description: "What is checked and expected: service, reference, role, dockerfile, entrypoint, ports, user, uid, budget (MB),

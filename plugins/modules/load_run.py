@@ -28,7 +28,7 @@ author: Berth (@berth)
 """
 
 EXAMPLES = r"""
-- name: Put load on it
+- name: Run a load test
   berth.stack.load_run: {url: "https://localhost:8443", k6: .venv-load/bin/k6, script: load.js, directory: ., to: load.json}
 """
 

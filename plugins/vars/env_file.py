@@ -47,9 +47,9 @@ def read() -> None:
         found, warnings = load(PROJECT, os.environ, inventories)
     except Refused as error:
         raise AnsibleError(str(error)) from None
-    wanted = found.get("INVENTORY")
-    if wanted and by_default and not own and [wanted] != [os.path.realpath(each) for each in inventories]:
-        raise AnsibleError(f".env has INVENTORY={wanted}: make passes it on; without make, write: ansible-playbook -i {wanted} ...")
+    named = found.get("INVENTORY")
+    if named and by_default and not own and [named] != [os.path.realpath(each) for each in inventories]:
+        raise AnsibleError(f".env has INVENTORY={named}: make passes it on; without make, write: ansible-playbook -i {named} ...")
     for warning in warnings:
         Display().warning(warning)
 

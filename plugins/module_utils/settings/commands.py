@@ -1,4 +1,4 @@
-"""What can be told to be wrong with a call before anything is touched: values of options, the inventory, the limit.
+"""Checks of a command before anything is changed: values of options, the inventory, the limit.
 
 The public name of a setting is the environment variable that its value is read from: it is found in the text of the value,
 `lookup('ansible.builtin.env', 'HTTPS_PORT')`, so that no second table of names exists. Options of one call are read as BERTH_<option> and

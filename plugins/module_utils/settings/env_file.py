@@ -155,7 +155,7 @@ def _texts(project: Path, inventories: Iterable[str] = ()) -> Iterator[str]:
             continue
 
 
-def known(project: Path, inventories: Iterable[str] = ()) -> set[str]:
+def known_names(project: Path, inventories: Iterable[str] = ()) -> set[str]:
     """Every name of the environment that roles, group_vars, playbooks and `inventories` ask for."""
     return names_in(_texts(project, inventories))
 
@@ -246,7 +246,7 @@ def _lines(project: Path, environ: MutableMapping[str, str], inventories: Iterab
         lines, unreadable = parse(content, where)
     except ImportError:
         raise Refused(f"{where} cannot be read: the Python package python-dotenv is missing; pip install -r requirements.txt") from None
-    problems, warnings = check(lines, known(project, inventories), where)
+    problems, warnings = check(lines, known_names(project, inventories), where)
     if unreadable or problems:
         raise Refused("\n".join(unreadable + problems))
     return [replace(line, value=absolute(line.name, line.value, path.parent)) for line in lines], warnings
@@ -266,7 +266,7 @@ def load(project: Path, environ: MutableMapping[str, str], inventories: Iterable
     """
     unknown = [name for name in environ if name.startswith(PREFIX) and not STANDARD.fullmatch(name)]
     if unknown:
-        names = known(project, inventories)
+        names = known_names(project, inventories)
         slips = [
             f"{name} in the environment: did you mean {near}?" for name in unknown if name not in names and (near := close(name, names))
         ]
@@ -297,7 +297,7 @@ def of_every_command(project: Path) -> set[str]:
 def refuse_unknown(given: Iterable[str], called: Iterable[str], project: Path, inventories: Iterable[str] = ()) -> set[str]:
     """Of the names on make's command line, the options of one call. Raises Refused where none of the commands takes one of that name."""
     called, takes, every = list(called), commands(project), of_every_command(project)
-    names = known(project, inventories)
+    names = known_names(project, inventories)
     once = options(names)
     settings = {name for name in names if not name.startswith(PREFIX)}
     variables = set(re.findall(r"^([A-Z_]+) *[:?]?=", (project / "Makefile").read_text(), re.MULTILINE)) - once

@@ -130,7 +130,7 @@ def pushed(f: Facts) -> Evidence:
 
 @check("record")
 def advice(f: Facts, task: str) -> Evidence:
-    """What `make advise` left for {}. Passes when Docker's AI agent answered, and its answer is kept with what became of it."""
+    """What `make advise` left for {}. Passes when Docker's AI agent answered, and its answer is kept with its outcome."""
     found = (f.source or {}).get("advice") or {}
     if not found:
         raise NotVerified(
@@ -141,5 +141,5 @@ def advice(f: Facts, task: str) -> Evidence:
     require(entry, f"the advice of {found.get('when', 'the last run')} has no part {task}")
     if entry.get("source") != "docker-ai":
         raise NotVerified(entry.get("reason") or "Docker's AI agent is not installed here (docker ai); analysers answered in its place")
-    require(entry.get("outcome"), "the answer is kept, and what became of it is not")
+    require(entry.get("outcome"), "the answer is kept without its outcome")
     return f"{entry['outcome']}"

@@ -324,7 +324,7 @@ def database_traffic(f: Facts) -> Evidence:
 
 
 def _role(login: str) -> str:
-    """The role of a login, which has the number of its generation of secrets behind it."""
+    """The role of a login, which has the number of its secret version behind it."""
     return re.sub(r"_g[0-9]+$", "", login)
 
 

@@ -14,7 +14,7 @@ from conftest import ROOT
 REFUSED = {
     "an external database": ({"database_external": True}, ["database_external is set", "does not support", "Remove database_external"]),
     "the same as a string": ({"database_external": "true"}, ["database_external is set"]),
-    # A text is true in every template: the mock LLM was left out where somebody had said -e stack_model_external=false.
+    # A text is true in every template: the mock LLM was left out where somebody had output -e stack_model_external=false.
     "false as a text": (
         {"stack_model_external": "false"},
         ["""stack_model_external is the text 'false'""", """-e '{"stack_model_external": false}'"""],
@@ -44,10 +44,10 @@ def test_a_setting_that_cannot_be_is_refused(case: str) -> None:
     settings, messages = REFUSED[case]
     done = run(settings)
     assert done.returncode != 0
-    said = done.stdout + done.stderr  # the callback of the project writes failures to stderr
+    output = done.stdout + done.stderr  # the callback of the project writes failures to stderr
     for message in messages:
-        assert message in said
-    assert said.count("FAILED") == 1 and "Traceback" not in said
+        assert message in output
+    assert output.count("FAILED") == 1 and "Traceback" not in output
 
 
 def test_settings_that_can_be_are_not_refused() -> None:
@@ -67,10 +67,10 @@ def test_old_names_of_variables_are_refused_with_the_new_ones_all_at_once() -> N
 def test_the_preflight_refuses_old_names_of_the_table() -> None:
     table = yaml.safe_load(RENAMED.read_text())
     done = run(dict.fromkeys(table, "x"))
-    said = done.stdout + done.stderr
-    assert said.count("FAILED") == (1 if table else 0)
+    output = done.stdout + done.stderr
+    assert output.count("FAILED") == (1 if table else 0)
     for old in table:
-        assert f"{old} is called {table[old]} now" in said
+        assert f"{old} is called {table[old]} now" in output
 
 
 def test_a_text_that_means_false_is_told_from_what_is_true_or_false() -> None:

@@ -103,17 +103,17 @@ def test_contents_that_are_as_they_should_be():
 
 
 def test_what_hadolint_says():
-    said = '[{"code":"DL3007","column":1,"file":"Dockerfile","level":"warning","line":1,"message":"Using latest is prone to errors"}]'
-    found = rate.hadolint(said, "roles/x/files/Dockerfile")
+    output = '[{"code":"DL3007","column":1,"file":"Dockerfile","level":"warning","line":1,"message":"Using latest is prone to errors"}]'
+    found = rate.hadolint(output, "roles/x/files/Dockerfile")
     assert found[0]["where"] == "roles/x/files/Dockerfile:1"
     assert "DL3007" in found[0]["message"]
     assert rate.hadolint("[]", "x") == []
 
 
 def test_what_container_structure_test_says():
-    said = {"Pass": 1, "Fail": 1, "Total": 2, "Results": [{"Name": "Metadata Test", "Pass": True},
+    output = {"Pass": 1, "Fail": 1, "Total": 2, "Results": [{"Name": "Metadata Test", "Pass": True},
             {"Name": "no /bin/sh", "Pass": False, "Errors": ["File /bin/sh should not exist but does"]}]}  # fmt: skip
-    assert [f["message"] for f in rate.structure(json.dumps(said))] == ["no /bin/sh: File /bin/sh should not exist but does"]
+    assert [f["message"] for f in rate.structure(json.dumps(output))] == ["no /bin/sh: File /bin/sh should not exist but does"]
     assert rate.structure('{"Total": 0, "Results": []}')[0]["severity"] == "not verified"
 
 
@@ -125,9 +125,9 @@ def test_container_structure_test_is_asked_for_the_shape():
 
 
 def test_what_gitleaks_says():
-    said = json.dumps([{"RuleID": "aws", "File": "/tmp/x/layer-1/app/a.env", "StartLine": 3, "Match": 'KEY="REDACTED"'},
+    output = json.dumps([{"RuleID": "aws", "File": "/tmp/x/layer-1/app/a.env", "StartLine": 3, "Match": 'KEY="REDACTED"'},
                        {"RuleID": "generic", "File": "/tmp/x/config.json", "StartLine": 9, "Match": "REDACTED"}])  # fmt: skip
-    found = rate.gitleaks(said, "/tmp/x")
+    found = rate.gitleaks(output, "/tmp/x")
     assert [(f["where"], f["message"]) for f in found] == [
         ("/app/a.env:3", "aws (KEY) in layer-1"),
         ("config.json:9", "generic in config.json"),
@@ -191,10 +191,10 @@ def test_the_records_of_an_image_become_one_status_file():
 
 
 def test_what_retire_says():
-    said = {"data": [{"file": "/t/layer-1/app/jquery.js", "results": [{"component": "jquery", "version": "1.8.1", "vulnerabilities": [
+    output = {"data": [{"file": "/t/layer-1/app/jquery.js", "results": [{"component": "jquery", "version": "1.8.1", "vulnerabilities": [
         {"severity": "high", "below": "1.9.0", "identifiers": {"CVE": ["CVE-2012-1"]}},
         {"severity": "low", "below": "3.5.0", "identifiers": {"githubID": "GHSA-1"}}]}]}]}  # fmt: skip
-    found = rate.retire(json.dumps(said), "/t")
+    found = rate.retire(json.dumps(output), "/t")
     assert found[0]["severity"] == "error"
     assert found[0]["where"] == "/app/jquery.js"
     assert "CVE-2012-1, GHSA-1" in found[0]["message"]

@@ -181,7 +181,7 @@ def test_the_steps_of_a_build():
 # --- the report -------------------------------------------------------------------------------------------------------------
 
 
-def wanted(tmp_path, **more: object) -> dict:
+def expected(tmp_path, **more: object) -> dict:
     return {
         "version": "v1",
         "directory": str(tmp_path),
@@ -201,7 +201,7 @@ def wanted(tmp_path, **more: object) -> dict:
 def test_without_the_agent_its_part_is_not_verified_with_a_reason(tmp_path):
     reason = "Docker's AI agent is not here"
     answers = [{"task": task, "answer": "", "reason": reason, "seconds": 0} for task in TASKS]
-    report = make(wanted(tmp_path, answers=answers))
+    report = make(expected(tmp_path, answers=answers))
     assert {entry["task"] for entry in report["tasks"]} == set(TASKS)
     assert all(entry["source"] == "analysers" and entry["reason"] == reason for entry in report["tasks"])
     assert text(report)[-1] == f"Docker's agent: not verified: {reason}"
@@ -209,7 +209,7 @@ def test_without_the_agent_its_part_is_not_verified_with_a_reason(tmp_path):
 
 def test_what_the_agent_answered_is_kept_with_what_became_of_it(tmp_path):
     answers = [{"task": "size", "answer": "Use fewer locales.", "reason": "", "seconds": 4.2}]
-    given = wanted(tmp_path, answers=answers, images=[image("backend") | {"wasted": 4_000_000}])
+    given = expected(tmp_path, answers=answers, images=[image("backend") | {"wasted": 4_000_000}])
     report = make(given)
     keep(tmp_path, report, {"size": "How could it be smaller?"})
     entry = next(e for e in report["tasks"] if e["task"] == "size")
@@ -217,14 +217,14 @@ def test_what_the_agent_answered_is_kept_with_what_became_of_it(tmp_path):
     assert "Use fewer locales." in (tmp_path / "advice/size.md").read_text() and "How could it" in (tmp_path / "advice/size.md").read_text()
     assert json.loads((tmp_path / "advice.json").read_text())["version"] == "v1"
     assert "Use fewer locales." in (tmp_path / "advice.md").read_text()
-    keep(tmp_path, make(wanted(tmp_path)), {})
+    keep(tmp_path, make(expected(tmp_path)), {})
     assert not list((tmp_path / "advice").iterdir()), "an answer of an earlier run is taken for today's"
 
 
 def test_before_and_after(tmp_path):
     settings = SETTINGS | {"backend_image_variant": "slim"}
-    before = make(wanted(tmp_path, settings=settings)) | {"chosen": ["A1"]}
-    after = make(wanted(tmp_path, before=before, images=[image("backend") | {"size": 80_000_000}, image("frontend")]))
+    before = make(expected(tmp_path, settings=settings)) | {"chosen": ["A1"]}
+    after = make(expected(tmp_path, before=before, images=[image("backend") | {"size": 80_000_000}, image("frontend")]))
     assert after["sizes"][0] == {"service": "backend", "image": "s-backend:v1", "size": 80_000_000, "before": 90_000_000}
     assert text(after)[0] == "s-backend:v1  80.0 MB, before 90.0 MB"
     assert [(p["id"], p["applied"]) for p in after["advice"]] == [("A1", True)]
@@ -239,8 +239,8 @@ def test_logs_of_builds_and_of_the_last_failed_one(tmp_path):
     )
     assert builds(tmp_path, {"backend": "abc", "frontend": "gone"})["backend"]["steps"] == [{"name": "[b 1/1] RUN x", "seconds": 7.0}]
     found = failed(tmp_path)["backend"]
-    assert [p["why"] for p in make(wanted(tmp_path, failed=True))["advice"]] == ["ERROR: no x==9"]
-    assert make(wanted(tmp_path))["advice"] == [], "a failure of sources that were built since"
+    assert [p["why"] for p in make(expected(tmp_path, failed=True))["advice"]] == ["ERROR: no x==9"]
+    assert make(expected(tmp_path))["advice"] == [], "a failure of sources that were built since"
     assert found["last"] == "ERROR: no x==9" and found["cause"] == "no network: check DNS."
 
 

@@ -379,7 +379,7 @@ def test_what_a_run_is_told_aside_does_not_count(project: Path) -> None:
 
 
 def test_a_setting_whose_keys_are_of_several_types_is_hashed(project: Path) -> None:
-    """YAML's bare NO is false; what is wrong with it is said when the settings are held against what they may be."""
+    """YAML's bare NO is false; what is wrong with it is output when the settings are validated."""
     made = action.Desired({}, lambda value: value, "k")
     assert made.hash({False: 1, "a": 2}) != made.hash({False: 2, "a": 2})
 
@@ -511,7 +511,7 @@ def test_state_of_an_earlier_version_is_taken_over_or_removed_and_never_misread(
     assert record.section("build") == {}
 
 
-# What is said -----------------------------------------------------------------------------------------------------------
+# What is output -----------------------------------------------------------------------------------------------------------
 
 PLAN = {"phases": ["build", "release"], "images": ["backend"], "known": True, "release": "v1", "compared": 3, "deploys": True}
 BUILT = {"release_version": "v1", "lines": ["backend: s-backend:v1"]}
@@ -520,9 +520,9 @@ BUILT = {"release_version": "v1", "lines": ["backend: s-backend:v1"]}
 def test_the_plan_in_sentences() -> None:
     reasons = [{"component": "sources", "kind": "changed", "object": "source", "name": "backend"}] * 10
     plan = PLAN | {"reasons": reasons}
-    said = action.message(plan, "berth", "https://localhost", whole=False)
-    assert said[0].startswith("Changed since the last run: source of backend differs; ") and said[0].endswith("and 2 more")
-    assert said[1] == "Plan: build (backend) -> release"
+    output = action.message(plan, "berth", "https://localhost", whole=False)
+    assert output[0].startswith("Changed since the last run: source of backend differs; ") and output[0].endswith("and 2 more")
+    assert output[1] == "Plan: build (backend) -> release"
     assert len(action.message(plan, "berth", "https://localhost", whole=True)) == 11, "--diff tells all of them"
     assert action.message(plan | {"known": False}, "berth", "https://localhost", whole=False) == []
     nothing = action.message(plan | {"phases": []}, "berth", "https://localhost", whole=False)

@@ -18,7 +18,7 @@ FILES = [*STACK, *ROOT.glob("roles/*/defaults/main.yml")]
 
 
 @pytest.fixture(scope="module")
-def known() -> dict[str, list[str]]:
+def known_options() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for path in FILES:
         for name, settings in calls.options(path.read_text()).items():
@@ -58,9 +58,9 @@ def known() -> dict[str, list[str]]:
         "BERTH_STRESS_RATE": ["abc"],
     }.items(),
 )
-def test_an_impossible_value_is_named_by_its_public_name(known, name, values):
+def test_an_impossible_value_is_named_by_its_public_name(known_options, name, values):
     for value in values:
-        wrong = calls.wrong_options(known, {name: value})
+        wrong = calls.wrong_options(known_options, {name: value})
         assert list(wrong) == [name], value
         line = calls.option_line(name, wrong[name][0], value)
         assert line.startswith(f"{name.removeprefix('BERTH_')} is {value!r}; it must be "), line
@@ -81,23 +81,23 @@ def test_an_impossible_value_is_named_by_its_public_name(known, name, values):
         "REGISTRY_PASSWORD": ["any thing"],
     }.items(),
 )
-def test_a_possible_value_is_none_of_its_business(known, name, values):
+def test_a_possible_value_is_none_of_its_business(known_options, name, values):
     for value in values:
-        assert calls.wrong_options(known, {name: value}) == {}, value
+        assert calls.wrong_options(known_options, {name: value}) == {}, value
 
 
-def test_of_several_variables_the_first_that_is_set_counts(known):
-    assert list(calls.wrong_options(known, {"REQUESTS_CA_BUNDLE": "/nowhere"})) == ["REQUESTS_CA_BUNDLE"]
-    assert calls.wrong_options(known, {"SSL_CERT_FILE": __file__, "REQUESTS_CA_BUNDLE": "/nowhere"}) == {}
+def test_of_several_variables_the_first_that_is_set_counts(known_options):
+    assert list(calls.wrong_options(known_options, {"REQUESTS_CA_BUNDLE": "/nowhere"})) == ["REQUESTS_CA_BUNDLE"]
+    assert calls.wrong_options(known_options, {"SSL_CERT_FILE": __file__, "REQUESTS_CA_BUNDLE": "/nowhere"}) == {}
 
 
-def test_every_option_with_a_choice_or_a_type_has_a_rule(known):
+def test_every_option_with_a_choice_or_a_type_has_a_rule(known_options):
     """The rules are those of the specifications: what a role takes no text for, an option cannot have any text for."""
     specs = {}
     for path in ROOT.glob("roles/*/meta/argument_specs.yml"):
         entries = yaml.safe_load(path.read_text())["argument_specs"]
         specs |= (entries.get("main") or entries["settings"]).get("options") or {}
-    read = {setting for settings in known.values() for setting in settings}
+    read = {setting for settings in known_options.values() for setting in settings}
     # Made from whether there is a key, not from its text.
     for setting in sorted(read & set(specs) - {"stack_model_external"}):
         spec = specs[setting]
@@ -274,9 +274,9 @@ def test_what_failed_is_said_once_and_in_words():
     ]
     assert lines({"msg": "well said"}, "T") == ["well said"]
     assert lines({"msg": "x", "_ansible_no_log": True}, "T") == ["(the output is hidden because it may contain a secret)"]
-    told = lines({"msg": "Task failed: Module failed: 'heads'", "exception": "(traceback unavailable)"}, "Deploy")
-    assert told[0] == "Internal error in the task 'Deploy': Module failed: 'heads'"
-    assert re.search("ARGS=-vvv", told[1])
+    output = lines({"msg": "Task failed: Module failed: 'heads'", "exception": "(traceback unavailable)"}, "Deploy")
+    assert output[0] == "Internal error in the task 'Deploy': Module failed: 'heads'"
+    assert re.search("ARGS=-vvv", output[1])
     assert lines({"results": [{"failed": True, "msg": "a"}, {"failed": False, "msg": "b"}]}, "T") == ["a"]
 
 

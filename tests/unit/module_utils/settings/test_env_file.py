@@ -148,7 +148,7 @@ def test_an_unknown_option_of_make_is_refused_before_anything_runs(project, word
 
 
 def test_every_option_that_playbooks_read_is_taken_by_a_command():
-    for option in env_file.options(env_file.known(ROOT)):
+    for option in env_file.options(env_file.known_names(ROOT)):
         commands = [name for name in env_file.commands(ROOT) if option in env_file.commands(ROOT)[name]]
         assert commands or option in env_file.of_every_command(ROOT), f"{option}: no line of the Makefile's help names it"
 
@@ -272,15 +272,15 @@ def test_a_file_that_ansible_would_not_read_ends_the_run(project, how):
     lines = (project / "ansible.cfg").read_text().splitlines(keepends=True)
     (project / "own.cfg").write_text("".join(line for line in lines if not line.startswith("vars_plugins_enabled")))
     given = {"ANSIBLE_CONFIG": str(project / "own.cfg")} if how != "the environment" else {"ANSIBLE_VARS_ENABLED": "host_group_vars"}
-    told = refused(project, *PLAY, **given)
-    assert ".env was not read" in told and "vars_plugins_enabled = host_group_vars,berth.stack.env_file" in told
-    told = refused(project, *PLAY, **given, BERTH_ENV_FILE="/nowhere.env")
-    assert "BERTH_ENV_FILE is /nowhere.env: there is no such file" in told
+    output = refused(project, *PLAY, **given)
+    assert ".env was not read" in output and "vars_plugins_enabled = host_group_vars,berth.stack.env_file" in output
+    output = refused(project, *PLAY, **given, BERTH_ENV_FILE="/nowhere.env")
+    assert "BERTH_ENV_FILE is /nowhere.env: there is no such file" in output
 
 
 def test_a_run_without_the_check_of_calls_ends(project):
-    told = refused(project, *PLAY, ANSIBLE_STDOUT_CALLBACK="default", ANSIBLE_CALLBACKS_ENABLED="none")
-    assert "Ansible does not load berth.stack.calls" in told
+    output = refused(project, *PLAY, ANSIBLE_STDOUT_CALLBACK="default", ANSIBLE_CALLBACKS_ENABLED="none")
+    assert "Ansible does not load berth.stack.calls" in output
 
 
 def test_an_inventory_in_any_directory_is_enough(project, tmp_path):
@@ -291,8 +291,8 @@ def test_an_inventory_in_any_directory_is_enough(project, tmp_path):
 
 
 def test_the_last_host_of_a_limit_with_commas_is_looked_at(project):
-    told = refused(project, *PLAY, "-i", "inventory/local.yml", "--limit", "localhost,nope:builders")
-    assert "LIMIT names nope:builders" in told
+    output = refused(project, *PLAY, "-i", "inventory/local.yml", "--limit", "localhost,nope:builders")
+    assert "LIMIT names nope:builders" in output
 
 
 @pytest.mark.parametrize("quiet", ["--print-directory", "--silent", "--no-print-directory"])
@@ -330,7 +330,7 @@ EXAMPLES = [line[1:] for line in (ROOT / ".env.example").read_text().splitlines(
 @pytest.mark.parametrize("line", EXAMPLES)
 def test_each_line_of_the_example_is_a_setting_as_it_stands(line):
     lines, problems = env_file.parse(f"{line}\n".encode(), ".env")
-    names = env_file.known(ROOT)
+    names = env_file.known_names(ROOT)
     assert problems == [] and env_file.check(lines, names, ".env") == ([], [])
     assert lines[0].value == line.partition("=")[2] and " " not in lines[0].value
 

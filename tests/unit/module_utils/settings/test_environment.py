@@ -43,7 +43,7 @@ REFUSED = [
 ]
 
 
-def wanted() -> dict[str, str]:
+def expected() -> dict[str, str]:
     return {name: written for name, (_, written) in WRITTEN.items()}
 
 
@@ -53,16 +53,16 @@ def given() -> dict[str, object]:
 
 def test_every_value_has_one_form_wherever_it_runs():
     """A container, a sidecar, Compose, a Swarm's service and a build: the same texts."""
-    assert texts(given(), "S") == wanted()
+    assert texts(given(), "S") == expected()
     container = as_container(SERVICE | {"environment": given()}, {}, "v1")
-    assert container["environment"] == wanted()
-    assert set(container_body(container, {})["Env"]) == {f"{name}={value}" for name, value in wanted().items()}
+    assert container["environment"] == expected()
+    assert set(container_body(container, {})["Env"]) == {f"{name}={value}" for name, value in expected().items()}
     sidecar = as_sidecar({"name": "w", "command": ["w"], "environment": given()}, SERVICE, {})
-    assert as_container(sidecar, {}, "v1")["environment"] == wanted() | {"LOG_LEVEL": "INFO"}
-    assert as_compose_service("backend", CONTAINER | {"environment": given()}, "s", {})["environment"] == wanted()
+    assert as_container(sidecar, {}, "v1")["environment"] == expected() | {"LOG_LEVEL": "INFO"}
+    assert as_compose_service("backend", CONTAINER | {"environment": given()}, "s", {})["environment"] == expected()
     service = service_body(SPEC | {"environment": container["environment"]}, "v1", NETWORKS, SECRETS, SETTINGS)
-    assert set(service["TaskTemplate"]["ContainerSpec"]["Env"]) == {f"{name}={value}" for name, value in wanted().items()}
-    assert json.loads(build_environment(given())) == wanted()
+    assert set(service["TaskTemplate"]["ContainerSpec"]["Env"]) == {f"{name}={value}" for name, value in expected().items()}
+    assert json.loads(build_environment(given())) == expected()
 
 
 @pytest.mark.parametrize(("variables", "message"), REFUSED)

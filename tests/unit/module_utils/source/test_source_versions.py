@@ -1,4 +1,4 @@
-"""Environment markers, held against `packaging`; and what a source's dependencies are where markers say so."""
+"""Environment markers, compared with `packaging`; and what a source's dependencies are where markers say so."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ def probes(*answers: int) -> list[tuple[float, bool]]:
 
 
 def test_recovery_is_the_time_until_answers_are_steady():
-    told = probes(1, 1, 0, 0, 1, 0, 1, 1, 1, 1, 1, 1)
-    assert recovery(told, 1.0, 99.0) == 5.0
-    assert recovery(told, 6.0, 99.0) == 0.0
+    reported = probes(1, 1, 0, 0, 1, 0, 1, 1, 1, 1, 1, 1)
+    assert recovery(reported, 1.0, 99.0) == 5.0
+    assert recovery(reported, 6.0, 99.0) == 0.0
     assert recovery(probes(1, 0, 0, 1, 1), 0.0, 99.0) is None
 
 
@@ -38,16 +38,16 @@ def test_a_lost_write_and_a_failed_verb_are_over_budget():
         "requests": [{"time": 1.0, "ms": 5.0, "status": 200, "kind": "read"}, {"time": 2.0, "ms": 7.0, "status": 502, "kind": "read"}],
         "commands": [{"name": "deploy", "time": 3.0, "ok": False, "seconds": 1}],
     }  # fmt: skip
-    told = figures(run, {"samples": [], "faults": []}, budgets)["figures"]
-    assert told["lost_writes"]["value"] == 1
-    assert told["error_percent"]["value"] == 50
-    assert told["recovery_seconds"]["value"] > 30
-    assert told["p95_ms"]["value"] == 7.0
+    reported = figures(run, {"samples": [], "faults": []}, budgets)["figures"]
+    assert reported["lost_writes"]["value"] == 1
+    assert reported["error_percent"]["value"] == 50
+    assert reported["recovery_seconds"]["value"] > 30
+    assert reported["p95_ms"]["value"] == 7.0
 
 
 def test_no_acknowledged_write_proves_nothing():
     budgets = dict.fromkeys(("error_percent", "p95_ms", "recovery_seconds", "lost_writes", "memory_mb_per_minute"), 1)
     run = {"started": 0.0, "seconds": 1.0, "probes": [], "acknowledged": 0, "lost": [], "requests": [], "commands": []}
-    told = figures(run, {"samples": [], "faults": []}, budgets)["figures"]
-    assert told["lost_writes"]["value"] == 1
-    assert told["error_percent"]["value"] == 100
+    reported = figures(run, {"samples": [], "faults": []}, budgets)["figures"]
+    assert reported["lost_writes"]["value"] == 1
+    assert reported["error_percent"]["value"] == 100

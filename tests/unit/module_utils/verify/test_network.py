@@ -117,7 +117,7 @@ def test_a_connection_is_tried_inside_the_namespace_of_a_process():
         assert reached(os.getpid(), [target]) == {target}
 
 
-def judged(name: str, containers: list[dict], **settings: object) -> str:
+def evaluated(name: str, containers: list[dict], **settings: object) -> str:
     return CHECKS[name](Facts({"stack": {"containers": containers, "engine": {}}, "settings": settings}))
 
 
@@ -130,32 +130,32 @@ TABLE = {service: {"needs": [], "neighbours": [], "internet": False} for service
 
 def test_the_table_is_compared_both_ways():
     backend = edge(name="s-backend", service="backend")
-    assert "edge: nobody" in judged("network_policy", [edge(), backend], reach=TABLE)
+    assert "edge: nobody" in evaluated("network_policy", [edge(), backend], reach=TABLE)
     with pytest.raises(Fail, match="s-edge reaches backend, which network_policy does not name"):
-        judged("network_policy", [edge(reaches=["backend"]), backend], reach=TABLE)
+        evaluated("network_policy", [edge(reaches=["backend"]), backend], reach=TABLE)
     with pytest.raises(Fail, match="s-edge does not reach backend"):
-        judged("network_policy", [edge(), backend], reach=TABLE | {"edge": TABLE["edge"] | {"needs": ["backend"]}})
+        evaluated("network_policy", [edge(), backend], reach=TABLE | {"edge": TABLE["edge"] | {"needs": ["backend"]}})
     with pytest.raises(Fail, match="a way to the internet"):
-        judged("network_policy", [edge(internet=True)], reach=TABLE)
+        evaluated("network_policy", [edge(internet=True)], reach=TABLE)
     with pytest.raises(NotVerified, match="cannot be entered"):
-        judged("network_policy", [edge(reaches=None)], reach=TABLE)
+        evaluated("network_policy", [edge(reaches=None)], reach=TABLE)
 
 
 def test_a_further_process_of_the_backend_counts_as_the_backend():
     worker = edge(name="s-worker", service="worker")
-    assert "worker: nobody" in judged("network_policy", [edge(name="b", service="backend", reaches=["worker"]), worker], reach=TABLE)
+    assert "worker: nobody" in evaluated("network_policy", [edge(name="b", service="backend", reaches=["worker"]), worker], reach=TABLE)
     with pytest.raises(Fail, match="s-worker reaches edge"):
-        judged("network_policy", [edge(), edge(name="s-worker", service="worker", reaches=["edge"])], reach=TABLE)
+        evaluated("network_policy", [edge(), edge(name="s-worker", service="worker", reaches=["edge"])], reach=TABLE)
 
 
 def test_the_kernel_excuses_apparmor_and_nothing_else():
     found = {"warnings": {"5.2": "an AppArmor profile"}, "score": 22}
-    assert judged("benchmark", [edge(benchmark=found)], benchmark_accepted={})
+    assert evaluated("benchmark", [edge(benchmark=found)], benchmark_accepted={})
     facts = Facts({"stack": {"containers": [edge(benchmark=found)], "engine": {"apparmor": True}}, "settings": {"benchmark_accepted": {}}})
     with pytest.raises(Fail, match=r"does not follow 5\.2 \(an AppArmor profile\)"):
         CHECKS["benchmark"](facts)
     with pytest.raises(Fail, match=r"does not follow 5\.9 \(no port published\)"):
-        judged("benchmark", [edge(benchmark={"warnings": {"5.9": "no port published"}, "score": 24})], benchmark_accepted={})
+        evaluated("benchmark", [edge(benchmark={"warnings": {"5.9": "no port published"}, "score": 24})], benchmark_accepted={})
 
 
 def test_the_documented_table_is_the_one_that_is_checked():
