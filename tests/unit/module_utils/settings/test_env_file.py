@@ -53,6 +53,10 @@ TEXT += "STACK_NAME=from-file\r\nBACKEND_SOURCE=../app\nSECRET_BACKEND_PASSWORD=
 NAMES = [f"V{n:02}" for n in range(len(AWKWARD))]
 
 
+# Of the process that runs the tests: no .env, and the collection of this checkout instead of the project's own.
+OTHERS = ("BERTH_ENV_FILE", "ANSIBLE_COLLECTIONS_PATH")
+
+
 @pytest.fixture(scope="module")
 def project(tmp_path_factory) -> Path:
     """The project's make, plugins and roles with a playbook that writes its environment, and nothing that make would have to install."""
@@ -80,7 +84,7 @@ def run(project: Path, *command: str, file: str | None, names: list[str], **envi
     path, output = project / ".env", project / "output"
     output.unlink(missing_ok=True)
     path.write_bytes(file.encode()) if file is not None else path.unlink(missing_ok=True)
-    own = {name: value for name, value in os.environ.items() if name not in names and name != "BERTH_ENV_FILE"}
+    own = {name: value for name, value in os.environ.items() if name not in names and name not in OTHERS}
     own |= {"NAMES": ",".join(names), "OUTPUT": str(output), "PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"} | environment
     done = subprocess.run(command, cwd=project, env=own, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0 and output.exists(), done.stdout + done.stderr
@@ -256,7 +260,7 @@ def test_a_file_that_can_be_read_once_is_refused_and_the_null_device_is_none(tmp
 def refused(project: Path, *command: str, **environment: str) -> str:
     """What a call says that ends with a status that is not 0, for a play on docker_hosts."""
     (project / "playbooks/hosts.yml").write_text("- {name: X, hosts: docker_hosts, gather_facts: false, tasks: [{name: X, ping: {}}]}\n")
-    own = {name: value for name, value in os.environ.items() if name != "BERTH_ENV_FILE"} | environment
+    own = {name: value for name, value in os.environ.items() if name not in OTHERS} | environment
     own["PATH"] = f"{ROOT}/.venv/bin:{os.environ['PATH']}"
     done = subprocess.run(command, cwd=project, env=own, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode != 0, done.stdout + done.stderr
