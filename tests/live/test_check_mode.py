@@ -25,7 +25,7 @@ def test_another_configuration_is_planned_to_its_end_and_nothing_is_touched() ->
         ("up", {"LOG_LEVEL": "debug"}, " would serve at "),
         ("down", {}, " objects would be removed"),
         ("destroy", {"BERTH_CONFIRM": STACK}, "would do "),
-        ("save", {}, "-images.tar would hold "),
+        ("save", {}, "-images.tar would contain "),
         ("push", {"REGISTRY": "127.0.0.1:9/team"}, "Would push to 127.0.0.1:9/team: "),
         ("maintenance", {"BERTH_ON": "true"}, "would do "),
         ("verify", {}, "nothing was checked"),

@@ -54,13 +54,13 @@ WRONG = {
     "everything removed without its name": Call("destroy", ["CONFIRM"]),
     # where
     "an inventory that is not there": Call(
-        "deploy", ["INVENTORY is nope.yml: no such file"], arguments=("-i", "nope.yml", "--limit", "nope")
+        "deploy", ["INVENTORY is nope.yml: there is no such file"], arguments=("-i", "nope.yml", "--limit", "nope")
     ),
     "an inventory that is none": Call("status", ["INVENTORY is README.md: it names no host"], arguments=("-i", "README.md")),
     "an inventory without a builder": Call("deploy", ["its group builders has no host"], arguments=("-i", "{tmp}/no-builder.yml")),
     "a group without hosts": Call("status", ["its group docker_hosts has no host"], arguments=("-i", "{tmp}/no-hosts.yml")),
     "one of two inventories that is not there": Call(
-        "status", ["INVENTORY is nope.yml: no such file"], arguments=("-i", "inventory/local.yml", "-i", "nope.yml")
+        "status", ["INVENTORY is nope.yml: there is no such file"], arguments=("-i", "inventory/local.yml", "-i", "nope.yml")
     ),
     "a limit that matches nothing": Call("deploy", ["LIMIT names nope:", "Hosts: localhost"], arguments=("--limit", "nope:builders")),
     "a limit that matches in part": Call("down", ["LIMIT names nope:"], arguments=("--limit", "localhost,nope")),
