@@ -52,8 +52,8 @@ DEPLOYMENT: dict[tuple[str, str], tuple[str, ...]] = {
 # Differences by which everything is looked at: there is no record, or it is too old.
 FIRST, TOO_OLD = Difference(PROJECT, GONE, "record"), Difference(PROJECT, EXPIRED, "record")
 NO_ENGINE = Difference(HOST, GONE, "engine", "Docker Engine")
-# Components that no image is made from.
-NOT_BUILT = (RELEASE, SECRETS, HOST)
+# Components and objects that no image is made from.
+NOT_BUILT = (RELEASE, SECRETS, HOST, "copy")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,9 @@ def choose(deployment: list[Difference] | None, build: list[Difference] | None, 
 
 def affects_images(difference: Difference) -> bool:
     """Whether an image may be another one by it. The version asked for is the name of what is built."""
-    return difference.object == "version" or difference == NO_ENGINE or difference.component not in NOT_BUILT
+    if difference.object == "version" or difference == NO_ENGINE:
+        return True
+    return difference.component not in NOT_BUILT and difference.object not in NOT_BUILT
 
 
 def _deploy(difference: Difference, needs: _Needs) -> None:

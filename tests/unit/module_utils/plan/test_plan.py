@@ -102,6 +102,7 @@ def test_what_a_deployment_needs(difference: Difference, expected: tuple[str, ..
         (of("release", "setting"), (), ()),
         (of("release", "environment"), (), ()),
         (of("secrets", "environment"), (), ()),
+        (of("edge", "copy"), (), ()),
     ],
 )
 def test_what_a_build_needs(difference: Difference, images: tuple[str, ...], alone: tuple[str, ...]) -> None:
