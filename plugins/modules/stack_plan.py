@@ -52,7 +52,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 phases:
-  description: "The phases that are needed, in order: engine, build, transfer, infrastructure, release."
+  description: "The phases that are needed, in order: engine, build, transfer, infrastructure, release, certificate."
   type: list
   elements: str
   returned: always

@@ -21,7 +21,8 @@ from .differences import (
 )
 
 # In the order in which they run. Transfer: what is released is known, fits the database, and its images are on the host.
-PHASES = ("engine", "build", "transfer", "infrastructure", "release")
+# Certificate: the controller's copy of the edge's own authority.
+PHASES = ("engine", "build", "transfer", "infrastructure", "release", "certificate")
 # What the preflight looks at before anything is touched.
 CHECKS = ("settings", "secrets", "engine", "sources", "ports")
 IMAGES = {IMAGE_BACKEND: ("backend",), IMAGE_FRONTEND: ("frontend",), IMAGE_INFRASTRUCTURE: ("database", "edge", "model")}
@@ -30,8 +31,8 @@ ALL_IMAGES = ("backend", "frontend", "database", "edge", "model")
 
 # By component and object, what a deployment needs; "" is any other object of the component. A release reconciles by itself what the host
 # has recorded of networks and containers; what a release knows nothing of (secrets, data, roles of the database) is the infrastructure's.
-_RELEASE, _AROUND = ("release",), ("infrastructure", "release")
-_EVERYTHING = ("engine", "infrastructure", "release")
+_RELEASE, _AROUND = ("release",), ("infrastructure", "release", "certificate")
+_EVERYTHING = ("engine", *_AROUND)
 DEPLOYMENT: dict[tuple[str, str], tuple[str, ...]] = {
     (SOURCES, ""): _RELEASE,
     (RELEASE, ""): _RELEASE,
@@ -41,6 +42,7 @@ DEPLOYMENT: dict[tuple[str, str], tuple[str, ...]] = {
     (IMAGE_FRONTEND, ""): _AROUND,
     (IMAGE_INFRASTRUCTURE, ""): _AROUND,
     (EDGE, "setting"): _AROUND,
+    (EDGE, "copy"): ("release", "certificate"),
     (EDGE, ""): _RELEASE,
     (INFRASTRUCTURE, "container"): _RELEASE,
     (INFRASTRUCTURE, "network"): _RELEASE,

@@ -35,8 +35,8 @@ def of(component: str, what: str = "setting", kind: str = CHANGED, name: str = "
     return Difference(component, kind, what, name)
 
 
-ALL = ("engine", "transfer", "infrastructure", "release")
-AROUND = ("transfer", "infrastructure", "release")
+ALL = ("engine", "transfer", "infrastructure", "release", "certificate")
+AROUND = ("transfer", "infrastructure", "release", "certificate")
 CHECKS = ("settings", "secrets", "engine", "ports")
 
 
@@ -60,7 +60,7 @@ CHECKS = ("settings", "secrets", "engine", "ports")
         (of("edge", "container"), ("release",), ()),
         (of("edge", "container", GONE), ("release",), ("ports",)),
         (of("edge", "file"), ("release",), ()),
-        (of("edge", "copy"), ("release",), ()),
+        (of("edge", "copy"), ("release", "certificate"), ()),
         (of("edge", "setting"), AROUND, CHECKS),
         (of("infrastructure", "container", GONE), ("release",), ()),
         (of("infrastructure", "network", GONE), ("release",), ()),
