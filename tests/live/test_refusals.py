@@ -106,7 +106,7 @@ WRONG = {
     "an unknown service": Call("logs", ["'nope'", "services are: backend, database, edge"], {"BERTH_SERVICE": "nope"}),
     "an unknown service of the status": Call("status", ["'nope'", "services are: backend, database, edge"], {"BERTH_SERVICE": "nope"}),
     "an unknown service of the image checks": Call("check-images", ["SERVICE is nope", "backend, frontend"], {"BERTH_SERVICE": "nope"}),
-    "tasks where there is no Swarm": Call("scale", ["make scale needs a Swarm"], {"BERTH_REPLICAS": "2"}),
+    "tasks where there is no Swarm": Call("scale", ["Scaling needs a Swarm"], {"BERTH_REPLICAS": "2"}),
     "no secret to rotate": Call("rotate", ["make rotate", "backend_password"]),
     "an unknown secret to rotate": Call("rotate", ["there is no secret nope", "backend_password"], {"BERTH_SECRET": "nope"}),
     "no registry to push to": Call("push", ["No registry is set", "REGISTRY"]),
