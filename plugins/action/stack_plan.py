@@ -60,7 +60,7 @@ FACTS = {
 }
 # Which component a setting concerns, by its name; the first that fits. Others may concern anything.
 SETTINGS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    (RELEASE, re.compile(r"release_.*|stack_log_level|stack_version")),
+    (RELEASE, re.compile(r"release_.*|stack_log_level")),
     (RELEASE, re.compile(r"(backend|frontend)_image_(command|cpus|memory|pids|stop_grace|extra_environment)")),
     (IMAGE_BACKEND, re.compile(r"backend_image_.*")),
     (IMAGE_FRONTEND, re.compile(r"frontend_image_.*")),
@@ -73,8 +73,8 @@ SETTINGS: tuple[tuple[str, re.Pattern[str]], ...] = (
 ENVIRONMENT: tuple[tuple[str, re.Pattern[str]], ...] = ((RELEASE, re.compile("LOG_LEVEL")), (SECRETS, re.compile(r"SECRET_.*")))
 # Which version is wanted, and what says nothing of it: words for others, how long to wait for them, and what may be done to a database
 # that does not fit.
-VERSION = "BERTH_VERSION"
-ASIDE = ("BERTH_REASON", "BERTH_SCHEMA", "LOCK_WAIT")
+VERSION = "stack_version"
+ASIDE = ("BERTH_VERSION", "BERTH_REASON", "BERTH_SCHEMA", "LOCK_WAIT")
 LOOKUP = re.compile(r"\b(?:lookup|query|q)\s*\(")
 # One whose answer is hashed with the environment.
 OF_ENVIRONMENT = re.compile(r"""\b(?:lookup|query|q)\s*\(\s*['"](?:ansible\.builtin\.)?env['"]\s*,\s*['"](\w+)['"]\s*\)""")
@@ -129,7 +129,7 @@ class Desired:
             **{Item(PROJECT, "directory", each): self._folder(self.project / each) for each in FOLDERS},
             **dict(self._sources(sources)),
             **dict(self._settings(environment)),
-            Item(RELEASE, "version", ""): os.environ.get(VERSION, ""),
+            Item(RELEASE, "version", ""): str(self._value(self.variables.get(VERSION, ""))),
             **copied(copies),
         }
 
@@ -147,11 +147,13 @@ class Desired:
 
     def _settings(self, environment: Iterable[str]) -> Iterator[tuple[Item, str]]:
         asked = {"DOCKER_HOST", *environment, *(name for name in os.environ if name.startswith("SECRET_")), *known_names(self.project)}
-        for name, value in settings(self.variables).items():
+        wanted = settings(self.variables)
+        wanted.pop(VERSION, None)  # an item of its own: it names what is built and what is released
+        for name, value in wanted.items():
             beyond, names = looked_up(value)
             asked |= names
             yield Item(component(name, SETTINGS), "setting", name), self.hash(self._value(value) if beyond else value)
-        for name in sorted(asked - {VERSION, *ASIDE}):
+        for name in sorted(asked - {*ASIDE}):
             yield Item(component(name, ENVIRONMENT), "environment", name), self.hash(os.environ.get(name))
 
     def _value(self, value: Any) -> Any:

@@ -256,7 +256,6 @@ def desired(project: Path, environment: tuple[str, ...] = (), key: str = "", **v
         (lambda project: (project / "roles" / "main.yml").write_text("[]\n"), "project"),
         (lambda project: (project / "copy").unlink(), "edge"),
         (lambda project: os.environ.update(LOG_LEVEL="debug"), "release"),
-        (lambda project: os.environ.update(BERTH_VERSION="v2"), "release"),
         (lambda project: os.environ.update(SECRET_KEY="x"), "secrets"),
         (lambda project: os.environ.update(DOCKER_HOST="tcp://x"), "project"),
     ],
@@ -266,6 +265,17 @@ def test_what_a_run_is_made_from_differs(project: Path, change: Callable[[Path],
     assert desired(project) == before
     change(project)
     assert [one.component for one in differences.compare(before, desired(project))] == [component]
+
+
+def test_the_version_asked_for_differs_wherever_it_is_set(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the command line's, and as the variable of a play: both name what is built (Molecule's scenario rollback built nothing as v2)."""
+    default = "{{ lookup('ansible.builtin.env', 'BERTH_VERSION') }}"
+    before = desired(project, stack_version=default)
+    monkeypatch.setenv("BERTH_VERSION", "v2")
+    for found in (desired(project, stack_version=default), desired(project, stack_version="v2")):
+        (difference,) = differences.compare(before, found)
+        assert (difference.component, difference.object) == ("release", "version")
+        assert phases.affects_images(difference)
 
 
 def test_settings_differ_and_what_ansible_adds_does_not(project: Path) -> None:
