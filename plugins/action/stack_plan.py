@@ -60,7 +60,7 @@ FACTS = {
 }
 # Which component a setting concerns, by its name; the first that fits. Others may concern anything.
 SETTINGS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    (RELEASE, re.compile(r"release_.*|stack_log_level|stack_version")),
+    (RELEASE, re.compile(r"release_.*|status_(format|lines|service)|teardown_(confirm|images)|stack_log_level|stack_version")),
     (RELEASE, re.compile(r"(backend|frontend)_image_(command|cpus|memory|pids|stop_grace|extra_environment)")),
     (IMAGE_BACKEND, re.compile(r"backend_image_.*")),
     (IMAGE_FRONTEND, re.compile(r"frontend_image_.*")),
