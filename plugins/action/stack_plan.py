@@ -60,7 +60,7 @@ FACTS = {
 }
 # Which component a setting concerns, by its name; the first that fits. Others may concern anything.
 SETTINGS: tuple[tuple[str, re.Pattern[str]], ...] = (
-    (RELEASE, re.compile(r"release_.*|stack_log_level")),
+    (RELEASE, re.compile(r"release_.*|status_(format|lines|service)|teardown_(confirm|images)|stack_log_level")),
     (RELEASE, re.compile(r"(backend|frontend)_image_(command|cpus|memory|pids|stop_grace|extra_environment)")),
     (IMAGE_BACKEND, re.compile(r"backend_image_.*")),
     (IMAGE_FRONTEND, re.compile(r"frontend_image_.*")),
@@ -147,9 +147,9 @@ class Desired:
 
     def _settings(self, environment: Iterable[str]) -> Iterator[tuple[Item, str]]:
         asked = {"DOCKER_HOST", *environment, *(name for name in os.environ if name.startswith("SECRET_")), *known_names(self.project)}
-        wanted = settings(self.variables)
-        wanted.pop(VERSION, None)  # an item of its own: it names what is built and what is released
-        for name, value in wanted.items():
+        values = settings(self.variables)
+        values.pop(VERSION, None)  # an item of its own: it names what is built and what is released
+        for name, value in values.items():
             beyond, names = looked_up(value)
             asked |= names
             yield Item(component(name, SETTINGS), "setting", name), self.hash(self._value(value) if beyond else value)

@@ -42,8 +42,22 @@ def left_text(status: dict[str, Any], swarm: bool = False) -> str:
     )
 
 
+def lock_warning(result: dict[str, Any], directory: str, name: str, hosts: list[str]) -> str:
+    """The warning about a lock of which it is unknown whether it was released, with the command that removes it.
+
+    `result`: of release_lock, on the host `release_failed_on`; `name`: of the lock, empty for the stack's; `hosts`: of the stack.
+    """
+    host, path = result["release_failed_on"], f"{directory}/lock{'.' + name if name else ''}"
+    remove = f"rm {path} on {host}" if name else "make unlock" + (f" LIMIT={host}" if len(hosts) > 1 else "")
+    reason = str(result.get("msg") or "no reason given").strip().splitlines()[0]
+    return (
+        f"WARNING: the lock {path} on {host} may still be held, and the audit log there lacks this failure: {reason}. "
+        f"Mend that; when no other run works on the stack, remove the lock: {remove}"
+    )
+
+
 class FilterModule:
     """Filters of a rollout."""
 
     def filters(self) -> dict[str, object]:
-        return {"hosts_ahead": hosts_ahead, "rollout_text": rollout_text, "left_text": left_text}
+        return {"hosts_ahead": hosts_ahead, "rollout_text": rollout_text, "left_text": left_text, "lock_warning": lock_warning}

@@ -94,10 +94,13 @@ def main() -> None:
         if not module.check_mode:
             lock.announce(params["verb"])
     elif params["state"] == "recorded":
-        if not module.check_mode and (params["outcome"] == "ok" or lock.recorded_outcome in ("", "ok")):
-            lock.finish(params["verb"], params["outcome"], params["what"])
-        elif not module.check_mode:
-            lock.release()
+        try:
+            if not module.check_mode and (params["outcome"] == "ok" or lock.recorded_outcome in ("", "ok")):
+                lock.finish(params["verb"], params["outcome"], params["what"])
+            elif not module.check_mode:
+                lock.release()
+        except OSError as error:
+            module.fail_json(msg=str(error))
     elif params["state"] == "free":
         if not module.check_mode and held and lock.is_own(held):
             lock.finish(params["verb"], params["outcome"], params["what"])

@@ -103,7 +103,7 @@ REVISION = "SELECT string_agg(version_num, ',') FROM backend.alembic_version"
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     made = Stack(tmp_path_factory.mktemp("migrations"))
     yield made
-    done = verb("destroy", "-e", f"release_confirm={STACK}", **made.environment)
+    done = verb("destroy", "-e", f"teardown_confirm={STACK}", **made.environment)
     assert done.returncode == 0, done.stdout[-2000:]
 
 

@@ -30,7 +30,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     playbook.write_text("---\n" + "".join(plays))
     yield playbook
     for stack in (f"{STACK}-one", SECOND):
-        done = verb("destroy", "-e", f"release_confirm={stack}", "-e", f"stack_name={stack}")
+        done = verb("destroy", "-e", f"teardown_confirm={stack}", "-e", f"stack_name={stack}")
         assert done.returncode == 0, done.stdout[-2000:]
 
 

@@ -78,7 +78,7 @@ def workshop():
 def _stack_is_taken_away():
     yield
     if not os.environ.get("SOURCES_KEEP"):
-        play("destroy", ROOT, "-e", f"release_confirm={STACK}")
+        play("destroy", ROOT, "-e", f"teardown_confirm={STACK}")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -92,7 +92,7 @@ def test_a_pair_is_built_and_served_by_variables_alone(name, workshop, record_pr
         subprocess.run(LOCK[manager], cwd=source / directory, env=os.environ | path, check=True, timeout=300)
         shutil.rmtree(source / directory / "node_modules", ignore_errors=True)
     # Each pair begins with no data of another's.
-    play("destroy", source, "-e", f"release_confirm={STACK}", "-e", "release_destroy_images=false")
+    play("destroy", source, "-e", f"teardown_confirm={STACK}", "-e", "teardown_images=false")
     started = time.monotonic()
     reported = play("deploy", source)
     record_property("seconds", round(time.monotonic() - started, 1))

@@ -19,7 +19,7 @@ from typing import Any
 
 from ..state.store import Store, now, write
 from .dumps import Database, DumpError
-from .migrations import REFUSED, Comparison, compare, listed
+from .migrations import REFUSED, Comparison, breaking_lines, compare, listed
 
 DUMP, NOTE, STATE = "database.dump", "backup.json", "state.tar"
 
@@ -69,11 +69,10 @@ def incompatibility(note: dict[str, Any], release: dict[str, Any]) -> str:
     found = comparison(note, release)
     if found.state not in REFUSED:
         return ""
-    why = "\n".join(f"  {name}: {'; '.join(steps)}" for name, steps in found.breaking.items())
     return (
         f"{note['name']} is of release {note['release']}. The active release {release['version']} is not compatible with its database: "
         f"that is at revision {listed(found.at)}, and the head of {release['version']} is {listed(found.heads)}. Nothing was changed.\n"
-        f"{why + chr(10) if why else ''}"
+        f"{breaking_lines(found)}"
         f"Roll back to that release first, then restore: make rollback VERSION={note['release']}\n"
         f"Or restore into a new database: make restore BACKUP={note['name']} INTO=<new name>"
     )

@@ -267,6 +267,11 @@ def listed(names: Iterable[str], none: str = "none") -> str:
     return ", ".join(names) or none
 
 
+def breaking_lines(found: Comparison) -> str:
+    """What the database's migrations remove or change that the release needs, a line for each migration; empty for nothing."""
+    return "".join(f"  {name}: {'; '.join(steps)}\n" for name, steps in found.breaking.items())
+
+
 def upgrades_all_heads(command: list[str]) -> bool:
     return "heads" in command
 
@@ -300,9 +305,8 @@ def refusal(found: Comparison, release: str, verb: str) -> str:
         text = heads_refusal(found.heads)
         return f"{release} is refused: {text}\nThe database is at revision {at}. Nothing was changed."
     if found.state == "breaking":
-        details = "\n".join(f"  {name}: {'; '.join(steps)}" for name, steps in found.breaking.items())
         return (
-            f"{release} is not compatible with the database: later migrations remove or change what it needs.\n{details}\n"
+            f"{release} is not compatible with the database: later migrations remove or change what it needs.\n{breaking_lines(found)}"
             f"{both} Nothing was changed. Choose what to do with the database:\n"
             f"  {again} SCHEMA=downgrade   downgrade these migrations; data written since then stays where they keep it\n"
             f"  {again} SCHEMA=restore     restore the backup from before these migrations; data written since then is lost"

@@ -31,23 +31,23 @@ ALL_IMAGES = ("backend", "frontend", "database", "edge", "model")
 
 # By component and object, what a deployment needs; "" is any other object of the component. A release reconciles by itself what the host
 # has recorded of networks and containers; what a release knows nothing of (secrets, data, roles of the database) is the infrastructure's.
-_RELEASE, _AROUND = ("release",), ("infrastructure", "release", "certificate")
-_EVERYTHING = ("engine", *_AROUND)
+_RELEASE, _INFRASTRUCTURE = ("release",), ("infrastructure", "release", "certificate")
+_EVERYTHING = ("engine", *_INFRASTRUCTURE)
 DEPLOYMENT: dict[tuple[str, str], tuple[str, ...]] = {
     (SOURCES, ""): _RELEASE,
     (RELEASE, ""): _RELEASE,
     (IMAGE_BACKEND, "image"): _RELEASE,
-    (IMAGE_BACKEND, ""): _AROUND,
+    (IMAGE_BACKEND, ""): _INFRASTRUCTURE,
     (IMAGE_FRONTEND, "image"): _RELEASE,
-    (IMAGE_FRONTEND, ""): _AROUND,
-    (IMAGE_INFRASTRUCTURE, ""): _AROUND,
-    (EDGE, "setting"): _AROUND,
+    (IMAGE_FRONTEND, ""): _INFRASTRUCTURE,
+    (IMAGE_INFRASTRUCTURE, ""): _INFRASTRUCTURE,
+    (EDGE, "setting"): _INFRASTRUCTURE,
     (EDGE, "copy"): ("release", "certificate"),
     (EDGE, ""): _RELEASE,
     (INFRASTRUCTURE, "container"): _RELEASE,
     (INFRASTRUCTURE, "network"): _RELEASE,
-    (INFRASTRUCTURE, ""): _AROUND,
-    (SECRETS, ""): _AROUND,
+    (INFRASTRUCTURE, ""): _INFRASTRUCTURE,
+    (SECRETS, ""): _INFRASTRUCTURE,
     (HOST, ""): _EVERYTHING,
     (PROJECT, ""): _EVERYTHING,
 }

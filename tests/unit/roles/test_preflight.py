@@ -15,15 +15,15 @@ PLAY = """\
 - hosts: builders
   gather_facts: false
   tasks:
-    - ansible.builtin.import_role: {name: berth.stack.preflight, tasks_from: sources}
+    - ansible.builtin.%s_role: {name: berth.stack.preflight, tasks_from: sources}
 """
 BROKEN_BACKEND = {"app/database.py": "import redis\nengine = 1\n"}
 BROKEN_FRONTEND = {"lib/api.ts": None}
 
 
-def preflight(tmp_path: Path, backend: Path, frontend: Path, *more: str) -> tuple[int, str]:
+def preflight(how: str, tmp_path: Path, backend: Path, frontend: Path, *more: str) -> tuple[int, str]:
     """(exit status, output) of the preflight of a build from these sources; no engine is asked."""
-    (tmp_path / "play.yml").write_text(PLAY)
+    (tmp_path / "play.yml").write_text(PLAY % how)
     done = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), tmp_path / "play.yml", "-e", f"stack_backend_source={backend}",
          "-e", f"stack_frontend_source={frontend}", *more],
@@ -32,13 +32,14 @@ def preflight(tmp_path: Path, backend: Path, frontend: Path, *more: str) -> tupl
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("faults", ["both", "no sources"])
-def test_faults_of_both_sources_are_told_in_one_run(tmp_path, faults):
+# Imported by a build, included by a deployment to a host without an engine.
+@pytest.mark.parametrize(("faults", "how"), [("both", "import"), ("both", "include"), ("no sources", "include")])
+def test_faults_of_both_sources_are_told_in_one_run(tmp_path, faults, how):
     backend = write(tmp_path / "backend", BACKEND, BROKEN_BACKEND)
     frontend = write(tmp_path / "frontend", FRONTEND, BROKEN_FRONTEND)
     if faults == "no sources":
         backend, frontend = tmp_path / "nowhere", tmp_path / "neither"
-    status, told = preflight(tmp_path, backend, frontend, "-e", '{"frontend_image_build_environment": {"NEXT_PUBLIC_API_KEY": "x"}}')
+    status, told = preflight(how, tmp_path, backend, frontend, "-e", '{"frontend_image_build_environment": {"NEXT_PUBLIC_API_KEY": "x"}}')
     assert status == 2
     assert told.count("The source ") + told.count("'s source ") == 2
     assert "frontend_image_build_environment sets NEXT_PUBLIC_API_KEY" in told
