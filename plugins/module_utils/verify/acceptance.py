@@ -56,7 +56,7 @@ def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
     outcomes: list[dict[str, Any]] = []
     figures: list[dict[str, Any]] = []
     needed = entry.get("part") or []
-    absent = next((facts.absent[part] for part in ([needed] if isinstance(needed, str) else needed) if part in facts.absent), None)
+    absent = facts.lacking([needed] if isinstance(needed, str) else needed)
     serious = False
     for name, arguments in parts(entry):
         status, evidence = "pass", ""

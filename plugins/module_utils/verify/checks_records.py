@@ -14,8 +14,8 @@ def restart_keeps(f: Facts) -> Evidence:
     """
     if "restart" in f.steps:
         seconds = f.step("restart")["figures"]["seconds"]
-        there = [key for key in ("session_kept", "task_kept", "data_kept") if key in f.steps and f.steps[key]["outcome"] != "absent"]
-        kept = [f.step(key)["step"] for key in there]
+        keys = [key for key in ("session_kept", "task_kept", "data_kept") if key in f.steps and f.steps[key]["outcome"] != "absent"]
+        kept = [f.step(key)["step"] for key in keys]
         return f"all containers restarted in {seconds} s: {'; '.join(kept) or 'there is no data to lose'}", measured(
             seconds, f.budgets["restart_seconds"], "s", "restart"
         )

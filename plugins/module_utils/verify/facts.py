@@ -115,6 +115,15 @@ class Facts:
         if own := self.setting("dockerfiles", service):
             raise NotApplicable(f"the {service}'s image is built by the application's own Dockerfile ({own})")
 
+    def lacking(self, parts: list[str]) -> str:
+        """Why the application does not have one of the parts; empty where it has all."""
+        for part in parts:
+            if part in self.absent:
+                return str(self.absent[part])
+        if "database" in parts and self.stack and "backend" in self.stack.get("images", {}):
+            return self.no_database()
+        return ""
+
     def no_database(self) -> str:
         """Why the application has no database; empty where it has one, or must have one."""
         if "database" in self.absent:

@@ -110,13 +110,14 @@ class Api(Probes):
 
     def _broken_json(self) -> Evidence:
         """Bodies that are no JSON, to operations that require it: nothing can come of them."""
-        wanted = [(method, path) for method, path, operation in operations(self.application.document()) if takes_json(operation)]
-        wanted = [(method, path) for method, path in wanted if self.application.server(filled(path)) == "backend"]
-        if not wanted:
+        document = self.application.document()
+        targets = [(method, filled(path), path) for method, path, operation in operations(document) if takes_json(operation)]
+        targets = [target for target in targets if self.application.server(target[1]) == "backend"]
+        if not targets:
             raise Absent("the edge passes no operation that requires JSON to the backend")
         statuses = {}
-        for method, path in wanted[:MOST]:
-            statuses[f"{method.upper()} {path}"] = self.web(method.upper(), filled(path), b'{"title": ', expect=None)[0]
+        for method, address, path in targets[:MOST]:
+            statuses[f"{method.upper()} {path}"] = self.web(method.upper(), address, b'{"title": ', expect=None)[0]
         if wrong := [f"{name}: {status}" for name, status in statuses.items() if not 400 <= status < 500]:
             raise Broken(f"broken JSON was not refused: {', '.join(wrong)}")
         return f"broken JSON is refused by {len(statuses)} operations ({', '.join(map(str, sorted(set(statuses.values()))))})"

@@ -163,10 +163,10 @@ def test_better_auth_that_a_stranger_cannot_join_is_not_applicable_beyond_that(c
 
 
 def test_a_user_whom_the_application_does_not_let_go_is_removed_in_the_database(checked, monkeypatch):
-    said: list[tuple[str, ...]] = []
+    queries: list[tuple[str, ...]] = []
 
     def query(self: EndToEndCheck, *statements: str) -> str:
-        said.append(statements)
+        queries.append(statements)
         return json.dumps(['auth."user"']) if "information_schema" in statements[0] else "[]"
 
     monkeypatch.setattr(EndToEndCheck, "query", query)
@@ -176,7 +176,7 @@ def test_a_user_whom_the_application_does_not_let_go_is_removed_in_the_database(
     results = checked(RELAY | auth, INSIDE, database={"container": "d", "name": "a", "table": "t"})
     assert results["sign_in"]["outcome"] == "absent"
     assert results["clean"]["outcome"] == "ok"
-    (deleted,) = [one for statements in said for one in statements if one.startswith("DELETE")]
+    (deleted,) = [one for statements in queries for one in statements if one.startswith("DELETE")]
     assert deleted.startswith('DELETE FROM auth."user" WHERE email = \'verify-')
 
 
