@@ -13,7 +13,7 @@ options:
   catalogue: {description: File with the criteria., type: path, required: true}
   template: {description: Template of the page; its style sheet is beside it., type: path, required: true}
   gathered:
-    description: "C(stack), C(e2e), C(source), C(repository), C(browser), C(budgets), C(absent), C(settings)."
+    description: "C(stack), C(e2e), C(source), C(repository), C(browser), C(budgets), C(required), C(absent), C(settings)."
     type: dict
     required: true
   about: {description: "C(stack), C(host), C(url), C(started) (seconds since 1970) of this run.", type: dict, required: true}
@@ -42,7 +42,11 @@ summary: {description: How many have which status., type: dict, returned: always
 report: {description: The page that was written., type: str, returned: always}
 lines: {description: What a terminal shows., type: list, elements: str, returned: always}
 failed_ids: {description: Criteria that fail., type: list, elements: str, returned: always}
-running_failed: {description: Those of them that are about what runs., type: list, elements: str, returned: always}
+running_failed:
+  description: Those of them that are about what runs, and not only about figures that nobody promised.
+  type: list
+  elements: str
+  returned: always
 """
 
 import contextlib
@@ -121,7 +125,8 @@ def remember(report: dict[str, Any], gathered: dict[str, Any], directory: Path) 
     steps = {step["key"]: step for step in gathered.get("e2e") or []}
     if "restart" not in steps:
         return
-    restarted = [steps[key] for key in ("restart", "session_kept", "task_kept") if key in steps]
+    keys = ("restart", "session_kept", "task_kept", "data_kept")
+    restarted = [steps[key] for key in keys if key in steps and steps[key]["outcome"] != "absent"]
     record = {
         "version": report["version"],
         "when": report["started"],
@@ -210,7 +215,7 @@ def main() -> None:
         report=str(place),
         lines=terminal(report, place),
         failed_ids=[result["id"] for result in failed],
-        running_failed=[result["id"] for result in failed if {"stack", "e2e"} & set(result["needs"])],
+        running_failed=[result["id"] for result in failed if {"stack", "e2e"} & set(result["needs"]) and not result["over_budget"]],
     )
 
 

@@ -43,6 +43,8 @@ from urllib.parse import urlsplit
 from ansible.module_utils.basic import AnsibleModule
 
 CONSOLE = re.compile(r'CONSOLE[:(]\d+\)?\] "(.*?)", source: (\S*)')
+# A browser requests it, whether or not a page has one.
+ICON = "/favicon.ico"
 ERROR = re.compile(r"Uncaught|Error|error|refused|Refused|violates|Failed to load", re.S)
 
 
@@ -92,7 +94,7 @@ def check(url: str, ca: str, connect: str, seconds: int) -> dict[str, Any]:
     return {
         "loaded": True,
         "name": version,
-        "errors": [f"{text[:300]} ({source})" for text, source in CONSOLE.findall(log) if ERROR.search(text)],
+        "errors": [f"{text[:300]} ({source})" for text, source in CONSOLE.findall(log) if ERROR.search(text) and not source.endswith(ICON)],
         "elements": len(re.findall(r"<(?:input|button|textarea|select|a)\b", dom)),
         "title": title[1].strip() if title else "",
     }

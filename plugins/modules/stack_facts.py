@@ -15,6 +15,7 @@ options:
   directory: {description: State directory of the stack., type: path, required: true}
   database: {description: "C(container) and C(name) of the database; empty: it is not asked.", type: dict, default: {}}
   errors_since: {description: Seconds since 1970 from when errors in logs count., type: float, default: 0}
+  ports: {description: Ports of C(backend) and C(frontend) in their containers., type: dict, default: {backend: 8000, frontend: 3000}}
   lines: {description: Log lines of each container to read., type: int, default: 400}
 author: Berth (@berth)
 """
@@ -89,6 +90,7 @@ def main() -> None:
             "directory": {"type": "path", "required": True},
             "database": {"type": "dict", "default": {}},
             "errors_since": {"type": "float", "default": 0},
+            "ports": {"type": "dict", "default": {"backend": 8000, "frontend": 3000}},
             "lines": {"type": "int", "default": 400},
         },
         supports_check_mode=True,

@@ -310,7 +310,7 @@ MUTATIONS: list[Mutation] = [
     Mutation("reach backend:frontend", "the backend cannot connect to the frontend", set_in("container:backend/asked/reach/frontend:3000", "timeout")),
     Mutation("reach frontend:backend", "the frontend cannot connect to the backend", set_in("container:frontend/asked/reach/backend:8000", "timeout")),
     *(Mutation(f"ready {name}", f"/health/ready says that {name} is away",
-               lambda f, n=name: step(f, "health")["figures"]["checks"][n].update(status="unavailable")) for name in ("database", "mcp", "model")),
+               lambda f, n=name: step(f, "ready")["figures"]["checks"][n].update(status="unavailable")) for name in ("database", "mcp", "model")),
     Mutation("requirements", "a requirement is not pinned", _unpinned),
     Mutation("restart_keeps", "the task is gone after a restart", lambda f: f["source"]["records"]["restart"].update(ok=False, evidence="the task is gone")),
     *(Mutation(f"runs {s}", f"another version of the {s} runs than is recorded", set_in(f"container:{s}/version", "other"))
@@ -326,7 +326,8 @@ MUTATIONS: list[Mutation] = [
     Mutation("stateless", "the backend can write its file system", set_in("container:backend/read_only", False)),
     *(Mutation(f"step {key}", f"the end-to-end check's step fails: {key}", _broken(key), also) for key, also in (
         ("chat", {"tool_used"}), ("chat_memory", set()), ("chat_stream", set()), ("crud", set()), ("headers", set()),
-        ("health", {"ready database", "ready mcp", "ready model", "version_served"}), ("listed", set()), ("mcp", {"tool_used"}),
+        ("health", {"version_served"}), ("frontend_health", set()), ("ready", {"ready database", "ready mcp", "ready model"}),
+        ("guarded", set()), ("listed", set()), ("mcp", {"tool_used"}),
         ("mcp_call", set()), ("mcp_guard", set()), ("operations", set()), ("origin", set()), ("page", set()), ("refused", set()),
         ("row", set()), ("sign_in", set()), ("sign_up", set()), ("tls", set()), ("token", set()), ("tokens", set()), ("users", set()),
         ("validation", set()))),

@@ -59,6 +59,7 @@ class FakeEngine(Engine):
         # Those whose start it refuses.
         self.refused: set[str] = set()
         self.exits: dict[str, int] = {}
+        self.logged: dict[str, str] = {}
         self.last_end: dict[str, tuple[str, bool]] = {}
         # What a smoke check is told, by container; who was asked what, and what was true then.
         self.answers: dict[str, tuple[int, str]] = {}
@@ -166,8 +167,8 @@ class FakeEngine(Engine):
         if not left:
             del self.images[identity]
 
-    def logs(self, container: str, lines: int = 20, kind: str = "containers") -> str:
-        return f"first of {container}\nlast of {container}"
+    def logs(self, container: str, lines: int = 20, kind: str = "containers", since: float = 0) -> str:
+        return self.logged.get(container, f"first of {container}\nlast of {container}")
 
     def last_exit(self, container: str, since: float) -> tuple[str, bool]:
         return self.last_end.get(container, ("", False))

@@ -1,1 +1,1 @@
-"""The mock LLM: implements the Chat Completions protocol with fixed rules, for stacks without an API key."""
+"""The mock LLM: speaks Chat Completions and Responses by fixed rules, for stacks without an API key."""

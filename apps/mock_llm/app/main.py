@@ -1,4 +1,4 @@
-"""An OpenAI-compatible endpoint (Chat Completions) backed by fixed rules: `uvicorn app.main:app`.
+"""An OpenAI-compatible endpoint (Chat Completions, Responses) backed by fixed rules: `uvicorn app.main:app`.
 
 Settings: MOCK_LLM_API_KEY or MOCK_LLM_API_KEY_FILE (accepted bearer keys: `key` or `2:key,1:key`; none:
 open), MOCK_LLM_DELAY_SECONDS (delay before each response, 0), APP_VERSION.
@@ -22,6 +22,8 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+from app.responses import Response as ModelResponse
+from app.responses import ResponsesRequest, messages_of
 from app.rules import Move, next_move
 
 MODEL = "mock"
@@ -89,16 +91,15 @@ def create_app(api_keys: Callable[[], list[str]], delay: float = 0, version: str
         check_key(request)
         return {"object": "list", "data": [{"id": MODEL, "object": "model", "created": CREATED, "owned_by": "berth"}]}
 
+    def check_model(name: str) -> None:
+        if name not in ACCEPTED:
+            message = f"There is no model {name!r} here, only {MODEL!r}."
+            raise ApiError(404, "invalid_request_error", "model_not_found", message)
+
     @app.post("/v1/chat/completions")
     async def completions(request: Request, body: CompletionRequest) -> Response:
         check_key(request)
-        if body.model not in ACCEPTED:
-            raise ApiError(
-                404,
-                "invalid_request_error",
-                "model_not_found",
-                f"There is no model {body.model!r} here, only {MODEL!r}.",
-            )
+        check_model(body.model)
         tools = {str(tool.get("function", {}).get("name")) for tool in body.tools or []}
         move = next_move(body.messages, set() if body.tool_choice == "none" else tools)
         if delay:
@@ -108,6 +109,24 @@ def create_app(api_keys: Callable[[], list[str]], delay: float = 0, version: str
             return JSONResponse(answer.completion())
         with_usage = bool((body.stream_options or {}).get("include_usage"))
         return StreamingResponse(answer.stream(with_usage), media_type="text/event-stream")
+
+    @app.post("/v1/responses")
+    async def responses(request: Request, body: ResponsesRequest) -> Response:
+        check_key(request)
+        check_model(body.model)
+        if body.previous_response_id or body.conversation:
+            message = "The mock LLM keeps no responses and no conversations: send the whole conversation as input."
+            raise ApiError(400, "invalid_request_error", "previous_response_not_found", message)
+        messages = messages_of(body.input)
+        tools = {str(tool.get("name")) for tool in body.tools or [] if tool.get("type") == "function"}
+        move = next_move(messages, set() if body.tool_choice == "none" else tools)
+        if delay:
+            await asyncio.sleep(delay)
+        counted = Answer(move, messages)
+        answer = ModelResponse(move, body, MODEL, counted.usage, counted.pause)
+        if not body.stream:
+            return JSONResponse(answer.whole())
+        return StreamingResponse(answer.stream(), media_type="text/event-stream")
 
     return app
 

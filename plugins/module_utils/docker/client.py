@@ -126,9 +126,9 @@ class Engine:
         objects: list[dict[str, Any]] = (response["Volumes"] or []) if kind == "volumes" else response
         return objects
 
-    def logs(self, container: str, lines: int = 20, kind: str = "containers") -> str:
-        """The last `lines` log lines of a container, or with `kind` tasks, of a Swarm task on any node."""
-        raw = self.call("GET", f"/{kind}/{container}/logs", {"stdout": 1, "stderr": 1, "tail": lines})
+    def logs(self, container: str, lines: int = 20, kind: str = "containers", since: float = 0) -> str:
+        """The last `lines` log lines of a container, or with `kind` tasks, of a Swarm task on any node, since a time in Unix seconds."""
+        raw = self.call("GET", f"/{kind}/{container}/logs", {"stdout": 1, "stderr": 1, "tail": lines, "since": f"{since:.3f}"})
         return demultiplex(raw).rstrip()
 
     def last_exit(self, container: str, since: float) -> tuple[str, bool]:

@@ -41,13 +41,21 @@ SECRET_FORMS = {
 # An environment or argument whose value is a secret, in a Dockerfile's instruction or an image's configuration.
 SECRET_SETTING = re.compile(r"(?i)\b([A-Z0-9_]*(?:SECRET|PASSWORD|PASSWD|TOKEN|API_KEY|PRIVATE_KEY))=(?!\s|$|['\"]?\s*['\"]|/|\$)([^\s]+)")
 # Increased when the scan finds more than before, which invalidates cached results.
-SCANNER = "4"
+SCANNER = "5"
+# A file of an installed package, and the package. Its test keys and examples are everybody's, and no secrets of a stack.
+PACKAGE = re.compile(r"(?:^|/)(?:(?:site|dist)-packages|node_modules)/((?:@[^/]+/)?[^/]+)/")
+# The metadata of a package; one that was installed from a directory has a direct_url.json, and its files are the application's own.
+METADATA = re.compile(r"(?:site|dist)-packages/([^/]+\.dist-info)/(direct_url\.json|RECORD)$")
 LARGEST = 64 * 1024 * 1024
+
+
+CANARY = "a secret of this stack"
+NAMED = "a file of credentials by its name"
 
 
 def hits(data: bytes, canaries: list[bytes]) -> list[str]:
     """Kinds of secrets in `data`: `a secret of this stack`, or the name of a pattern."""
-    found = ["a secret of this stack"] if any(canary in data for canary in canaries) else []
+    found = [CANARY] if any(canary in data for canary in canaries) else []
     return found + [name.decode() for name, form in SECRET_FORMS.items() if name in data and form.search(data)]
 
 
@@ -59,7 +67,7 @@ def hidden(value: Any, canaries: list[bytes]) -> Any:
         return [hidden(one, canaries) for one in value]
     if isinstance(value, str):
         for canary in canaries:
-            value = value.replace(canary.decode(errors="replace"), "[a secret of this stack]")
+            value = value.replace(canary.decode(errors="replace"), f"[{CANARY}]")
     return value
 
 
@@ -72,10 +80,13 @@ def scan(stream: BinaryIO, canaries: list[bytes]) -> dict[str, Any]:
     """The findings over all layers of a `docker save` stream, each with its path.
 
     {secrets: [{path, what}], shells, tools, setuid, writable: [path], owners: {top directory: {uid: files}}, packages: [name],
-    files, bytes, marks: {name in MARKS: path}}
+    files, bytes, marks: {name in MARKS: path}, packages_bytes: {installed package: bytes}}
     """
     found: dict[str, Any] = {"secrets": [], "shells": [], "tools": [], "setuid": [], "writable": [], "packages": [], "marks": {}}
     owners: dict[str, dict[str, int]] = {}
+    packages_bytes: dict[str, int] = {}
+    modules: dict[str, set[str]] = {}
+    local: set[str] = set()
     files = size = 0
     with tarfile.open(fileobj=stream, mode="r|") as archive:
         for member in archive:
@@ -111,10 +122,17 @@ def scan(stream: BinaryIO, canaries: list[bytes]) -> dict[str, Any]:
                 owners.setdefault(top, {}).setdefault(str(entry.uid), 0)
                 owners[top][str(entry.uid)] += 1
                 if SECRET_NAMES.search(path):
-                    found["secrets"].append({"path": path, "what": "a file of credentials by its name"})
+                    found["secrets"].append({"path": path, "what": NAMED})
+                if (package := PACKAGE.search(path)) and not package[1].endswith(".dist-info"):
+                    packages_bytes[package[1]] = packages_bytes.get(package[1], 0) + entry.size
                 data = layer.extractfile(entry)
                 if data is not None and 12 <= entry.size <= LARGEST:
                     text = data.read()
+                    if metadata := METADATA.search(path):
+                        if metadata[2] == "RECORD":
+                            modules[metadata[1]] = {line.split("/")[0] for line in text.decode(errors="replace").splitlines()}
+                        elif b'"dir_info"' in text:
+                            local.add(metadata[1])
                     content_hits = hits(text, canaries)
                     if name.startswith(".env.") and not name.endswith(("example", "sample", "template")):
                         content_hits += setting_hits(text.decode(errors="replace"))
@@ -124,7 +142,15 @@ def scan(stream: BinaryIO, canaries: list[bytes]) -> dict[str, Any]:
                         # TLS libraries carry the keys of their own self-tests.
                         content_hits = [what for what in content_hits if "PRIVATE KEY" not in what]
                     found["secrets"] += [{"path": path, "what": what} for what in content_hits]
-    return {**found, "owners": owners, "files": files, "bytes": size}
+    own = set[str]().union(*(modules.get(name, set()) for name in local))
+    found["secrets"] = [hit for hit in found["secrets"] if hit["what"] == CANARY or not _is_packaged(hit["path"], own)]
+    return {**found, "owners": owners, "files": files, "bytes": size, "packages_bytes": packages_bytes}
+
+
+def _is_packaged(path: str, own: set[str]) -> bool:
+    """Whether a file is of a package that everybody can install; `own`: modules of the application."""
+    package = PACKAGE.search(path)
+    return package is not None and package[1] not in own
 
 
 MARKS = {
@@ -137,6 +163,7 @@ MARKS = {
     "uvicorn": re.compile(r"site-packages/uvicorn/__init__\.pyc?$"),
     "agents": re.compile(r"site-packages/agents/__init__\.pyc?$"),
     "mcp": re.compile(r"site-packages/mcp/__init__\.pyc?$"),
+    "postgres_driver": re.compile(r"site-packages/(?:asyncpg|psycopg|psycopg2|pg8000|psqlpy|aiopg)/__init__\.pyc?$"),
     "better_auth": re.compile(r"node_modules/better-auth/package\.json$|better-auth"),
     "dev_tools": re.compile(
         r"(?:site-packages/(?:pytest|ruff|mypy|pip)/__init__\.pyc?|node_modules/(?:typescript|eslint|esbuild)/package\.json)$"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,6 +12,7 @@ from ..data.backups import Backups
 from ..data.dumps import Database, DumpError
 from ..data.migrations import Comparison, is_alembic, listed
 from ..data.revision import Revision, compared, require_compatible
+from ..data.server_log import refused_statements
 from ..docker.client import Engine, EngineError
 from ..docker.image_layers import content_hash
 from ..docker.reconcile import RunFailed, Unhealthy, run_to_end
@@ -196,6 +198,7 @@ class Deployment:
         if due and self.options["backup"] and self.database and has_data and self.rollout.record_change("back up the database"):
             self._dump(f"before-{target['version']}")
         if not self.check:
+            started = time.time()
             with ThreadPoolExecutor(max_workers=4) as pool:
                 try:
                     list(pool.map(self._run_migration, due))
@@ -205,6 +208,8 @@ class Deployment:
                         with contextlib.suppress(EngineError):
                             self.engine.call("POST", f"/containers/{step['container']['name']}/kill")
                     raise
+            if due and self.database:
+                self._warn_of_refused_statements(self.database, started)
         for step in due:
             self.rollout.record_change(self._describe_migration(step, target))
         if not self.check:
@@ -227,6 +232,21 @@ class Deployment:
 
     def _run_migration(self, step: dict[str, Any]) -> str:
         return run_to_end(self.engine, step["container"], self.options["labels"], self.options["migrate_timeout"], self._end_sessions)
+
+    def _warn_of_refused_statements(self, database: Database, started: float) -> None:
+        """Warn of statements that the server refused since a time: a migration that catches the error exits with 0 all the same."""
+        try:
+            log = self.engine.logs(database.container, 2000, since=started)
+        except EngineError:
+            return  # what cannot be read does not undo a migration that succeeded
+        # While another release serves, only statements that define objects are certain to be the migration's.
+        if refused := refused_statements(log, definitions_only=bool(self.before)):
+            more = f"\n  and {len(refused) - 5} more (make logs SERVICE=database)" if len(refused) > 5 else ""
+            self.warnings.append(
+                "The migrations exited with 0, but the database refused statements meanwhile; check that all tables exist:\n  "
+                + "\n  ".join(refused[:5])
+                + more
+            )
 
     def _end_sessions(self, addresses: list[str], before: float) -> None:
         """End the sessions of a failed migration: a statement that waits for a lock goes on blocking others."""

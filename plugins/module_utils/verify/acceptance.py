@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from .checks import CHECKS, NEEDS, Facts, Fail, NotApplicable, NotVerified, describe
+from .checks import CHECKS, NEEDS, Facts, Fail, NotApplicable, NotVerified, OverBudget, describe
 
 STATUSES = ("pass", "fail", "not verified", "not applicable")
 # Of a criterion's checks the first of these decides.
@@ -44,7 +44,10 @@ def internal_error(name: str, error: Exception) -> str:
 
 
 def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
-    """One criterion: {id, title, section, status, evidence, seconds, checks: [{check, status, evidence, probe}], measured, needs, read}.
+    """One criterion: {id, title, section, status, evidence, seconds, checks: [{check, status, evidence, probe}], measured, needs, read,
+    over_budget}.
+
+    `over_budget`: only figures make it fail, of an application whose budgets nobody promised.
 
     It passes when all its checks pass; one that fails decides, then one that could not be verified. A check that throws, or gives no
     evidence, fails: it is broken, and proves nothing of the stack.
@@ -52,7 +55,9 @@ def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
     started = time.perf_counter()
     outcomes: list[dict[str, Any]] = []
     figures: list[dict[str, Any]] = []
-    absent = facts.absent.get(entry.get("part", ""))
+    needed = entry.get("part") or []
+    absent = facts.lacking([needed] if isinstance(needed, str) else needed)
+    serious = False
     for name, arguments in parts(entry):
         status, evidence = "pass", ""
         try:
@@ -64,14 +69,15 @@ def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
                 figures.append(figure)
         except Fail as error:
             status, evidence = "fail", str(error)
+            serious |= not isinstance(error, OverBudget) or "budgets" in facts.required
         except NotVerified as error:
             status, evidence = "not verified", str(error)
         except NotApplicable as error:
             status, evidence = "not applicable", str(error)
         except Exception as error:  # whatever it is, it is a defect, and no check's answer
-            status, evidence = "fail", internal_error(name, error)
+            status, evidence, serious = "fail", internal_error(name, error), True
         if not evidence:
-            status, evidence = "fail", f"internal error in check {name}: it gave no evidence"
+            status, evidence, serious = "fail", f"internal error in check {name}: it gave no evidence", True
         outcomes.append(
             {"check": " ".join([name, *arguments]), "status": status, "evidence": evidence, "probe": describe(name, *(arguments or [""]))}
         )
@@ -88,6 +94,7 @@ def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
         "measured": figures,
         "needs": sorted({NEEDS[name] for name, _ in parts(entry)}),
         "read": entry["read"],
+        "over_budget": status == "fail" and not serious,
     }
 
 

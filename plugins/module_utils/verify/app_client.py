@@ -17,6 +17,10 @@ class Broken(Exception):
     """A step failed; the message has what came instead."""
 
 
+class Absent(Exception):
+    """The application has no such part; the message has the reason."""
+
+
 class _Connection(http.client.HTTPSConnection):
     """HTTPS to another address than the name resolves to; the certificate must still be the name's."""
 

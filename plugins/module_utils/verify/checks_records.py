@@ -10,13 +10,13 @@ from .facts import APPLICATION, Evidence, Facts, NotApplicable, NotVerified, bel
 @check("stack")
 def restart_keeps(f: Facts) -> Evidence:
     """A restart of every container in the middle of the end-to-end check, in this run or in the last one of this version. Passes when
-    session and task survive it.
+    session, task and the rows of the database survive it, as far as the application has them.
     """
     if "restart" in f.steps:
         seconds = f.step("restart")["figures"]["seconds"]
-        f.step("session_kept")
-        f.step("task_kept")
-        return f"all containers restarted in {seconds} s; session and task are kept", measured(
+        keys = [key for key in ("session_kept", "task_kept", "data_kept") if key in f.steps and f.steps[key]["outcome"] != "absent"]
+        kept = [f.step(key)["step"] for key in keys]
+        return f"all containers restarted in {seconds} s: {'; '.join(kept) or 'there is no data to lose'}", measured(
             seconds, f.budgets["restart_seconds"], "s", "restart"
         )
     try:

@@ -10,6 +10,7 @@ from .facts import APPLICATION, Evidence, Facts, below, check, require
 @check("source")
 def stages(f: Facts, service: str) -> Evidence:
     """The {}'s Dockerfile. Passes when tools are in stages of their own and the last stage copies results from them."""
+    f.built_here(service)
     found = f.dockerfile(service)
     names = [stage["as"] or stage["from"] for stage in found["stages"]]
     require(len(names) >= 2, f"the Dockerfile has {len(names)} stage: {', '.join(names)}")
@@ -24,6 +25,7 @@ def stages(f: Facts, service: str) -> Evidence:
 @check("source")
 def base_image(f: Facts, service: str) -> Evidence:
     """The stage that the {}'s image starts from. Passes when that is empty (scratch): nothing is in it that was not put there."""
+    f.built_here(service)
     found = f.dockerfile(service)
     by_name = {stage["as"]: stage["from"] for stage in found["stages"] if stage["as"]}
     name = found["stages"][-1]["from"]
@@ -41,6 +43,7 @@ def base_release(f: Facts, service: str) -> Evidence:
     """The Debian packages that the {}'s image records. Passes when base-files is among them and their number is within the
     budget.
     """
+    f.built_here(service)
     packages = f.image(service)["scan"]["packages"]
     require("base-files" in packages, "the image does not record its distribution")
     return below(f"Debian, {len(packages)} packages", len(packages), f.budgets["packages"], "packages", f"packages {service}")
@@ -59,6 +62,7 @@ def dockerfile_secrets(f: Facts) -> Evidence:
 def site_secrets(f: Facts) -> Evidence:
     """How the builds get credentials and certificates. Passes when they come as BuildKit secrets, which leave nothing in a layer."""
     for service in APPLICATION:
+        f.built_here(service)
         text = "\n".join(rest for name, rest in f.dockerfile(service)["instructions"] if name == "RUN")
         require("--mount=type=secret" in text, f"the {service}'s build mounts no secret: credentials would be build arguments")
     return "RUN --mount=type=secret in both"
@@ -69,6 +73,7 @@ def system_packages(f: Facts) -> Evidence:
     """The backend's Dockerfile. Passes when compilers and tools come by an argument into a build stage, and others by another into the
     image.
     """
+    f.built_here("backend")
     names = " ".join(rest for name, rest in f.dockerfile("backend")["instructions"] if name == "ARG")
     for argument in ("EXTRA_BUILD_PACKAGES", "EXTRA_RUN_PACKAGES"):
         require(argument in names, f"there is no ARG {argument}")
@@ -107,6 +112,7 @@ def source_ready(f: Facts) -> Evidence:
 @check("source")
 def ignored(f: Facts, service: str) -> Evidence:
     """The ignore file that the {}'s build obeys. Passes when it leaves out repositories, .env files, keys and what builds leave behind."""
+    f.built_here(service)
     names = [line.removeprefix("**/") for line in f.sources()["ignored"][service]]
     expected = [".git", ".env", "*.key", "node_modules" if service == "frontend" else "__pycache__"]
     missing = [name for name in expected if name not in names]

@@ -26,8 +26,10 @@ const net = require("net");
 const one = (t) => new Promise((done) => { const [h, p] = t.split(":"); const s = net.connect({host: h, port: +p, timeout: 2000});
   s.on("connect", () => { s.destroy(); done([t, "ok"]); }); s.on("timeout", () => { s.destroy(); done([t, "timeout"]); });
   s.on("error", (e) => done([t, e.code])); });
+let framework = "";
+try { framework = require("module").createRequire(process.cwd() + "/")("next/package.json").version; } catch {}
 Promise.all(process.argv.slice(1).map(one)).then((r) =>
-  console.log(JSON.stringify({runtime: process.versions.node, reach: Object.fromEntries(r)})));
+  console.log(JSON.stringify({runtime: process.versions.node, framework, reach: Object.fromEntries(r)})));
 """
 ASK_DATABASE = """
 SELECT json_build_object(
@@ -46,6 +48,22 @@ SELECT json_build_object(
 """
 
 
+CONNECTED = """SELECT usename AS "user", application_name AS application, client_addr IS NOT NULL AS remote, coalesce(s.version, '') AS tls
+FROM pg_stat_activity LEFT JOIN pg_stat_ssl s USING (pid) WHERE usename IS NOT NULL AND pid <> pg_backend_pid()"""
+ASK_CONNECTIONS = f"SELECT coalesce(json_agg(c), '[]') FROM ({CONNECTED}) c"
+# The same, as seen in the course of two seconds.
+WATCH_CONNECTIONS = (
+    f"CREATE TEMPORARY TABLE seen AS {CONNECTED} LIMIT 0",
+    f"""DO $$ DECLARE ends timestamptz := clock_timestamp() + interval '2 s'; BEGIN
+  WHILE clock_timestamp() < ends LOOP
+    PERFORM pg_stat_clear_snapshot();
+    INSERT INTO seen {CONNECTED} EXCEPT SELECT * FROM seen;
+    PERFORM pg_sleep(0.002);
+  END LOOP; END $$""",
+    "SELECT coalesce(json_agg(seen), '[]') FROM seen",
+)
+
+
 def exit_status(engine: Engine, identity: str, command: list[str], environment: list[str]) -> int | None:
     """Run a command inside with more environment; None when it cannot be run."""
     try:
@@ -62,12 +80,13 @@ def _ask(engine: Engine, identity: str, command: list[str]) -> dict[str, Any]:
         return {"error": str(error)[:300]}
 
 
-def ask_backend(engine: Engine, identity: str) -> dict[str, Any]:
-    return _ask(engine, identity, ["python3", "-c", ASK_PYTHON, "database:5432", "frontend:3000", "model:8000"])
+def ask_backend(engine: Engine, identity: str, ports: dict[str, int]) -> dict[str, Any]:
+    """`ports`: of backend and frontend."""
+    return _ask(engine, identity, ["python3", "-c", ASK_PYTHON, "database:5432", f"frontend:{ports['frontend']}", "model:8000"])
 
 
-def ask_frontend(engine: Engine, identity: str) -> dict[str, Any]:
-    return _ask(engine, identity, ["node", "-e", ASK_NODE, "database:5432", "backend:8000"])
+def ask_frontend(engine: Engine, identity: str, ports: dict[str, int]) -> dict[str, Any]:
+    return _ask(engine, identity, ["node", "-e", ASK_NODE, "database:5432", f"backend:{ports['backend']}"])
 
 
 def ask_database(engine: Engine, database: dict[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from .netns import reached
 
 
 def container(engine: Engine, listed: dict[str, Any], canaries: list[bytes], options: dict[str, Any]) -> dict[str, Any]:
-    """How a listed container was made and its state; `options` has the number of log `lines` to read, and `errors_since`."""
+    """How a listed container was made and its state; `options` has the number of log `lines` to read, `errors_since`, `ports`."""
     actual = engine.call("GET", f"/containers/{listed['Id']}/json")
     config, host, state = actual["Config"], actual["HostConfig"], actual["State"]
     running = state["Running"]
@@ -75,11 +75,11 @@ def container(engine: Engine, listed: dict[str, Any], canaries: list[bytes], opt
         "health_log": [e["ExitCode"] for e in health.get("Log") or [] if moment(e["Start"]) >= moment(state["StartedAt"])],
         "started": moment(state["StartedAt"]),
         "logs": logs(engine, listed["Id"], state["StartedAt"], canaries, options["lines"], options["errors_since"]),
-        **(_live(engine, listed["Id"], state["Pid"], service, config) if running else {}),
+        **(_live(engine, listed["Id"], state["Pid"], service, config, options["ports"]) if running else {}),
     }
 
 
-def _live(engine: Engine, identity: str, pid: int, service: str, config: dict[str, Any]) -> dict[str, Any]:
+def _live(engine: Engine, identity: str, pid: int, service: str, config: dict[str, Any], ports: dict[str, int]) -> dict[str, Any]:
     """What only a running container has."""
     stats: dict[str, Any] = engine.statistics(identity)
     top = engine.call("GET", f"/containers/{identity}/top", {"ps_args": "-eo pid,uid,args"})
@@ -98,9 +98,9 @@ def _live(engine: Engine, identity: str, pid: int, service: str, config: dict[st
         # Nothing listens on port 1: a check that tests nothing succeeds all the same.
         facts["health_when_down"] = exit_status(engine, identity, command, ["PORT=1", "HEALTH_PATH=/nothing-is-here"])
     if service == "backend":
-        facts["asked"] = ask_backend(engine, identity)
+        facts["asked"] = ask_backend(engine, identity, ports)
     if service == "frontend":
-        facts["asked"] = ask_frontend(engine, identity)
+        facts["asked"] = ask_frontend(engine, identity, ports)
     return facts
 
 

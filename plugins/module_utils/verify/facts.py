@@ -8,6 +8,7 @@ A check is a pure function of `Facts`. Its docstring is what the report and the 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,10 @@ MB = 1_000_000
 
 class Fail(Exception):
     """The criterion is not met; the message has what was found."""
+
+
+class OverBudget(Fail):
+    """A figure is over its budget: the criterion is not met, and what runs serves all the same."""
 
 
 class NotVerified(Exception):
@@ -29,7 +34,7 @@ class NotApplicable(Exception):
 
 class Facts:
     """What was gathered: `stack` (host), `e2e` (steps of the end-to-end check), `source` and `repository` (controller), `browser`; with
-    budgets, settings and absent parts.
+    budgets, settings, parts that the application must have (`required`) and parts that it does not have (`absent`, with the reasons).
     """
 
     def __init__(self, gathered: dict[str, Any]) -> None:
@@ -40,6 +45,7 @@ class Facts:
         self.browser = gathered.get("browser") or {}
         self.budgets = gathered.get("budgets") or {}
         self.absent = gathered.get("absent") or {}
+        self.required = set(gathered.get("required") or []) - set(self.absent)
         self.settings = gathered.get("settings") or {}
 
     def part(self, name: str) -> Any:
@@ -80,6 +86,8 @@ class Facts:
         step: dict[str, Any] | None = self.steps.get(key)
         if step is None:
             raise NotVerified("this step was not part of the end-to-end check" if self.steps else "the end-to-end check did not run")
+        if step["outcome"] == "absent":
+            raise NotApplicable(step["evidence"])
         if step["outcome"] != "ok":
             raise Fail(f"{step['step']}: {step['evidence']}")
         return step
@@ -89,6 +97,59 @@ class Facts:
         if "error" in asked or not asked:
             raise NotVerified(f"{service} could not be asked: {asked.get('error', 'it does not run, or has no interpreter to ask with')}")
         return asked
+
+    def setting(self, name: str, service: str) -> Any:
+        """What was set for a service: `runtimes`, `ports`, `commands` (that replaces the image's), `dockerfiles` (its own one)."""
+        return (self.settings.get(name) or {}).get(service)
+
+    def image_budget(self, service: str) -> tuple[float, str]:
+        """(MB, the framework that it is of) of a service's image: one number, or one for each major release of Next.js and a `default`."""
+        budget = self.budgets["image_mb"][service]
+        if not isinstance(budget, dict):
+            return float(budget), ""
+        version = str((self.container(service).get("asked") or {}).get("framework") or "")
+        return float(budget.get(version.partition(".")[0]) or budget["default"]), f" (Next.js {version})" if version else ""
+
+    def built_here(self, service: str) -> None:
+        """NotApplicable where the application's own Dockerfile builds the image: what Berth's Dockerfiles promise is no promise of it."""
+        if own := self.setting("dockerfiles", service):
+            raise NotApplicable(f"the {service}'s image is built by the application's own Dockerfile ({own})")
+
+    def lacking(self, parts: list[str]) -> str:
+        """Why the application does not have one of the parts; empty where it has all."""
+        for part in parts:
+            if part in self.absent:
+                return str(self.absent[part])
+        if "database" in parts and self.stack and "backend" in self.stack.get("images", {}):
+            return self.no_database()
+        return ""
+
+    def no_database(self) -> str:
+        """Why the application has no database; empty where it has one, or must have one."""
+        if "database" in self.absent:
+            return str(self.absent["database"])
+        if "database" in self.required or "postgres_driver" in self.image("backend")["scan"]["marks"]:
+            return ""
+        if any(c["remote"] and role_of(c["user"]) == "backend" for c in self.connections()):
+            return ""
+        return "the backend uses no database: its image has no driver of PostgreSQL, and it is not connected"
+
+    def database(self) -> dict[str, Any]:
+        """What the database said of itself; NotApplicable where the stack has none."""
+        if "database" in self.absent:
+            raise NotApplicable(str(self.absent["database"]))
+        found: dict[str, Any] = self.part("database")
+        if not found:
+            raise NotVerified("the database was not queried: verify_database is empty")
+        if "error" in found:
+            raise Fail(f"the database does not answer: {found['error']}")
+        return found
+
+    def connections(self) -> list[dict[str, Any]]:
+        """Connections to the database: those that pools keep, and those that the end-to-end check saw while requests ran."""
+        step = self.steps.get("connections") or {}
+        seen: list[dict[str, Any]] = (step.get("figures") or {}).get("connections") or []
+        return [*((self.part("database") or {}).get("connections") or []), *seen]
 
     def record(self, name: str) -> dict[str, Any]:
         """What an earlier run left about the version that runs."""
@@ -155,8 +216,13 @@ def measured(value: float, budget: float, unit: str, name: str = "") -> dict[str
 def below(line: str, value: float, budget: float, unit: str, name: str = "") -> Evidence:
     """Evidence of a figure that may be `budget` at most."""
     if value > budget:
-        raise Fail(f"{line}; the budget is {budget:g} {unit}")
+        raise OverBudget(f"{line}; the budget is {budget:g} {unit}")
     return line, measured(value, budget, unit, name)
+
+
+def role_of(login: str) -> str:
+    """The role of a login, which has the number of its secret version behind it."""
+    return re.sub(r"_g[0-9]+$", "", login)
 
 
 def require(condition: Any, message: str) -> None:

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from .app_client import Broken, Browser
-from .probes import Evidence, Probe, Probes
+from .probes import Evidence, Probes, Step
 
 
 def _encoded(data: bytes) -> str:
@@ -25,11 +25,12 @@ def _decoded(part: str) -> dict[str, Any]:
 class Access(Probes):
     """What must be refused, and what another user must not see."""
 
-    def steps(self) -> list[Probe]:
+    def steps(self) -> list[Step]:
+        tasks = ("auth", "tasks")
         return [
-            ("tokens", "Forged, foreign and broken tokens are refused", self.tokens),
-            ("origin", "Another site cannot sign in for the user", self.origin),
-            ("users", "A user does not see another one's tasks", self.users),
+            Step("tokens", "Forged, foreign and broken tokens are refused", self.tokens, tasks, ("token",)),
+            Step("origin", "Another site cannot sign in for the user", self.origin, ("auth",), ("sign_up",)),
+            Step("users", "A user does not see another one's tasks", self.users, tasks, ("token",)),
         ]
 
     def tokens(self) -> Evidence:

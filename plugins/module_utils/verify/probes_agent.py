@@ -5,27 +5,23 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .app_client import Broken
-from .probes import Evidence, Probe, Probes
+from .app_client import Absent, Broken
+from .probes import Evidence, Probes, Step
 
 
 class Agent(Probes):
-    """The MCP server and the chat, where the application has them."""
+    """The MCP server and the chat."""
 
-    def steps(self) -> list[Probe]:
-        steps: list[Probe] = []
-        if self.options["mcp"]:
-            steps += [
-                ("mcp", "The MCP server answers and lists its tools", self.mcp),
-                ("mcp_call", "An MCP tool is called without the chat", self.mcp_call),
-                ("mcp_guard", "The MCP server refuses who has no token", self.mcp_guard),
-            ]
-        if self.options["chat"]:
-            steps += [
-                ("chat_stream", "The chat streams its answer", self.chat_stream),
-                ("chat_memory", "The chat knows the conversation", self.chat_memory),
-            ]
-        return steps
+    def steps(self) -> list[Step]:
+        # A server that asks for no token of Better Auth's is asked without one.
+        token = () if self.application.lacks("auth") else ("token",)
+        return [
+            Step("mcp", "The MCP server answers and lists its tools", self.mcp, ("mcp",), token),
+            Step("mcp_call", "An MCP tool is called without the chat", self.mcp_call, ("mcp", "tasks"), ("mcp", "task")),
+            Step("mcp_guard", "The MCP server refuses who has no token", self.mcp_guard, ("mcp", "auth"), ("token",)),
+            Step("chat_stream", "The chat streams its answer", self.chat_stream, ("chat",), ("token",)),
+            Step("chat_memory", "The chat knows the conversation", self.chat_memory, ("chat",), ("chat",)),
+        ]
 
     def _mcp(self, method: str, params: dict[str, Any], token: str, expect: int | None = 200) -> tuple[int, Any]:
         headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-06-18"}
@@ -38,7 +34,10 @@ class Agent(Probes):
 
     def mcp(self) -> Evidence:
         client = {"protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "acceptance", "version": "1"}}
-        server = self._mcp("initialize", client, self.token)[1].get("result") or {}
+        status, answer = self._mcp("initialize", client, self.token, 200 if self.token else None)
+        if status in (401, 403):
+            raise Absent(f"the MCP server wants a token ({status}), and this check has none")
+        server = answer.get("result") or {}
         tools = [tool["name"] for tool in (self._mcp("tools/list", {}, self.token)[1].get("result") or {}).get("tools", [])]
         if not server.get("serverInfo") or not tools:
             raise Broken(f"initialize: {server or 'nothing'}; tools: {tools or 'none'}")
@@ -52,7 +51,7 @@ class Agent(Probes):
         result = self._mcp("tools/call", {"name": tool, "arguments": {}}, self.token)[1].get("result") or {}
         if result.get("isError") or self.check.title not in json.dumps(result):
             raise Broken(f"{tool} does not list the task of this check: {json.dumps(result)[:300]}")
-        return f"{tool} lists the task that the chat added"
+        return f"{tool} lists the task of this check"
 
     def mcp_guard(self) -> Evidence:
         answers = {}

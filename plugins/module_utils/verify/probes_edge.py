@@ -9,7 +9,7 @@ import time
 from urllib.parse import urlsplit
 
 from .app_client import Broken, Browser
-from .probes import Evidence, Probe, Probes
+from .probes import Evidence, Probes, Step
 
 # OWASP's list (Secure Headers Project), and those that disclose the software.
 SECURITY_HEADERS = (
@@ -29,10 +29,10 @@ DISCLOSING = ("server", "x-powered-by")
 class Edge(Probes):
     """Transport, and what every answer carries."""
 
-    def steps(self) -> list[Probe]:
+    def steps(self) -> list[Step]:
         return [
-            ("tls", "The edge speaks TLS with a certificate of its authority, and nothing in the clear", self.tls),
-            ("headers", "Answers carry the headers that browsers protect users by", self.headers),
+            Step("tls", "The edge speaks TLS with a certificate of its authority, and nothing in the clear", self.tls),
+            Step("headers", "Answers carry the headers that browsers protect users by", self.headers),
         ]
 
     def tls(self) -> Evidence:

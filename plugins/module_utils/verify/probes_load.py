@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import itertools
 import statistics
@@ -13,24 +14,37 @@ from urllib.parse import urlsplit
 
 from ..docker.client import memory_used
 from ..docker.ownership import stack_containers
-from .app_client import Broken
+from .app_client import Absent, Broken
+from .application import demands_token, filled, operations
 from .load_figures import percentile
-from .probes import Evidence, Probe, Probes
+from .probes import Evidence, Probes, Step
 
 
 class Load(Probes):
     """One request after another, and many at once."""
 
-    def steps(self) -> list[Probe]:
+    def steps(self) -> list[Step]:
+        tasks = () if self.application.lacks("tasks") else ("token",)
         return [
-            ("latency", "Answers come within their time", self.latency),
-            ("burst", "Many at once get the right answers", self.burst),
-            ("memory", "Memory does not grow with the number of requests", self.memory),
+            Step("latency", "Answers come within their time", self.latency, (), tasks),
+            Step("burst", "Many at once get the right answers", self.burst, (), tasks),
+            Step("memory", "Memory does not grow with the number of requests", self.memory, (), tasks),
         ]
+
+    def _addresses(self) -> dict[str, str]:
+        """By name: the paths that the edge passes where they belong."""
+        health = self.options["health"]
+        found = {"page": self.options["page"]}
+        if self.application.server(health["backend"]) == "backend":
+            found["health"] = health["backend"]
+        if not self.application.lacks("tasks"):
+            found["tasks"] = "/api/tasks"
+        return found
 
     def latency(self) -> Evidence:
         figures: dict[str, Any] = {}
-        for name, path, token in (("page", "/", ""), ("health", "/health", ""), ("tasks", "/api/tasks", self.token)):
+        for name, path in self._addresses().items():
+            token = self.token if name == "tasks" else ""
             seconds = []
             for _ in range(20):
                 started = time.monotonic()
@@ -39,16 +53,29 @@ class Load(Probes):
             figures[name] = {"p95": round(percentile(seconds, 0.95) * 1000, 1), "median": round(statistics.median(seconds) * 1000, 1)}
         return "; ".join(f"{name}: median {f['median']} ms, p95 {f['p95']} ms" for name, f in figures.items()), figures
 
+    def _kinds(self) -> list[tuple[str, str, tuple[int, ...]]]:
+        """(path, token, right statuses) of the requests of a burst: reads, and wrong ones that must be refused as such."""
+        addresses, frontend = self._addresses(), self.options["health"]["frontend"]
+        # An application may limit its clients by itself.
+        limited = () if self.check.held("api") else (429,)
+        kinds: list[tuple[str, str, tuple[int, ...]]] = []
+        if "health" in addresses:
+            kinds.append((addresses["health"], "", (200, 204, *limited)))
+        if self.application.server(frontend) == "frontend":
+            kinds.append((frontend, "", (200, 204, *limited)))
+        if "tasks" in addresses:
+            wrong = ("/api/tasks/nonsense", self.token, (422, 400, 404, *limited))
+            return [("/api/tasks", self.token, (200, *limited)), *kinds, ("/api/tasks", "", (401, *limited)), wrong]
+        with contextlib.suppress(Absent):
+            document = self.application.document()
+            refused = (filled(path) for method, path, one in operations(document) if method == "get" and demands_token(document, one))
+            kinds += [(path, "", (401, 403, *limited)) for path in refused if self.application.server(path) == "backend"][:1]
+        return [*kinds, (addresses["page"], "", (200, 301, 302, 303, 307, 308, *limited))]
+
     def _many(self, requests: int, workers: int) -> tuple[Counter[str], list[float]]:
         """`requests` by `workers` connections that stay open: reads, and among them wrong ones that must be refused as such."""
         url = urlsplit(self.options["url"])
-        kinds = [
-            ("GET", "/api/tasks", self.token, 200),
-            ("GET", "/health", "", 200),
-            ("GET", "/api/health", "", 200),
-            ("GET", "/api/tasks", "", 401),
-            ("GET", "/api/tasks/nonsense", self.token, 422),
-        ]
+        kinds = self._kinds()
         outcomes: Counter[str] = Counter()
         seconds: list[float] = []
         lock = threading.Lock()
@@ -56,17 +83,13 @@ class Load(Probes):
         def work(number: int) -> None:
             connection = self.web.connection(url.hostname or "", url.port or 443)
             for index in range(requests // workers):
-                method, path, token, expected = kinds[(index + number) % len(kinds)]
+                path, token, right = kinds[(index + number) % len(kinds)]
                 started = time.monotonic()
                 try:
-                    connection.request(method, path, headers={"Authorization": f"Bearer {token}"} if token else {})
+                    connection.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
                     answer = connection.getresponse()
                     answer.read()
-                    outcome = (
-                        "right"
-                        if answer.status == expected or (expected == 422 and answer.status in (400, 404))
-                        else f"{path} {answer.status}"
-                    )
+                    outcome = "right" if answer.status in right else f"{path} {answer.status}"
                 except (OSError, http.client.HTTPException) as error:
                     outcome = type(error).__name__
                     connection.close()

@@ -11,6 +11,7 @@ from typing import Any
 import jinja2
 
 from .acceptance import STATUSES
+from .facts import Facts
 
 # A figure that moved by less than this share of itself, and of its budget, is noise.
 CHANGED, OF_BUDGET = 0.15, 0.02
@@ -23,7 +24,7 @@ def number(value: float) -> str:
 def charts(facts: dict[str, Any]) -> list[dict[str, Any]]:
     """The charts that there are figures for: {title, kind: bars|layers|lines, ...} in the order of the page."""
     stack, budgets = facts.get("stack") or {}, facts.get("budgets") or {}
-    containers = stack.get("containers", [])
+    containers, own, limited = stack.get("containers", []), Facts(facts), budgets.get("image_mb") or {}
     starts = [(c["service"], float(s), f"{s:.2f} s") for c in containers if (s := c["logs"].get("ready_seconds")) is not None]
     memory = [
         (c["service"], c["memory"] / 1e6, f"{c['memory'] / 1e6:.0f} of {c['memory_limit'] / 1e6:.0f} MB")
@@ -31,7 +32,7 @@ def charts(facts: dict[str, Any]) -> list[dict[str, Any]]:
         if "memory" in c
     ]
     layers = [
-        (name, [layer["size"] / 1e6 for layer in reversed(image["layers"])], float((budgets.get("image_mb") or {}).get(name, 0)))
+        (name, [layer["size"] / 1e6 for layer in reversed(image["layers"])], own.image_budget(name)[0] if name in limited else 0.0)
         for name, image in (stack.get("images") or {}).items()
         if "layers" in image
     ]

@@ -50,3 +50,28 @@ def test_a_file_named_credentials_is_one_by_what_it_holds():
     assert scan(saved(texts), [])["secrets"] == []
     held = {"app/credentials.json": b'{"installed": {"client_secret": "abcdefghijklmnop"}}'}
     assert [one["path"] for one in scan(saved(held), [])["secrets"]] == ["app/credentials.json"]
+
+
+def test_keys_that_packages_ship_are_no_secrets_of_the_stack_but_the_stacks_own_are():
+    key = b"-----BEGIN PRIVATE KEY-----\n" + b"MIIEvQ" * 12
+    site = "opt/venv/lib/python3.11/site-packages"
+    shipped = {
+        f"{site}/tornado/test/test.key": key,
+        "app/node_modules/@peculiar/x/test/key.pem": key,
+        f"{site}/tornado/.env": b"A=bcdefghijklm",
+    }
+    found = scan(saved(shipped), [])
+    assert found["secrets"] == []
+    assert found["packages_bytes"] == {"tornado": len(key) + 14, "@peculiar/x": len(key)}
+    leaked = scan(saved({f"{site}/tornado/settings.py": b"password=" + CANARY}), [CANARY])["secrets"]
+    assert [one["what"] for one in leaked] == ["a secret of this stack"]
+    assert [one["path"] for one in scan(saved({"app/certs/server.key": key}), [])["secrets"]] == ["app/certs/server.key"]
+
+
+def test_a_package_that_was_installed_from_the_source_is_the_applications_own():
+    key = b"-----BEGIN PRIVATE KEY-----\n" + b"MIIEvQ" * 12
+    site = "opt/venv/lib/python3.11/site-packages"
+    own = {f"{site}/ledger/key.pem": key, f"{site}/tornado/test.key": key}
+    own |= {f"{site}/ledger-1.0.dist-info/RECORD": b"ledger/key.pem,sha256=x,1\nledger-1.0.dist-info/RECORD,,\n"}
+    own |= {f"{site}/ledger-1.0.dist-info/direct_url.json": b'{"dir_info": {}, "url": "file:///source"}'}
+    assert [one["path"] for one in scan(saved(own), [])["secrets"]] == [f"{site}/ledger/key.pem"]

@@ -213,6 +213,29 @@ def test_a_release_that_fails_is_not_recorded(host: Host) -> None:
     assert host.running == pair("v2")
 
 
+def test_statements_that_the_database_refused_during_a_migration_are_a_warning(host: Host) -> None:
+    host.engine.place("s-database")
+    around = host.infrastructure | {"database": {"container": "s-database", "name": "app"}}
+    step = {"service": "backend", "container": {"name": "s-migrate", "image": "s-backend:v1"}}
+    host.engine.logged["s-database"] = (
+        'x UTC [7] ERROR:  permission denied to create extension "citext"\nx UTC [7] STATEMENT:  CREATE EXTENSION citext\n'
+        'x UTC [8] ERROR:  relation "place" does not exist\nx UTC [8] STATEMENT:  SELECT * FROM place\n'
+    )
+    host.images("v1")
+    run = act(host, verb="deploy", manifest=manifest(host, "v1", migrations=[step]) | {"around": around}, infrastructure="skip")
+    run.run()
+    (warning,) = run.warnings
+    assert 'permission denied to create extension "citext" (CREATE EXTENSION citext)' in warning
+    assert 'relation "place" does not exist' in warning, "nothing served before: all of it is the migration's"
+    host.images("v2")
+    step = step | {"container": {"name": "s-migrate", "image": "s-backend:v2"}}
+    run = act(
+        host, verb="deploy", manifest=manifest(host, "v2", migrations=[step]) | {"around": around}, infrastructure="skip", backup=False
+    )
+    run.run()
+    assert "place" not in run.warnings[0], "v1 serves: it may have asked for this"
+
+
 def test_a_migration_that_fails_starts_nothing(host: Host) -> None:
     deploy(host, "v1")
     host.images("v2")
