@@ -12,6 +12,11 @@ options:
   backend: {description: Directory of the backend's source., type: path, required: true}
   frontend: {description: Directory of the frontend's source., type: path, required: true}
   reports: {description: "Directory of reports; C(latest/advice.json) and C(images.json) are read.", type: path, required: true}
+  layout:
+    description:
+      - C(backend), with C(app_root), C(dependencies), C(python), and C(frontend), with C(subpath), as the variables of their roles.
+    type: dict
+    default: {}
   records: {description: Directory of what earlier runs of this stack left., type: path, required: true}
   builds: {description: Directory of build logs., type: path, required: true}
 author: Berth (@berth)
@@ -43,8 +48,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.docker.image_scan import setting_hits
+from ..module_utils.source import javascript_modules, python_dependencies
+from ..module_utils.source.checks import Tree
 from ..module_utils.source.tree import left_out_patterns
-from ..module_utils.verify.repository import lines
 
 WARNING = re.compile(r"(?i)^(?:#\d+ [\d.]+ )?\s*(?:\d+ warnings? found|- \w+:.*\(line \d+\)|warning[: ]|npm warn|deprecat|⚠)")
 NPM_CODE = re.compile(r"(?i)npm warn E[A-Z]+")
@@ -81,40 +87,42 @@ def dockerfile(path: Path) -> dict[str, Any]:
     return {"exists": True, "stages": stages, "instructions": [[name, rest[:4000]] for name, rest in instructions], "secrets": secrets}
 
 
-def backend(source: Path) -> dict[str, Any]:
-    requirements = source / "requirements.txt"
-    pyproject, lock = source / "pyproject.toml", source / "uv.lock"
-    entries = [line.split(";")[0].split(" --hash")[0].strip(" \\") for line in lines(requirements) if re.match(r"[A-Za-z0-9]", line)]
+def backend(source: Path, layout: dict[str, Any]) -> dict[str, Any]:
+    """What the backend's source declares, as its Dockerfile reads it."""
+    if not source.is_dir():
+        return {"exists": False, "declared": "", "requirements": 0, "unpinned": [], "python_files": 0, "fastapi": False}
+    found = python_dependencies.declared(Tree(source), python_dependencies.Options(**layout))[0]
+    locked = found.complete or "lock" in Path(found.file).name
     return {
-        "exists": source.is_dir(),
-        "declared": next((path.name for path in (lock, requirements, pyproject) if path.is_file()), ""),
-        "requirements": len(entries),
-        "unpinned": [] if lock.is_file() else [entry for entry in entries if "==" not in entry and "@" not in entry],
+        "exists": True,
+        "declared": found.file,
+        "requirements": len(found.names),
+        "unpinned": [] if locked else sorted(name for name, (_, _, spec) in found.names.items() if not spec.startswith("==")),
         "python_files": sum(1 for path in source.rglob("*.py") if not {".venv", "node_modules"} & set(path.parts)),
-        "fastapi": any("fastapi" in entry.lower() for entry in entries)
-        or (pyproject.is_file() and "fastapi" in pyproject.read_text().lower()),
+        "fastapi": found.opaque or "fastapi" in found.available(),
     }
 
 
-def frontend(source: Path) -> dict[str, Any]:
-    path = source / "package.json"
-    package = json.loads(path.read_text()) if path.is_file() else {}
-    locks = [name for name in ("package-lock.json", "yarn.lock", "pnpm-lock.yaml") if (source / name).is_file()]
+def frontend(source: Path, layout: dict[str, Any]) -> dict[str, Any]:
+    """What the frontend's source declares, in a monorepo its part of it."""
+    if not source.is_dir():
+        return {"exists": False, "declared": "", "locks": [], "lock_differs": [], "dependencies": [], "development": [], "scripts": []}
+    found = javascript_modules.Frontend(Tree(source, role="frontend_image"), javascript_modules.Options(**layout))
+    package = found.manifest
     declared = {**package.get("dependencies", {}), **package.get("devDependencies", {})}
     differ = []
-    if "package-lock.json" in locks:
-        root = json.loads((source / "package-lock.json").read_text()).get("packages", {}).get("", {})
-        locked = {**root.get("dependencies", {}), **root.get("devDependencies", {})}
+    if found.locks and found.locks[0].endswith("package-lock.json"):
+        own = json.loads(found.lock_text).get("packages", {}).get("" if Path(found.locks[0]).parent == Path(found.base) else found.base, {})
+        locked = {**own.get("dependencies", {}), **own.get("devDependencies", {})}
         differ = sorted(name for name in set(declared) | set(locked) if declared.get(name) != locked.get(name))
-    configuration = next((p for p in source.glob("next.config.*")), None)
     return {
-        "exists": source.is_dir(),
-        "locks": locks,
+        "exists": True,
+        "declared": found.at("package.json") if package else "",
+        "locks": found.locks,
         "lock_differs": differ,
         "dependencies": sorted(package.get("dependencies", {})),
         "development": sorted(package.get("devDependencies", {})),
         "scripts": sorted(package.get("scripts", {})),
-        "standalone": configuration is not None and "standalone" in configuration.read_text(),
     }
 
 
@@ -164,13 +172,18 @@ def report(path: Path) -> dict[str, Any]:
 
 def main() -> None:
     names = ("root", "backend", "frontend", "reports", "records", "builds")
-    module = AnsibleModule(argument_spec={name: {"type": "path", "required": True} for name in names}, supports_check_mode=True)
+    options: dict[str, Any] = {name: {"type": "path", "required": True} for name in names}
+    module = AnsibleModule(argument_spec=options | {"layout": {"type": "dict", "default": {}}}, supports_check_mode=True)
+    layout = module.params["layout"]
     places = {name: Path(module.params[name]) for name in names}
     roles = {name: places["root"] / "roles" / f"{name}_image" / "files" for name in ("backend", "frontend")}
     source = {
         "dockerfiles": {name: dockerfile(path / "Dockerfile") for name, path in roles.items()},
         "ignored": {"backend": left_out_patterns("fastapi"), "frontend": left_out_patterns("nextjs")},
-        "applications": {"backend": backend(places["backend"]), "frontend": frontend(places["frontend"])},
+        "applications": {
+            "backend": backend(places["backend"], layout.get("backend") or {}),
+            "frontend": frontend(places["frontend"], layout.get("frontend") or {}),
+        },
         "builds": build_logs(places["builds"]),
         "records": {path.stem: report(path) for path in sorted(places["records"].glob("*.json"))} if places["records"].is_dir() else {},
         "advice": report(places["reports"] / "latest" / "advice.json"),

@@ -45,9 +45,9 @@ def internal_error(name: str, error: Exception) -> str:
 
 def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
     """One criterion: {id, title, section, status, evidence, seconds, checks: [{check, status, evidence, probe}], measured, needs, read,
-    over_budget}.
+    serious}.
 
-    `over_budget`: only figures make it fail, of an application whose budgets nobody promised.
+    `serious`: a check of what runs makes it fail, and not only a figure over a budget that nobody promised.
 
     It passes when all its checks pass; one that fails decides, then one that could not be verified. A check that throws, or gives no
     evidence, fails: it is broken, and proves nothing of the stack.
@@ -59,7 +59,7 @@ def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
     absent = facts.lacking([needed] if isinstance(needed, str) else needed)
     serious = False
     for name, arguments in parts(entry):
-        status, evidence = "pass", ""
+        status, evidence, runs = "pass", "", NEEDS[name] in ("stack", "e2e")
         try:
             if absent:
                 raise NotApplicable(absent)
@@ -69,15 +69,16 @@ def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
                 figures.append(figure)
         except Fail as error:
             status, evidence = "fail", str(error)
-            serious |= not isinstance(error, OverBudget) or "budgets" in facts.required
+            serious |= runs and (not isinstance(error, OverBudget) or "budgets" in facts.required)
         except NotVerified as error:
             status, evidence = "not verified", str(error)
         except NotApplicable as error:
             status, evidence = "not applicable", str(error)
         except Exception as error:  # whatever it is, it is a defect, and no check's answer
-            status, evidence, serious = "fail", internal_error(name, error), True
+            status, evidence, serious = "fail", internal_error(name, error), serious or runs
         if not evidence:
-            status, evidence, serious = "fail", f"internal error in check {name}: it gave no evidence", True
+            status, evidence = "fail", f"internal error in check {name}: it gave no evidence"
+            serious |= runs
         outcomes.append(
             {"check": " ".join([name, *arguments]), "status": status, "evidence": evidence, "probe": describe(name, *(arguments or [""]))}
         )
@@ -94,7 +95,7 @@ def evaluate(entry: dict[str, Any], facts: Facts) -> dict[str, Any]:
         "measured": figures,
         "needs": sorted({NEEDS[name] for name, _ in parts(entry)}),
         "read": entry["read"],
-        "over_budget": status == "fail" and not serious,
+        "serious": serious,
     }
 
 

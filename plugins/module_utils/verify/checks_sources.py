@@ -81,8 +81,20 @@ def system_packages(f: Facts) -> Evidence:
 
 
 @check("source")
+def declared(f: Facts, service: str) -> Evidence:
+    """What the {}'s dependencies are declared in. Passes when there is such a file and it names some."""
+    f.built_here(service)
+    found = f.sources()["applications"][service]
+    names = {"backend": ("declared", "requirements"), "frontend": ("declared", "dependencies")}[service]
+    file, count = found[names[0]], found[names[1]]
+    require(file and count, f"the {service} declares no dependency" + (f" in {file}" if file else ""))
+    return f"{file}: {count if isinstance(count, int) else len(count)} dependencies"
+
+
+@check("source")
 def requirements(f: Facts) -> Evidence:
     """What the backend's dependencies are declared in. Passes when there is such a file and it pins what it names."""
+    f.built_here("backend")
     found = f.sources()["applications"]["backend"]
     require(found["declared"], "there is no requirements.txt, uv.lock or pyproject.toml")
     require(not found["unpinned"], f"{found['declared']} leaves open: {', '.join(found['unpinned'][:5])}")
@@ -92,6 +104,7 @@ def requirements(f: Facts) -> Evidence:
 @check("source")
 def package_lock(f: Facts) -> Evidence:
     """The frontend's package.json and its lock file. Passes when both are there and agree."""
+    f.built_here("frontend")
     found = f.sources()["applications"]["frontend"]
     require(found["dependencies"], "package.json declares no dependency")
     require(found["locks"], "there is no lock file")
@@ -102,6 +115,8 @@ def package_lock(f: Facts) -> Evidence:
 @check("source")
 def source_ready(f: Facts) -> Evidence:
     """Both sources. Passes when the backend is a FastAPI application with Python files and the frontend has a build script."""
+    f.built_here("backend")
+    f.built_here("frontend")
     back, front = f.sources()["applications"]["backend"], f.sources()["applications"]["frontend"]
     require(back["exists"] and back["python_files"], "the backend's source has no Python files")
     require(back["fastapi"], "the backend does not declare FastAPI")

@@ -70,7 +70,7 @@ def test_a_secret_in_the_log_of_any_application_fails_and_is_about_what_runs():
     facts = other()
     container(facts, "backend")["logs"]["secrets"] = ["a secret of this stack"]
     assert failing(facts) == {"VSEC-01"}
-    assert not results(facts)["VSEC-01"]["over_budget"]
+    assert results(facts)["VSEC-01"]["serious"]
 
 
 def test_versions_and_ports_that_were_set_are_the_ones_to_be():
@@ -117,9 +117,18 @@ def test_a_figure_over_its_budget_fails_and_names_the_packages_but_does_not_end_
     found = results(facts)
     assert failing(facts) == {"SBE-02", "VPOST-02", "RISK-04"}
     assert "largest packages: scipy 90.0 MB, fastapi 1.0 MB" in found["SBE-02"]["evidence"]
-    assert all(found[name]["over_budget"] for name in failing(facts))
+    assert not any(found[name]["serious"] for name in failing(facts))
     facts["required"] = ["budgets"]
-    assert not any(results(facts)[name]["over_budget"] for name in failing(facts))
+    assert all(results(facts)[name]["serious"] for name in failing(facts))
+
+
+def test_a_finding_in_a_source_is_not_about_what_runs():
+    facts = other()
+    facts["source"]["applications"]["backend"]["declared"] = ""
+    facts["source"]["applications"]["frontend"]["locks"] = []
+    found = results(facts)
+    assert failing(facts) == {"BE-03", "VPRE-02"}
+    assert not any(found[name]["serious"] for name in failing(facts))
 
 
 def test_what_an_application_writes_into_its_log_is_its_own_but_infrastructure_is_held():
