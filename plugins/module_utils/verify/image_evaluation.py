@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..docker.image_archive import Entry
+from ..docker.image_scan import PACKAGE
 from ..source.findings import finding
 
 TITLES = {
@@ -197,8 +198,12 @@ def gitleaks(output: str, root: str) -> Findings:
         layer, _, path = where.partition("/")
         place = f"/{path}:{item['StartLine']}" if layer.startswith("layer-") else f"{where}:{item['StartLine']}"
         name = re.split(r"[\"'=:\s]", item.get("Match") or "")[0][:60]
-        out.append(finding("secrets", "error", f"{item['RuleID']}{f' ({name})' if name and name != 'REDACTED' else ''} in {layer}", place,
-                           "give it as a build secret or at run time, and have it replaced"))  # fmt: skip
+        message = f"{item['RuleID']}{f' ({name})' if name and name != 'REDACTED' else ''} in {layer}"
+        if package := PACKAGE.search(path):
+            out.append(finding("secrets", "warning", f"{message}, shipped by the package {package[1]}", place,
+                               "it is everybody's, unless the package is your own"))  # fmt: skip
+            continue
+        out.append(finding("secrets", "error", message, place, "give it as a build secret or at run time, and have it replaced"))
     return out
 
 

@@ -135,6 +135,13 @@ def test_what_gitleaks_says():
     assert rate.gitleaks("[]", "/tmp/x") == []
 
 
+def test_a_test_key_of_a_package_is_told_and_does_not_fail():
+    file = "/tmp/x/layer-2/opt/venv/lib/python3.11/site-packages/tornado/test/test.key"
+    (found,) = rate.gitleaks(json.dumps([{"RuleID": "private-key", "File": file, "StartLine": 1, "Match": "REDACTED"}]), "/tmp/x")
+    assert (found["severity"], found["message"]) == ("warning", "private-key in layer-2, shipped by the package tornado")
+    assert rate.verdict("secrets", [found])["status"] == "warning"
+
+
 def test_a_bill_of_materials_names_what_the_image_records():
     bill = json.dumps({"components": [{"name": "libc6", "purl": "pkg:deb/debian/libc6@2.36"}]})
     assert rate.sbom(bill, 1) == []
