@@ -253,13 +253,13 @@ class EndToEndCheck:
         return "201"
 
     def query(self, *statements: str) -> str:
-        """The last line of the output of statements in one session of the database's superuser."""
+        """The output of statements, run in one session of the database's superuser."""
         database = self.options["database"]
         command = ["psql", "-qtAX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database["name"]]
         status, output = self.engine.execute(database["container"], [*command, *(word for one in statements for word in ("-c", one))])
         if status:
             raise Broken(f"psql reported: {output.strip()[-300:]}")
-        return output.strip().rpartition("\n")[2]
+        return output.strip()
 
     def row(self) -> str:
         table = self.options["database"]["table"]

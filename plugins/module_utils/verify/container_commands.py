@@ -50,7 +50,7 @@ SELECT json_build_object(
 
 CONNECTED = """SELECT usename AS "user", application_name AS application, client_addr IS NOT NULL AS remote, coalesce(s.version, '') AS tls
 FROM pg_stat_activity LEFT JOIN pg_stat_ssl s USING (pid) WHERE usename IS NOT NULL AND pid <> pg_backend_pid()"""
-ASK_CONNECTIONS = f"SELECT coalesce(json_agg(c), '[]') FROM ({CONNECTED}) c"
+ASK_CONNECTIONS = f"SELECT coalesce(jsonb_agg(c), '[]') FROM ({CONNECTED}) c"
 # The same, as seen in the course of two seconds.
 WATCH_CONNECTIONS = (
     f"CREATE TEMPORARY TABLE seen AS {CONNECTED} LIMIT 0",
@@ -60,7 +60,7 @@ WATCH_CONNECTIONS = (
     INSERT INTO seen {CONNECTED} EXCEPT SELECT * FROM seen;
     PERFORM pg_sleep(0.002);
   END LOOP; END $$""",
-    "SELECT coalesce(json_agg(seen), '[]') FROM seen",
+    "SELECT coalesce(jsonb_agg(seen), '[]') FROM seen",
 )
 
 
