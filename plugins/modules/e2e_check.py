@@ -183,6 +183,8 @@ class EndToEndCheck:
         path = self.options["page"]
         _, headers, html = self.web("GET", path)
         if "text/html" not in headers.get("Content-Type", headers.get("content-type", "")):
+            if not self.held("controls"):
+                raise Absent(f"{path} is not an HTML page: it refers to nothing")
             raise Broken(f"{path} is not an HTML page")
         assets = sorted(set(re.findall(r'(?:src|href)="(/[^/"#][^"#]*\.(?:js|css|svg|ico|png|woff2)[^"]*)"', html)))
         for asset in assets:

@@ -1,4 +1,4 @@
-"""External applications: each is built and served behind the edge by the variables of its vars.yml alone.
+"""External applications: each is built, served behind the edge and verified by the variables of its vars.yml alone.
 
 `make sources` runs all, `make sources S=board` one. A pair that keeps a lock file has it made here, by the package manager's own client:
 a lock file names the registry that it came from, and this repository names none. STACK_NAME, HTTPS_PORT and HTTP_PORT as for `make up`.
@@ -103,6 +103,8 @@ def test_a_pair_is_built_and_served_by_variables_alone(name, workshop, record_pr
         status, body = ask(check)
         assert status == check.get("status", 200), f"{check}: {status} {body[:500]}"
         assert check.get("contains", "") in body, f"{check}: {body[:2000]}"
+    # What make up ends with: no criterion about what runs fails.
+    play("verify", source, "-e", "verify_fatal=running")
     # What the process finds in its environment, nobody who asks the engine does.
     shown = subprocess.run(
         ["docker", "ps", "--quiet", "--filter", f"label=berth.stack={STACK}"], capture_output=True, text=True, check=True

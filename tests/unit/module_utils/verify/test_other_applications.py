@@ -158,7 +158,8 @@ def test_what_berths_dockerfiles_promise_is_not_applicable_to_an_applications_ow
     scan = facts["stack"]["images"]["backend"]["scan"]
     scan |= {"shells": ["bin/sh"], "owners": {"srv": {"0": 3}}, "marks": {}}
     container(facts, "backend")["asked"] = {"error": "no python3"}
-    assert {"SSEC-04", "BE-04", "BE-08", "BE-10"} <= failing(facts)
+    facts["stack"]["images"]["backend"]["user"] = ""
+    assert {"SSEC-04", "BE-04", "BE-07", "BE-08", "BE-10"} <= failing(facts)
     facts["settings"]["dockerfiles"] = {"backend": "docker/Dockerfile.prod", "frontend": ""}
     assert failing(facts) == set()
     assert "docker/Dockerfile.prod" in results(facts)["BE-01"]["evidence"]
