@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .container_commands import unlisted
 from .facts import APPLICATION, MB, Evidence, Facts, NotApplicable, NotVerified, OverBudget, below, check, measured, require, role_of
 
 INFRASTRUCTURE = ("database", "edge", "model")
@@ -241,6 +242,27 @@ def network_policy(f: Facts) -> Evidence:
         )
         lines.append(f"{c['service']}: {', '.join([*sorted(found), *(['internet'] if c['internet'] else [])]) or 'nobody'}")
     return "; ".join(lines)
+
+
+@check("stack")
+def egress(f: Facts) -> Evidence:
+    """Hosts outside the stack that a service may connect to by a list (backend_image_egress, frontend_image_egress), tried from inside.
+    Passes when its relay accepts connections to every host of the list, another name leads nowhere, and the relay refuses a request for it.
+    """
+    listed = f.settings.get("egress_hosts") or {}
+    for service, targets in listed.items():
+        found = f.asked(service)["reach"]
+        closed = {target: found.get(target, "not tried") for target in targets if found.get(target) != "ok"}
+        require(not closed, f"{service} does not reach {closed}")
+        open_to = [target for target, result in found.items() if target == unlisted(targets) and result == "ok"]
+        require(not open_to, f"{service} reaches {', '.join(open_to)}, which {service}_image_egress does not list")
+        for c in f.containers(service):
+            refused = c.get("refused") or {}
+            if None in refused.values():
+                raise NotVerified(f"the network of {c['name']} cannot be entered: verify as root, on the engine's host")
+            let = [port for port, closed_at_once in refused.items() if not closed_at_once]
+            require(not let, f"the relay of {c['name']} relays a request for {unlisted(targets)} at port {', '.join(let)}")
+    return "; ".join(f"{service}: {', '.join(targets)}, no other name" for service, targets in listed.items()) or "no service has a list"
 
 
 @check("stack")
