@@ -19,6 +19,7 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils.settings import commands as calls
 from ..module_utils.settings import egress, env_file
+from ..module_utils.settings.database_access import wrong_access
 from ..module_utils.settings.environment import ValueRefused, texts
 
 # libyaml's loader, where there is one: 20 specifications take half a second without it.
@@ -97,7 +98,8 @@ def not_texts(settings: dict[str, Any], structures: bool) -> list[str]:
 
 class ActionModule(ActionBase):
     """The action; arguments: roles_dir, the directory whose */meta/argument_specs.yml are read; environments, build_arguments and egress,
-    names of variables that hold them; engine, hosts or swarm; booleans, names of variables that are true or false and belong to no role."""
+    names of variables that hold them; engine, hosts or swarm; database_services, those with a login at the database; booleans, names of
+    variables that are true or false and belong to no role."""
 
     _requires_connection = False
 
@@ -120,6 +122,8 @@ class ActionModule(ActionBase):
         found += egress.wrong(
             self._values(dict.fromkeys(self._task.args.get("egress") or []), raw), self._task.args.get("engine") or "hosts"
         )
+        services = self._task.args.get("database_services") or []
+        found += filter(None, [wrong_access(value, services) for value in self._values({"database_access": None}, raw).values()])
         # The callback `calls` says so first, where it is loaded.
         if unread := env_file.unread(Path(__file__).resolve().parents[2], os.environ, constants.CONFIG_FILE):
             found.append(unread)

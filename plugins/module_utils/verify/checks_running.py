@@ -206,7 +206,8 @@ def isolation(f: Facts) -> Evidence:
             set(c["networks"]) <= set(internal),
             f"{c['name']} is in {', '.join(set(c['networks']) - set(internal))}, no network of the stack",
         )
-        if c["service"] not in allowed:
+        # A further process of the backend has its networks.
+        if (c["service"] if c["service"] in f.settings["reach"] else "backend") not in allowed:
             leaky = [name for name in c["networks"] if not internal[name]]
             require(not leaky, f"{c['name']} has a way out by {', '.join(leaky)}")
             require(not c.get("default_route"), f"{c['name']} has a default route")
@@ -333,8 +334,11 @@ def database_pool(f: Facts) -> Evidence:
 
 @check("stack")
 def database_separation(f: Facts) -> Evidence:
-    """What each role may use in the database. Passes when no two share a schema, and no superuser has a password or comes by network."""
+    """What each role may use in the database. Passes when no two share a schema but by database_access, and no superuser has a password or
+    comes by network.
+    """
     found = f.database()
+    access = f.settings.get("database_access") or {}
     reads: dict[str, set[str]] = {}
     for role in found["roles"]:
         if not role["super"]:
@@ -342,7 +346,8 @@ def database_separation(f: Facts) -> Evidence:
     require(reads, "nobody but superusers may log in")
     for schema in set.union(*reads.values()):
         readers = sorted(name for name, schemas in reads.items() if schema in schemas)
-        require(len(readers) < 2, f"{' and '.join(readers)} may both use the schema {schema}")
+        declared = any(all(owner == reader or owner in access.get(reader, {}) for reader in readers) for owner in readers)
+        require(len(readers) < 2 or declared, f"{' and '.join(readers)} may both use the schema {schema}")
     supers = [role["name"] for role in found["roles"] if role["super"]]
     require(not any(role["password"] for role in found["roles"] if role["super"]), f"{', '.join(supers)} has a password")
     remote = [c["user"] for c in found["connections"] if c["remote"] and c["user"] in supers]
