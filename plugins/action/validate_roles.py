@@ -18,7 +18,8 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
 from ..module_utils.settings import commands as calls
-from ..module_utils.settings import env_file
+from ..module_utils.settings import egress, env_file
+from ..module_utils.settings.database_access import wrong_access
 from ..module_utils.settings.environment import ValueRefused, texts
 
 # libyaml's loader, where there is one: 20 specifications take half a second without it.
@@ -96,8 +97,9 @@ def not_texts(settings: dict[str, Any], structures: bool) -> list[str]:
 
 
 class ActionModule(ActionBase):
-    """The action; arguments: roles_dir, the directory whose */meta/argument_specs.yml are read; environments and build_arguments, names
-    of variables that hold them; booleans, names of variables that are true or false and belong to no role."""
+    """The action; arguments: roles_dir, the directory whose */meta/argument_specs.yml are read; environments, build_arguments and egress,
+    names of variables that hold them; engine, hosts or swarm; database_services, those with a login at the database; booleans, names of
+    variables that are true or false and belong to no role."""
 
     _requires_connection = False
 
@@ -117,6 +119,11 @@ class ActionModule(ActionBase):
         )
         for argument, structures in (("environments", True), ("build_arguments", False)):
             found += not_texts(self._values(dict.fromkeys(self._task.args.get(argument) or []), raw), structures)
+        found += egress.wrong(
+            self._values(dict.fromkeys(self._task.args.get("egress") or []), raw), self._task.args.get("engine") or "hosts"
+        )
+        services = self._task.args.get("database_services") or []
+        found += filter(None, [wrong_access(value, services) for value in self._values({"database_access": None}, raw).values()])
         # The callback `calls` says so first, where it is loaded.
         if unread := env_file.unread(Path(__file__).resolve().parents[2], os.environ, constants.CONFIG_FILE):
             found.append(unread)

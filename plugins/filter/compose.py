@@ -87,6 +87,10 @@ def as_compose_service(name: str, spec: dict[str, Any], stack: str, names: dict[
     for network in spec.get("networks") or []:
         aliases = [alias for alias in network.get("aliases") or [] if alias != name]
         service["networks"][_short(network["name"], stack)] = {"aliases": aliases} if aliases else {}
+        if links := [f"{names.get(container, container)}:{host}" for host, container in (network.get("links") or {}).items()]:
+            service["links"] = links
+    if spec.get("expose"):
+        service["expose"] = [str(port) for port in spec["expose"]]
     if spec.get("stop_grace_period") is not None:
         service["stop_grace_period"] = _seconds(spec["stop_grace_period"])
     if spec.get("mounts"):
@@ -123,9 +127,10 @@ def _waits(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 def _network(network: dict[str, Any]) -> dict[str, Any]:
     """A network with or without internet access, as created by module_utils/docker/reconcile.py."""
     options: dict[str, Any] = {"internal": bool(network.get("internal"))}
+    driver = dict(network.get("options") or {})
     if not network.get("way_out", True):
-        options["driver_opts"] = {"com.docker.network.bridge.enable_ip_masquerade": "false"}
-    return options
+        driver["com.docker.network.bridge.enable_ip_masquerade"] = "false"
+    return options | ({"driver_opts": driver} if driver else {})
 
 
 def as_compose(given: dict[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,8 @@ def as_container(service: dict[str, Any], common: dict[str, Any], version: str) 
     )
     if spec.get("environment"):
         spec["environment"] = environment_texts(spec["environment"], f"environment of {service['service']}")
-    spec["tmpfs"] = list(common.get("tmpfs", [])) + list(service.get("tmpfs", []))
+    own = {entry.partition(":")[0] for entry in service.get("tmpfs", [])}
+    spec["tmpfs"] = [entry for entry in common.get("tmpfs", []) if entry.partition(":")[0] not in own] + list(service.get("tmpfs", []))
     mounts = list(service.get("mounts", []))
     if service.get("secrets"):
         mounts.append({"type": "bind", "source": service["secrets"], "target": "/run/secrets", "read_only": True})

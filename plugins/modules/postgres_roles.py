@@ -11,6 +11,8 @@ description:
     it, so that releases with different passwords run side by side, and the objects of both belong to the role.
   - The logins are those in the database URLs of the generations on the host. A login without a generation is dropped. A role that an
     old generation names in place of a login may log in as long as that generation exists.
+  - With C(access) a role may read, or read and write, the tables of another role's schema, those that are created later too, and finds
+    them by name after its own (search_path). Any other privilege of a role in another one's schema is revoked.
   - The superuser has no password, and only the roles may connect. All other privileges and memberships of roles and logins are revoked.
   - Passwords are sent to the server as SCRAM-SHA-256 verifiers by psql's standard input. They are in no argument list and in no log.
 options:
@@ -21,6 +23,10 @@ options:
     type: list
     elements: dict
     required: true
+  access:
+    description: "By role the roles whose tables it may use: C(read), or C(write) (select, insert, update, delete)."
+    type: dict
+    default: {}
   secrets: {description: Directory of the secret versions (generations)., type: path, required: true}
   configuration:
     description: Directory of the server's configuration, which is reloaded where a file is newer than the loaded one.
@@ -58,6 +64,7 @@ from urllib.parse import unquote, urlsplit
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.secrets.store import Store
+from ..module_utils.settings.database_access import LEVELS, wrong_access
 
 ITERATIONS = 4096
 CLUSTER = """
@@ -80,7 +87,19 @@ SELECT json_build_object(
      UNION ALL SELECT 'DATABASE' FROM pg_database WHERE datname = current_database() AND EXISTS
        (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) WHERE grantee = 0)),
   'granted', ARRAY(SELECT pg_get_userbyid(grantee) FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
-     WHERE datname = current_database() AND privilege_type = 'CONNECT' AND grantee <> 0))
+     WHERE datname = current_database() AND privilege_type = 'CONNECT' AND grantee <> 0),
+  'access', (SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'role', r.rolname,
+       'usage', EXISTS (SELECT FROM aclexplode(n.nspacl) WHERE grantee = r.oid AND privilege_type = 'USAGE'),
+       'granted', ARRAY(SELECT DISTINCT a.privilege_type FROM pg_class c, aclexplode(c.relacl) a
+          WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'v', 'm', 'p', 'f', 'S') AND a.grantee = r.oid ORDER BY 1),
+       'lacks', ARRAY(SELECT p FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) p WHERE EXISTS (SELECT FROM pg_class c
+          WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'v', 'm', 'p', 'f') AND NOT has_table_privilege(r.oid, c.oid, p))),
+       'lacks_sequences', EXISTS (SELECT FROM pg_class c
+          WHERE c.relnamespace = n.oid AND CASE c.relkind WHEN 'S' THEN NOT has_sequence_privilege(r.oid, c.oid, 'USAGE') ELSE false END),
+       'default', ARRAY(SELECT a.privilege_type FROM pg_default_acl d, aclexplode(d.defaclacl) a
+          WHERE d.defaclrole = n.nspowner AND d.defaclnamespace = n.oid AND d.defaclobjtype = 'r' AND a.grantee = r.oid ORDER BY 1))),
+       '[]') FROM pg_namespace n, pg_roles r WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND r.rolname !~ '^pg_'
+       AND NOT r.rolsuper AND r.oid <> n.nspowner))
 """
 
 WRONG_RULES = "SELECT format('line %s: %s', line_number, error) FROM pg_hba_file_rules WHERE error <> ''"
@@ -133,7 +152,14 @@ class Plan:
         self.statements += statements
 
 
-def plan_roles(state: dict[str, Any], roles: list[dict[str, Any]], desired: dict[str, dict[str, Any]]) -> Plan:
+def search_path(role: dict[str, Any], roles: list[dict[str, Any]], access: dict[str, dict[str, str]]) -> list[str]:
+    """The schemas in which a role finds tables by name: its own, then those of other roles that it may use."""
+    return [role["schema"], *(other["schema"] for other in roles if other["name"] in access.get(role["name"], {}))]
+
+
+def plan_roles(
+    state: dict[str, Any], roles: list[dict[str, Any]], desired: dict[str, dict[str, Any]], access: dict[str, dict[str, str]] | None = None
+) -> Plan:
     """Plan the changes from the existing roles of the cluster (CLUSTER) to the desired ones."""
     plan, existing = Plan(), state["roles"]
     if existing["postgres"]["password"]:
@@ -150,7 +176,7 @@ def plan_roles(state: dict[str, Any], roles: list[dict[str, Any]], desired: dict
         if role_name in existing:
             _plan_least(plan, role_name, existing[role_name], None)
     for login, spec in desired.items():
-        _plan_login(plan, login, spec, existing.get(login))
+        _plan_login(plan, login, spec, existing.get(login), search_path(spec["role"], roles, access or {}))
     stale = [r for r in existing if r not in desired and any(re.fullmatch(rf"{re.escape(role['name'])}_g[0-9]+", r) for role in roles)]
     for login in sorted(stale):
         owner = name(login.rsplit("_g", 1)[0])
@@ -171,10 +197,12 @@ def _plan_least(plan: Plan, login: str, existing: dict[str, Any], group: str | N
             plan.add(f"revoke the membership of {login} in {other}", f"REVOKE {name(other)} FROM {name(login)}")
 
 
-def _plan_login(plan: Plan, login: str, spec: dict[str, Any], existing: dict[str, Any] | None) -> None:
+def _plan_login(plan: Plan, login: str, spec: dict[str, Any], existing: dict[str, Any] | None, schemas: list[str]) -> None:
     role, password = spec["role"], spec["password"]
     group, limit = name(role["name"]), int(role["connections"])
-    settings = [f"search_path={role['schema']}"] if login == role["name"] else [f"role={role['name']}", f"search_path={role['schema']}"]
+    settings = [f"search_path={', '.join(schemas)}"]
+    if login != role["name"]:
+        settings = [f"role={role['name']}", *settings]
     if existing is None:
         attributes = f"LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE INHERIT CONNECTION LIMIT {limit} IN ROLE {group}"
         plan.add(f"create login {login}", f"CREATE ROLE {name(login)} {attributes} PASSWORD {text(verifier(password, os.urandom(16)))}")
@@ -190,14 +218,16 @@ def _plan_login(plan: Plan, login: str, spec: dict[str, Any], existing: dict[str
     for setting in settings:
         if existing is None or setting not in existing["settings"]:
             key, value = setting.split("=", 1)
-            statement = f"ALTER ROLE {name(login)} SET {key} = {name(value)}"
+            statement = f"ALTER ROLE {name(login)} SET {key} = {', '.join(map(name, value.split(', ')))}"
             if existing is None:
                 plan.statements.append(statement)
             else:
                 plan.add(f"set {key} of {login}", statement)
 
 
-def plan_database(state: dict[str, Any], database: str, roles: list[dict[str, Any]]) -> Plan:
+def plan_database(
+    state: dict[str, Any], database: str, roles: list[dict[str, Any]], access: dict[str, dict[str, str]] | None = None
+) -> Plan:
     """Plan the changes from the existing schemas and privileges of the database (INSIDE) to the desired ones."""
     plan = Plan()
     for role in roles:
@@ -211,7 +241,49 @@ def plan_database(state: dict[str, Any], database: str, roles: list[dict[str, An
     for what in state["open"]:
         target = f"DATABASE {name(database)}" if what == "DATABASE" else what
         plan.add(f"revoke public access to {what.lower()}", f"REVOKE ALL ON {target} FROM PUBLIC")
+    existing = {(one["role"], one["schema"]): one for one in state.get("access") or []}
+    for role in roles:
+        for owner in roles:
+            if owner is not role:
+                level = (access or {}).get(role["name"], {}).get(owner["name"], "")
+                _plan_access(plan, role["name"], owner, level, existing.get((role["name"], owner["schema"]), {}))
     return plan
+
+
+def _plan_access(plan: Plan, role: str, owner: dict[str, Any], level: str, existing: dict[str, Any]) -> None:
+    """Plan the privileges of `role` on the tables of another role's schema: those of `level`, none if it is empty."""
+    schema, to, by = name(owner["schema"]), name(role), name(owner["name"])
+    desired = LEVELS.get(level, [])
+    granted = set(existing.get("granted") or []) - ({"USAGE"} if level == "write" else set())
+    if granted - set(desired) or set(existing.get("default") or []) - set(desired) or (existing.get("usage") and not desired):
+        plan.add(
+            f"revoke access of {role} to schema {owner['schema']}",
+            f"REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {to}",
+            f"REVOKE ALL ON ALL SEQUENCES IN SCHEMA {schema} FROM {to}",
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {by} IN SCHEMA {schema} REVOKE ALL ON TABLES FROM {to}",
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {by} IN SCHEMA {schema} REVOKE ALL ON SEQUENCES FROM {to}",
+            f"REVOKE ALL ON SCHEMA {schema} FROM {to}",
+        )
+        existing = {}
+    complete = (
+        existing.get("usage")
+        and set(existing.get("default") or []) == set(desired)
+        and not set(existing.get("lacks") or []) & set(desired)
+        and not (level == "write" and existing.get("lacks_sequences"))
+    )
+    if desired and not complete:
+        privileges = ", ".join(desired)
+        sequences = [
+            f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {to}",
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {by} IN SCHEMA {schema} GRANT USAGE ON SEQUENCES TO {to}",
+        ]
+        plan.add(
+            f"let {role} {level} tables in schema {owner['schema']}",
+            f"GRANT USAGE ON SCHEMA {schema} TO {to}",
+            f"GRANT {privileges} ON ALL TABLES IN SCHEMA {schema} TO {to}",
+            f"ALTER DEFAULT PRIVILEGES FOR ROLE {by} IN SCHEMA {schema} GRANT {privileges} ON TABLES TO {to}",
+            *(sequences if level == "write" else []),
+        )
 
 
 class Server:
@@ -245,6 +317,7 @@ def main() -> None:
             "container": {"type": "str", "required": True},
             "database": {"type": "str", "required": True},
             "roles": {"type": "list", "elements": "dict", "required": True},
+            "access": {"type": "dict", "default": {}},
             # A directory, not a secret.
             "secrets": {"type": "path", "required": True, "no_log": False},
             "configuration": {"type": "path", "required": True},
@@ -252,7 +325,9 @@ def main() -> None:
         supports_check_mode=True,
     )
     params: dict[str, Any] = module.params
-    database, roles = params["database"], params["roles"]
+    database, roles, access = params["database"], params["roles"], params["access"]
+    if problem := wrong_access(access, [role["name"] for role in roles]):
+        module.fail_json(msg=problem)
     if module.check_mode and subprocess.run(["docker", "inspect", params["container"]], capture_output=True, check=False).returncode:
         module.exit_json(changed=True, actions=[f"create database {database}", *(f"create role {role['name']}" for role in roles)])
     server, store = Server(module, params["container"]), Store(Path(params["secrets"]))
@@ -270,12 +345,12 @@ def main() -> None:
         actions.append(f"create database {database}")
         if not module.check_mode:
             server.run(f"CREATE DATABASE {name(database)}")
-    plan = plan_roles(state, roles, logins(roles, [store.record(number) for number in store.generations()]))
+    plan = plan_roles(state, roles, logins(roles, [store.record(number) for number in store.generations()]), access)
     # In the roles' database, because DROP OWNED and REASSIGN OWNED apply to one database.
     server.apply(plan, database if state["database"] or not module.check_mode else "postgres")
     actions += plan.actions
     if state["database"] or not module.check_mode:
-        inside = plan_database(server.ask(INSIDE, database), database, roles)
+        inside = plan_database(server.ask(INSIDE, database), database, roles, access)
         server.apply(inside, database)
         actions += inside.actions
     module.exit_json(changed=bool(actions), actions=actions, diff={"before": "", "after": "".join(f"{action}\n" for action in actions)})

@@ -30,6 +30,7 @@ options:
   health_path: {description: The path that answers when it is well., type: str, required: true}
   port: {description: The port that it listens on., type: int, required: true}
   environment: {description: Names of the variables that the container is given., type: list, elements: str, default: []}
+  build_environment: {description: "Next.js: names of the variables that the build is given.", type: list, elements: str, default: []}
   extra_commands: {description: Commands of the build; they may make what is missing., type: str, default: ""}
   accepted:
     description: "Findings that are accepted: C(check), C(reason), C(until) (a day), and optionally C(where) and C(contains)."
@@ -96,6 +97,7 @@ def main() -> None:
             "health_path": {"type": "str", "required": True},
             "port": {"type": "int", "required": True},
             "environment": {"type": "list", "elements": "str", "default": []},
+            "build_environment": {"type": "list", "elements": "str", "default": []},
             "extra_commands": {"type": "str", "default": ""},
             "accepted": {"type": "list", "elements": "dict", "default": []},
             "strict": {"type": "bool", "default": False},
@@ -138,7 +140,9 @@ def main() -> None:
         )
         found = source_fastapi.check(given["source"], backend, tree)
     else:
-        frontend = nextjs_options(subpath=given["directory"], node=given["runtime"], **common)
+        frontend = nextjs_options(
+            subpath=given["directory"], node=given["runtime"], build_environment=set(given["build_environment"]), **common
+        )
         found = source_nextjs.check(given["source"], frontend, tree)
     findings = accept([*selection.findings, *file_findings(given["source"], selection), *found], given["accepted"])
     notes = selection.notes

@@ -14,6 +14,7 @@ options:
   stack: {description: Name of the stack., type: str, required: true}
   directory: {description: State directory of the stack., type: path, required: true}
   database: {description: "C(container) and C(name) of the database; empty: it is not asked.", type: dict, default: {}}
+  egress: {description: "C(host:port) outside the stack that a service may connect to by a list, by service.", type: dict, default: {}}
   errors_since: {description: Seconds since 1970 from when errors in logs count., type: float, default: 0}
   ports: {description: Ports of C(backend) and C(frontend) in their containers., type: dict, default: {backend: 8000, frontend: 3000}}
   lines: {description: Log lines of each container to read., type: int, default: 400}
@@ -46,7 +47,7 @@ from ..module_utils.docker.image_scan import hidden
 from ..module_utils.docker.ownership import stack_containers
 from ..module_utils.state.store import Store
 from ..module_utils.verify.container_commands import ask_database
-from ..module_utils.verify.container_facts import container, network, reach
+from ..module_utils.verify.container_facts import container, network, reach, refused_names
 from ..module_utils.verify.image_facts import images
 from ..module_utils.verify.state_facts import releases, secret_values, secrets
 
@@ -61,6 +62,7 @@ def gather(engine: Engine, options: dict[str, Any]) -> dict[str, Any]:
     version, info = engine.call("GET", "/version"), engine.call("GET", "/info")
     networks = [network(one) for one in engine.listing("networks", labels)]
     reach(containers, {one["name"] for one in networks if one["way_out"]})
+    refused_names(containers, options["egress"])
     facts = {
         "gathered": time.time(),
         "host": {"cores": os.cpu_count(), "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")},
@@ -89,6 +91,7 @@ def main() -> None:
             "stack": {"type": "str", "required": True},
             "directory": {"type": "path", "required": True},
             "database": {"type": "dict", "default": {}},
+            "egress": {"type": "dict", "default": {}},
             "errors_since": {"type": "float", "default": 0},
             "ports": {"type": "dict", "default": {"backend": 8000, "frontend": 3000}},
             "lines": {"type": "int", "default": 400},

@@ -24,6 +24,20 @@ options:
     type: list
     elements: str
     default: []
+  egress:
+    description: Names of variables that say which hosts outside a service may connect to.
+    type: list
+    elements: str
+    default: []
+  engine:
+    description: What runs the services, C(hosts) or C(swarm).
+    type: str
+    default: hosts
+  database_services:
+    description: Names of services with a login at the database, of which C(database_access) tells.
+    type: list
+    elements: str
+    default: []
   booleans:
     description: Names of variables that are true or false and belong to no role.
     type: list

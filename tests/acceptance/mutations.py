@@ -277,6 +277,9 @@ MUTATIONS: list[Mutation] = [
     Mutation("init", "the frontend starts without dumb-init", set_in("container:frontend/entrypoint", ["node"])),
     Mutation("isolation", "the edge is put into the database's network", _swapped_edge),
     Mutation("network_policy", "the edge is put where it reaches the database", lambda f: container(f, "edge")["reaches"].append("database")),
+    Mutation(
+        "egress", "the backend does not reach a host of its list", lambda f: f["settings"].update(egress_hosts={BACKEND: ["api.stripe.com:443"]})
+    ),
     Mutation("benchmark", "the model has no CPU shares", lambda f: container(f, "model")["benchmark"]["warnings"].update({"5.12": "CPU shares"})),
     *(Mutation(f"latency {name}", f"answers ({name}) take 10 s", _latency(name)) for name in ("page", "health", "tasks")),
     *(Mutation(f"layers {s}", f"the {s}'s image has nine layers more", _many_layers(s)) for s in (BACKEND, FRONTEND)),

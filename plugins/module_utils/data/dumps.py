@@ -31,6 +31,18 @@ SELECT coalesce(json_object_agg(name, content), '{}') FROM (
   WHERE c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema' ORDER BY 1) AS tables
 """
 
+# Statements that give each role what it may do with the tables of other roles' schemas, where the schema exists. Access comes with default
+# privileges (modules/postgres_roles.py).
+ACCESS = """
+SELECT string_agg(format(
+  'DO $do$ BEGIN IF EXISTS (SELECT FROM pg_namespace WHERE nspname = %1$L) THEN GRANT USAGE ON SCHEMA %1$I TO %2$I;'
+  ' GRANT %3$s ON ALL %4$s IN SCHEMA %1$I TO %2$I; ALTER DEFAULT PRIVILEGES FOR ROLE %5$I IN SCHEMA %1$I GRANT %3$s ON %4$s TO %2$I;'
+  ' END IF; END $do$', schema, role, privileges, kind, owner), '; ')
+FROM (SELECT n.nspname AS schema, pg_get_userbyid(a.grantee) AS role, string_agg(a.privilege_type, ', ') AS privileges,
+    CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' ELSE 'SEQUENCES' END AS kind, pg_get_userbyid(d.defaclrole) AS owner
+  FROM pg_default_acl d JOIN pg_namespace n ON n.oid = d.defaclnamespace, aclexplode(d.defaclacl) a
+  WHERE d.defaclobjtype IN ('r', 'S') AND a.grantee <> 0 AND a.grantee <> d.defaclrole GROUP BY 1, 2, 4, 5) AS granted
+"""
 
 # PostgreSQL truncates longer names; these need no quotes.
 IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -172,6 +184,11 @@ class Database:
             "postgres",
         )
 
+    def _copy_access(self, new: str) -> None:
+        """Give roles the access to other roles' schemas that they have now (database_access): the dump may be older."""
+        if granted := self.sql(ACCESS):
+            self.sql(granted, new)
+
     def replace(self, dump: Path, content: dict[str, str] | None = None) -> dict[str, str]:
         """Replace the database: restore into a new one, then rename it; keeps the privileges. Returns its content."""
         new, old = f"{self.name}_new", f"{self.name}_old"
@@ -188,6 +205,7 @@ class Database:
             )
             if privileges:
                 self.sql(f'REVOKE ALL ON DATABASE "{new}" FROM PUBLIC; {privileges}', "postgres")
+            self._copy_access(new)
         except BaseException:
             self.drop(new)
             raise

@@ -4,8 +4,9 @@ inspected container. Pure functions: no engine is needed to test them.
 Keys of a service (all but `name` and `image` optional; https://github.com/compose-spec/compose-spec/blob/main/05-services.md):
 name, image, command, entrypoint, user, environment {NAME: value}, labels {name: value}, read_only, tmpfs [path[:options]],
 cap_add, cap_drop, security_opt, mem_limit (bytes, or with k, m, g), memswap_limit, cpus (cores), cpu_shares, pids_limit, restart,
-networks [{name, aliases}], mounts [{type, source, target, read_only}], ports [{host_ip, published, target}], healthcheck {test,
-interval, timeout, start_period, start_interval (seconds), retries}, logging {driver, options}, ulimits {name: {soft, hard}},
+networks [{name, aliases, links {host: container}}], expose [port], mounts [{type, source, target, read_only}],
+ports [{host_ip, published, target}], healthcheck {test, interval, timeout, start_period, start_interval (seconds), retries},
+logging {driver, options}, ulimits {name: {soft, hard}},
 stop_grace_period (seconds), init, extra_hosts, shm_size.
 """
 
@@ -21,7 +22,7 @@ KEYS = frozenset(
     {
         "name", "image", "command", "entrypoint", "user", "environment", "labels", "read_only", "tmpfs", "cap_add", "cap_drop",
         "security_opt", "mem_limit", "memswap_limit", "cpus", "cpu_shares", "pids_limit", "restart", "networks", "mounts", "ports",
-        "healthcheck", "logging", "ulimits", "stop_grace_period", "init", "extra_hosts", "shm_size",
+        "expose", "healthcheck", "logging", "ulimits", "stop_grace_period", "init", "extra_hosts", "shm_size",
     }
 )  # fmt: skip
 # Keys that can be changed on a running container (POST /containers/{id}/update); all others need a new one.
@@ -93,7 +94,7 @@ def container_body(spec: dict[str, Any], image: dict[str, Any]) -> dict[str, Any
     config = image.get("Config") or {}
     inherited = dict(entry.partition("=")[::2] for entry in config.get("Env") or [])
     environment = inherited | {str(k): str(v) for k, v in (spec.get("environment") or {}).items() if v is not None}
-    networks = {network["name"]: network.get("aliases") or [] for network in spec.get("networks") or []}
+    networks = {network["name"]: _endpoint(network) for network in spec.get("networks") or []}
     ports = spec.get("ports") or []
     memory = size(spec.get("mem_limit"))
     logging = spec.get("logging") or {}
@@ -106,7 +107,8 @@ def container_body(spec: dict[str, Any], image: dict[str, Any]) -> dict[str, Any
         "Labels": (config.get("Labels") or {}) | {str(k): str(v) for k, v in (spec.get("labels") or {}).items()},
         "Healthcheck": _healthcheck(spec.get("healthcheck"), config.get("Healthcheck")),
         "StopTimeout": spec.get("stop_grace_period"),
-        "ExposedPorts": (config.get("ExposedPorts") or {}) | {f"{p['target']}/tcp": {} for p in ports},
+        "ExposedPorts": (config.get("ExposedPorts") or {})
+        | {f"{port}/tcp": {} for port in (*(p["target"] for p in ports), *(spec.get("expose") or []))},
         "HostConfig": {
             "ReadonlyRootfs": bool(spec.get("read_only", False)),
             "Tmpfs": _tmpfs(spec.get("tmpfs") or []),
@@ -132,8 +134,14 @@ def container_body(spec: dict[str, Any], image: dict[str, Any]) -> dict[str, Any
             "ShmSize": size(spec.get("shm_size")),
             "NetworkMode": next(iter(networks), "none"),
         },
-        "NetworkingConfig": {"EndpointsConfig": {name: {"Aliases": sorted(aliases)} for name, aliases in networks.items()}},
+        "NetworkingConfig": {"EndpointsConfig": networks},
     }
+
+
+def _endpoint(network: dict[str, Any]) -> dict[str, Any]:
+    """A network's settings in the terms of the Engine API. `links`: names that only this container resolves, to another one's address."""
+    links = sorted(f"{container}:{host}" for host, container in (network.get("links") or {}).items())
+    return {"Aliases": sorted(network.get("aliases") or [])} | ({"Links": links} if links else {})
 
 
 def _normal(key: str, value: Any) -> Any:
@@ -196,7 +204,8 @@ def network_changes(body: dict[str, Any], actual: dict[str, Any]) -> tuple[dict[
     def same(name: str) -> bool:
         end = joined.get(name) or {}
         # The endpoint of a network that was removed and created again keeps the name with an invalid id.
-        return bool(end.get("EndpointID")) and set(end.get("Aliases") or []) - own == set(desired[name]["Aliases"])
+        names = set(end.get("Aliases") or []) - own == set(desired[name]["Aliases"])
+        return bool(end.get("EndpointID")) and names and set(end.get("Links") or []) == set(desired[name].get("Links") or [])
 
     join = {name: settings for name, settings in desired.items() if not same(name)}
     leave = [name for name in joined if name != "none" and (name not in desired or name in join)]

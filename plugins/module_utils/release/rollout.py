@@ -22,7 +22,10 @@ from .smoke_checks import accepts, demanded
 
 
 def request(engine: Engine, container: str, port: int, path: str) -> tuple[int, str]:
-    """(status, body) of a GET to a container's own address: from the host, or, where it has no route there, from inside the container."""
+    """(status, body) of a GET to a container's own address: from the host, or, where it has no route there, from inside the container.
+
+    It is sent as the edge would send it, for the public host name (public_host): an application may accept no other.
+    """
     actual = engine.find(f"/containers/{container}/json")
     if actual is None:
         return 0, "the container does not exist"
@@ -30,7 +33,8 @@ def request(engine: Engine, container: str, port: int, path: str) -> tuple[int, 
     address = next((n["IPAddress"] for n in networks.values() if n.get("IPAddress")), "")
     connection = http.client.HTTPConnection(address, port, timeout=10)
     try:
-        connection.request("GET", path, headers={"Host": "localhost", "User-Agent": "berth-smoke-check"})
+        headers = {"Host": host, "X-Forwarded-Proto": "https"} if (host := public_host(actual)) else {"Host": "localhost"}
+        connection.request("GET", path, headers=headers | {"User-Agent": "berth-smoke-check"})
         response = connection.getresponse()
         return response.status, response.read(500).decode(errors="replace")
     except (TimeoutError, ConnectionRefusedError, http.client.HTTPException) as error:
@@ -39,6 +43,12 @@ def request(engine: Engine, container: str, port: int, path: str) -> tuple[int, 
         return request_inside(engine, container, port, path)
     finally:
         connection.close()
+
+
+def public_host(actual: dict[str, Any]) -> str:
+    """The public name[:port] that a container's health check asks for, HEALTH_HOST in its environment; empty for none."""
+    entries: list[str] = (actual.get("Config") or {}).get("Env") or []
+    return next((entry.removeprefix("HEALTH_HOST=") for entry in entries if entry.startswith("HEALTH_HOST=")), "")
 
 
 def request_inside(engine: Engine, container: str, port: int, path: str) -> tuple[int, str]:
@@ -143,7 +153,10 @@ class Rollout:
             if not accepts(check, status):
                 response = f"{status or 'no response'} {body.strip()[:300]}".strip()
                 expected = f"{demanded(check)} was expected (release_smoke_checks)"
-                problem = Problem(f"{name} failed its smoke check GET {check['path']} on port {check['port']}: {response}; {expected}")
+                host = public_host(self.engine.find(f"/containers/{name}/json") or {})
+                for_host = f" for Host {host}" if host else ""
+                asked = f"GET {check['path']}{for_host} on port {check['port']}"
+                problem = Problem(f"{name} failed its smoke check {asked}: {response}; {expected}")
                 problem.retryable = status in (0, 503)
                 return problem
         return Problem()

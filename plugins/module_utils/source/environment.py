@@ -31,8 +31,13 @@ class Reads(dict[str, str]):
         return super().__contains__(name)
 
 
-def documented(tree: Tree, given: set[str], read: dict[str, str], variable: str) -> Iterator[dict[str, Any]]:
-    """Variables that an example file documents without a usable value, that the source reads and that nothing gives."""
+def documented(
+    tree: Tree, given: set[str], read: dict[str, str], variable: str, built: str = "", build_variable: str = ""
+) -> Iterator[dict[str, Any]]:
+    """Variables that an example file documents without a usable value, that the source reads and that nothing gives.
+
+    `variable`: the setting that gives them; `build_variable`: that of those with the prefix `built`, which the build writes into the pages.
+    """
     for path in tree.written:
         if not re.search(r"(^|/)\.?env[^/]*(example|sample|template)$|(^|/)[^/]*\.env\.(example|sample)$", path, re.I):
             continue
@@ -45,5 +50,7 @@ def documented(tree: Tree, given: set[str], read: dict[str, str], variable: str)
                 continue
             secret = re.search(r"(SECRET|PASSWORD|TOKEN|API_KEY|PRIVATE_KEY)$", name)
             how = "a secret file (secrets_services, container_environment_secrets)" if secret else f"{variable}.{name}"
+            if built and name.startswith(built):
+                how = f"{build_variable}.{name} (the build writes it into the pages, and each environment has its own image)"
             yield finding("documented", "warning", f"{name} is documented here, read in {read[name]}, and given nowhere",
                           f"{path}:{number}", f"set {how}, if the application needs it")  # fmt: skip

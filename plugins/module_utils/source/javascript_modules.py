@@ -37,6 +37,8 @@ class Options:
     health_path: str = "/api/health"
     port: int = 3000
     environment: set[str] = field(default_factory=set)
+    # Variables of the build, which alone reach the browser.
+    build_environment: set[str] = field(default_factory=set)
     extra_commands: str = ""
     role: str = "frontend_image"
 

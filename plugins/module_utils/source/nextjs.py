@@ -23,6 +23,8 @@ ENTRIES = re.compile(
     r"^(src/)?((app/(.*/)?(page|layout|route|template|loading|error|not-found|global-error|global-not-found|default|sitemap|robots|manifest|icon|apple-icon"
     r"|opengraph-image|twitter-image|forbidden|unauthorized)|pages/.+|middleware|proxy|instrumentation(-client)?)\.([cm]?[jt]sx?))$|^next\.config\.[cm]?[jt]s$"
 )
+# Prefix of the variables that Next.js writes into the pages.
+PUBLIC = "NEXT_PUBLIC_"
 # How a variable is read.
 READ = r"\benv\.{name}\b|\benv\[[\"']{name}[\"']\]"
 
@@ -42,8 +44,29 @@ def check(root: str, options: Options, tree: Tree | None = None) -> list[dict[st
         out += _secret_names(frontend, reached)
     out += credentials(tree)
     code = [path for path in tree.files if path.endswith(CODE) and not TESTS.search(path)]
-    out += documented(tree, options.environment, Reads(tree, code, READ), f"{options.role}_extra_environment")
+    reads, public = Reads(tree, code, READ), _public_names(frontend)
+    out += _public_at_run_time(frontend, reads, public)
+    given = {name for name in options.environment | options.build_environment if not name.startswith(PUBLIC)} | public
+    out += documented(tree, given, reads, f"{options.role}_extra_environment", PUBLIC, f"{options.role}_build_environment")
     return out
+
+
+def _public_names(frontend: Frontend) -> set[str]:
+    """Variables with a public prefix that the build has: given to it, or in a file of the source that Next.js reads."""
+    options, tree = frontend.options, frontend.tree
+    files = [f"{frontend.base}/{name}".lstrip("/") for name in (".env", ".env.production")]
+    texts = [tree.text(path) or "" for path in files if path in tree.paths]
+    own = {name for text in texts for name in re.findall(rf"^(?:export\s+)?({PUBLIC}\w+)=.", text, re.M)}
+    return own | {name for name in options.build_environment if name.startswith(PUBLIC)}
+
+
+def _public_at_run_time(frontend: Frontend, reads: Reads, public: set[str]) -> Iterator[dict[str, Any]]:
+    """Next.js writes NEXT_PUBLIC_* into the pages when it builds: in the environment of the container they have no effect there."""
+    options = frontend.options
+    for name in sorted(options.environment):
+        if name.startswith(PUBLIC) and name not in public and name in reads:
+            message = f"{name} is set for the container only; the build writes it into the pages, and there it is undefined"
+            yield finding("public", "warning", message, reads[name], f"set {options.role}_build_environment.{name} instead")
 
 
 def _entries(frontend: Frontend) -> list[str]:
@@ -137,10 +160,11 @@ def _localhost(frontend: Frontend, reached: set[str]) -> Iterator[dict[str, Any]
             )
             if variable:
                 name = variable[-1]
-                if name in options.environment or f"{name}_FILE" in options.environment or name in reported:
+                public = name.startswith(PUBLIC)
+                given = _public_names(frontend) if public else options.environment | options.build_environment
+                if name in given or f"{name}_FILE" in given or name in reported:
                     continue
                 reported.add(name)
-                public = name.startswith("NEXT_PUBLIC_")
                 setting = f"{options.role}_{'build' if public else 'extra'}_environment.{name}"
                 yield finding(
                     "localhost",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .container_commands import unlisted
 from .facts import APPLICATION, MB, Evidence, Facts, NotApplicable, NotVerified, OverBudget, below, check, measured, require, role_of
 
 INFRASTRUCTURE = ("database", "edge", "model")
@@ -205,7 +206,8 @@ def isolation(f: Facts) -> Evidence:
             set(c["networks"]) <= set(internal),
             f"{c['name']} is in {', '.join(set(c['networks']) - set(internal))}, no network of the stack",
         )
-        if c["service"] not in allowed:
+        # A further process of the backend has its networks.
+        if (c["service"] if c["service"] in f.settings["reach"] else "backend") not in allowed:
             leaky = [name for name in c["networks"] if not internal[name]]
             require(not leaky, f"{c['name']} has a way out by {', '.join(leaky)}")
             require(not c.get("default_route"), f"{c['name']} has a default route")
@@ -241,6 +243,27 @@ def network_policy(f: Facts) -> Evidence:
         )
         lines.append(f"{c['service']}: {', '.join([*sorted(found), *(['internet'] if c['internet'] else [])]) or 'nobody'}")
     return "; ".join(lines)
+
+
+@check("stack")
+def egress(f: Facts) -> Evidence:
+    """Hosts outside the stack that a service may connect to by a list (backend_image_egress, frontend_image_egress), tried from inside.
+    Passes when its relay accepts connections to every host of the list, another name leads nowhere, and the relay refuses a request for it.
+    """
+    listed = f.settings.get("egress_hosts") or {}
+    for service, targets in listed.items():
+        found = f.asked(service)["reach"]
+        closed = {target: found.get(target, "not tried") for target in targets if found.get(target) != "ok"}
+        require(not closed, f"{service} does not reach {closed}")
+        open_to = [target for target, result in found.items() if target == unlisted(targets) and result == "ok"]
+        require(not open_to, f"{service} reaches {', '.join(open_to)}, which {service}_image_egress does not list")
+        for c in f.containers(service):
+            refused = c.get("refused") or {}
+            if None in refused.values():
+                raise NotVerified(f"the network of {c['name']} cannot be entered: verify as root, on the engine's host")
+            let = [port for port, closed_at_once in refused.items() if not closed_at_once]
+            require(not let, f"the relay of {c['name']} relays a request for {unlisted(targets)} at port {', '.join(let)}")
+    return "; ".join(f"{service}: {', '.join(targets)}, no other name" for service, targets in listed.items()) or "no service has a list"
 
 
 @check("stack")
@@ -311,8 +334,11 @@ def database_pool(f: Facts) -> Evidence:
 
 @check("stack")
 def database_separation(f: Facts) -> Evidence:
-    """What each role may use in the database. Passes when no two share a schema, and no superuser has a password or comes by network."""
+    """What each role may use in the database. Passes when no two share a schema but by database_access, and no superuser has a password or
+    comes by network.
+    """
     found = f.database()
+    access = f.settings.get("database_access") or {}
     reads: dict[str, set[str]] = {}
     for role in found["roles"]:
         if not role["super"]:
@@ -320,7 +346,8 @@ def database_separation(f: Facts) -> Evidence:
     require(reads, "nobody but superusers may log in")
     for schema in set.union(*reads.values()):
         readers = sorted(name for name, schemas in reads.items() if schema in schemas)
-        require(len(readers) < 2, f"{' and '.join(readers)} may both use the schema {schema}")
+        declared = any(all(owner == reader or owner in access.get(reader, {}) for reader in readers) for owner in readers)
+        require(len(readers) < 2 or declared, f"{' and '.join(readers)} may both use the schema {schema}")
     supers = [role["name"] for role in found["roles"] if role["super"]]
     require(not any(role["password"] for role in found["roles"] if role["super"]), f"{', '.join(supers)} has a password")
     remote = [c["user"] for c in found["connections"] if c["remote"] and c["user"] in supers]

@@ -80,13 +80,19 @@ def _ask(engine: Engine, identity: str, command: list[str]) -> dict[str, Any]:
         return {"error": str(error)[:300]}
 
 
-def ask_backend(engine: Engine, identity: str, ports: dict[str, int]) -> dict[str, Any]:
-    """`ports`: of backend and frontend."""
-    return _ask(engine, identity, ["python3", "-c", ASK_PYTHON, "database:5432", f"frontend:{ports['frontend']}", "model:8000"])
+def ask_backend(engine: Engine, identity: str, ports: dict[str, int], outside: list[str]) -> dict[str, Any]:
+    """`ports`: of backend and frontend. `outside`: HOST:PORT outside the stack to try besides."""
+    return _ask(engine, identity, ["python3", "-c", ASK_PYTHON, "database:5432", f"frontend:{ports['frontend']}", "model:8000", *outside])
 
 
-def ask_frontend(engine: Engine, identity: str, ports: dict[str, int]) -> dict[str, Any]:
-    return _ask(engine, identity, ["node", "-e", ASK_NODE, "database:5432", f"backend:{ports['backend']}"])
+def ask_frontend(engine: Engine, identity: str, ports: dict[str, int], outside: list[str]) -> dict[str, Any]:
+    return _ask(engine, identity, ["node", "-e", ASK_NODE, "database:5432", f"backend:{ports['backend']}", *outside])
+
+
+def unlisted(targets: list[str]) -> str:
+    """A host outside the stack, HOST:PORT, that is not among `targets`."""
+    names = {target.rpartition(":")[0] for target in targets}
+    return next(f"{name}:443" for name in ("example.com", "example.org", "example.net", "example.edu") if name not in names)
 
 
 def ask_database(engine: Engine, database: dict[str, Any]) -> dict[str, Any]:

@@ -9,9 +9,9 @@ from typing import Any
 from ..docker.client import Engine, memory_used
 from ..docker.image_scan import hits, setting_hits
 from .cis_docker import score, warnings
-from .container_commands import ask_backend, ask_frontend, exit_status
+from .container_commands import ask_backend, ask_frontend, exit_status, unlisted
 from .container_logs import logs, moment
-from .netns import reached
+from .netns import answered, reached
 
 
 def container(engine: Engine, listed: dict[str, Any], canaries: list[bytes], options: dict[str, Any]) -> dict[str, Any]:
@@ -67,6 +67,7 @@ def container(engine: Engine, listed: dict[str, Any], canaries: list[bytes], opt
         "labels": config.get("Labels") or {},
         "pid": state["Pid"],
         "addresses": [n["IPAddress"] for n in actual["NetworkSettings"]["Networks"].values() if n.get("IPAddress")],
+        "address_by_network": {name: n["IPAddress"] for name, n in actual["NetworkSettings"]["Networks"].items() if n.get("IPAddress")},
         "benchmark": {"warnings": warnings(actual), "score": score(warnings(actual))},
         "stop_seconds": config.get("StopTimeout") or 10,
         "health": health.get("Status", "none"),
@@ -75,11 +76,11 @@ def container(engine: Engine, listed: dict[str, Any], canaries: list[bytes], opt
         "health_log": [e["ExitCode"] for e in health.get("Log") or [] if moment(e["Start"]) >= moment(state["StartedAt"])],
         "started": moment(state["StartedAt"]),
         "logs": logs(engine, listed["Id"], state["StartedAt"], canaries, options["lines"], options["errors_since"]),
-        **(_live(engine, listed["Id"], state["Pid"], service, config, options["ports"]) if running else {}),
+        **(_live(engine, listed["Id"], state["Pid"], service, config, options) if running else {}),
     }
 
 
-def _live(engine: Engine, identity: str, pid: int, service: str, config: dict[str, Any], ports: dict[str, int]) -> dict[str, Any]:
+def _live(engine: Engine, identity: str, pid: int, service: str, config: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """What only a running container has."""
     stats: dict[str, Any] = engine.statistics(identity)
     top = engine.call("GET", f"/containers/{identity}/top", {"ps_args": "-eo pid,uid,args"})
@@ -97,10 +98,12 @@ def _live(engine: Engine, identity: str, pid: int, service: str, config: dict[st
         command = test[1:] if test[0] == "CMD" else ["/bin/sh", "-c", *test[1:]]
         # Nothing listens on port 1: a check that tests nothing succeeds all the same.
         facts["health_when_down"] = exit_status(engine, identity, command, ["PORT=1", "HEALTH_PATH=/nothing-is-here"])
+    targets = options["egress"].get(service) or []
+    outside = [*targets, unlisted(targets)] if targets else []
     if service == "backend":
-        facts["asked"] = ask_backend(engine, identity, ports)
+        facts["asked"] = ask_backend(engine, identity, options["ports"], outside)
     if service == "frontend":
-        facts["asked"] = ask_frontend(engine, identity, ports)
+        facts["asked"] = ask_frontend(engine, identity, options["ports"], outside)
     return facts
 
 
@@ -118,6 +121,27 @@ def reach(containers: list[dict[str, Any]], ways_out: set[str]) -> None:
 
     with ThreadPoolExecutor(max_workers=8) as pool:
         list(pool.map(inspect, running))
+
+
+def refused_names(containers: list[dict[str, Any]], egress: dict[str, list[str]]) -> None:
+    """Add to each container whose service has a list of hosts whether its relay refuses a request for another host (`refused`), at each
+    port that several hosts share: there the name in the request decides.
+    """
+    for c in containers:
+        targets = egress.get(c["service"]) or []
+        ports = [int(target.rpartition(":")[2]) for target in targets]
+        relays = [other for other in containers if other["service"] == f"egress-{c['service']}" and other["running"]]
+        if not c["running"] or not targets or not relays:
+            continue
+        request = f"GET / HTTP/1.1\r\nHost: {unlisted(targets).rpartition(':')[0]}\r\n\r\n".encode()
+        shared = sorted({port for port in ports if ports.count(port) > 1})
+        own = {network for network in c["networks"] if network.endswith(f"-egress-{c['service']}")}
+        addresses = [relay["address_by_network"][network] for relay in relays for network in own & set(relay["address_by_network"])]
+        c["refused"] = {
+            str(port): None if (answer := answered(c["pid"], (address, port), request)) is None else answer == b""
+            for port in shared
+            for address in addresses
+        }
 
 
 def _default_route(pid: int) -> bool | None:

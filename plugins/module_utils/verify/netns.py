@@ -11,11 +11,12 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Iterable
-from typing import cast
+from collections.abc import Callable, Iterable
+from typing import TypeVar, cast
 
 CLONE_NEWNET = 0x40000000
 Target = tuple[str, int]
+T = TypeVar("T")
 
 
 def enter(pid: int) -> None:
@@ -52,10 +53,9 @@ def accepted(targets: Iterable[Target], seconds: float) -> set[Target]:
     return found
 
 
-def reached(pid: int, targets: Iterable[Target], seconds: float = 1.0) -> set[Target] | None:
-    """`accepted`, tried from inside the network namespace of `pid`; None where this host does not let us in."""
-    tried = list(targets)
-    found: list[set[Target] | None] = [None]
+def _inside(pid: int, act: Callable[[], T]) -> T | None:
+    """What `act` returns in the network namespace of `pid`; None where this host does not let us in."""
+    found: list[T | None] = [None]
 
     def inside() -> None:
         # A thread of its own: it ends with the namespace that it entered.
@@ -63,9 +63,29 @@ def reached(pid: int, targets: Iterable[Target], seconds: float = 1.0) -> set[Ta
             enter(pid)
         except OSError:
             return
-        found[0] = accepted(tried, seconds)
+        found[0] = act()
 
     thread = threading.Thread(target=inside)
     thread.start()
     thread.join()
     return found[0]
+
+
+def reached(pid: int, targets: Iterable[Target], seconds: float = 1.0) -> set[Target] | None:
+    """`accepted`, tried from inside the network namespace of `pid`; None where this host does not let us in."""
+    tried = list(targets)
+    return _inside(pid, lambda: accepted(tried, seconds))
+
+
+def answered(pid: int, target: Target, request: bytes, seconds: float = 5.0) -> bytes | None:
+    """The first bytes of the answer to `request`, sent from inside the network namespace of `pid`; empty where the connection is closed."""
+
+    def ask() -> bytes:
+        try:
+            with socket.create_connection(target, seconds) as connection:
+                connection.sendall(request)
+                return connection.recv(100)
+        except OSError:
+            return b""
+
+    return _inside(pid, ask)

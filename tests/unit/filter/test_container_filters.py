@@ -28,6 +28,12 @@ SERVICE = {
 }  # fmt: skip
 
 
+def test_a_service_has_its_own_size_of_a_scratch_directory():
+    common = {"tmpfs": ["/tmp:rw,size=64m", "/run:rw"]}
+    service = {"name": "s", "service": "s", "repository": "r", "tmpfs": ["/tmp:rw,size=1g", "/x:rw"]}
+    assert as_container(service, common, "v1")["tmpfs"] == ["/run:rw", "/tmp:rw,size=1g", "/x:rw"]
+
+
 def test_a_program_without_secrets_stays_what_it_is():
     assert with_secrets(["python3", "-m", "uvicorn"], {}) == ["python3", "-m", "uvicorn"]
     assert with_secrets([], {"A": "a"}) == []

@@ -372,7 +372,8 @@ def without_address(engine: FakeEngine) -> Callable[..., None]:
 
 class Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
-        self.send_response(418 if self.headers["Host"] == "localhost" else 400)
+        asked = self.headers["Host"], self.headers["X-Forwarded-Proto"]
+        self.send_response(418 if asked == ("localhost", None) else 200 if asked == ("app.example.com:8443", "https") else 400)
         self.end_headers()
         self.wfile.write(self.path.encode())
 
@@ -396,6 +397,16 @@ def test_a_container_is_asked_by_its_own_address(host: Host, port: int) -> None:
     host.engine.containers["s-backend-v1"]["NetworkSettings"]["Networks"] = {"a": {"IPAddress": ""}, "b": {"IPAddress": "127.0.0.1"}}
     assert request(host.engine, "s-backend-v1", port, "/health?x=1") == (418, "/health?x=1")
     assert host.engine.executed == []
+
+
+def test_it_is_asked_for_the_public_name_as_by_the_edge(host: Host, port: int) -> None:
+    host.engine.place("s-backend-v1")
+    container = host.engine.containers["s-backend-v1"]
+    container["NetworkSettings"]["Networks"] = {"a": {"IPAddress": "127.0.0.1"}}
+    container["Config"]["Env"] = ["HEALTH_HOST=app.example.com:8443"]
+    assert request(host.engine, "s-backend-v1", port, "/health")[0] == 200
+    container["Config"]["Env"] = ["HEALTH_HOST=other"]
+    assert request(host.engine, "s-backend-v1", port, "/health")[0] == 400
 
 
 def test_one_that_the_host_has_no_way_to_is_asked_from_inside(host: Host) -> None:

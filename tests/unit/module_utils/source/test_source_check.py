@@ -465,6 +465,33 @@ def test_a_documented_variable_that_nothing_gives_is_warned_of(tmp_path):
     assert not [w for w in messages(backend(tmp_path, layers, environment={"TOKEN_SECRET_FILE"}), "warning") if "documented" in w]
 
 
+DOCUMENTED = {
+    ".env.example": "NEXT_PUBLIC_API_URL=\n",
+    "lib/api.ts": "export const api = process.env.NEXT_PUBLIC_API_URL;\n",
+}
+
+
+def test_a_public_variable_is_one_of_the_build(tmp_path):
+    def told(number, layer=None, **options):
+        return messages(frontend(tmp_path / str(number), DOCUMENTED, layer or {}, **options), "warning")
+
+    (documented,) = told(1)
+    assert documented.startswith(".env.example:1: NEXT_PUBLIC_API_URL is documented here, read in lib/api.ts:1, and given nowhere -> set")
+    assert "frontend_image_build_environment.NEXT_PUBLIC_API_URL" in documented and "extra_environment" not in documented
+    # In the container's environment the browser does not see it.
+    found = told(2, environment={"NEXT_PUBLIC_API_URL"})
+    assert any("set for the container only" in line and "frontend_image_build_environment.NEXT_PUBLIC_API_URL" in line for line in found)
+    assert told(3, build_environment={"NEXT_PUBLIC_API_URL"}) == []
+    assert told(4, build_environment={"NEXT_PUBLIC_API_URL"}, environment={"NEXT_PUBLIC_API_URL"}) == []
+    # A file of the source that the build reads, where git has it.
+    write(tmp_path / "5", FRONTEND, DOCUMENTED, {".env.production": "NEXT_PUBLIC_API_URL=/api\n"})
+    for command in (["init", "-q"], ["add", "-A"]):
+        subprocess.run(["git", *command], cwd=tmp_path / "5", check=True)
+    assert not [
+        line for line in messages(source_nextjs.check(str(tmp_path / "5"), source_nextjs.Options()), "warning") if "NEXT_PUBLIC" in line
+    ]
+
+
 def test_missing_locks_are_warnings(tmp_path):
     assert "no lock file: 2 of 2" in messages(backend(tmp_path / "b", {"requirements.txt": "fastapi\nsqlmodel\n"}), "warning")[0]
     write(tmp_path / "f", FRONTEND)

@@ -6,6 +6,7 @@ import copy
 import os
 import re
 import socket
+import threading
 
 import pytest
 import yaml
@@ -13,7 +14,7 @@ from ansible_collections.berth.stack.plugins.module_utils.docker.client import E
 from ansible_collections.berth.stack.plugins.module_utils.docker.reconcile import Stack
 from ansible_collections.berth.stack.plugins.module_utils.verify.checks import CHECKS, Facts, Fail, NotVerified
 from ansible_collections.berth.stack.plugins.module_utils.verify.cis_docker import MANUAL, RECOMMENDATIONS, score, warnings
-from ansible_collections.berth.stack.plugins.module_utils.verify.netns import accepted, reached
+from ansible_collections.berth.stack.plugins.module_utils.verify.netns import accepted, answered, reached
 from conftest import ROOT
 
 REACH = yaml.safe_load((ROOT / "roles/stack/defaults/main/network_policy.yml").read_text())["network_policy"]
@@ -146,6 +147,52 @@ def test_a_further_process_of_the_backend_counts_as_the_backend():
     assert "worker: nobody" in evaluated("network_policy", [edge(name="b", service="backend", reaches=["worker"]), worker], reach=TABLE)
     with pytest.raises(Fail, match="s-worker reaches edge"):
         evaluated("network_policy", [edge(), edge(name="s-worker", service="worker", reaches=["edge"])], reach=TABLE)
+
+
+TARGETS = ["api.stripe.com:443", "example.com:443"]
+
+
+@pytest.mark.parametrize(
+    ("reach", "refused", "message"),
+    [
+        ({TARGETS[0]: "ok", TARGETS[1]: "ok", "example.org:443": "gaierror"}, {"443": True}, ""),
+        ({TARGETS[0]: "ok", TARGETS[1]: "TimeoutError", "example.org:443": "gaierror"}, {"443": True}, "does not reach .*example.com"),
+        (
+            {TARGETS[0]: "ok", TARGETS[1]: "ok", "example.org:443": "ok"},
+            {"443": True},
+            "reaches example.org:443, which backend_image_egress",
+        ),
+        ({TARGETS[0]: "ok", TARGETS[1]: "ok", "example.org:443": "gaierror"}, {"443": False}, "relays a request for example.org"),
+    ],
+    ids=["as listed", "a listed one is closed", "another one is open", "the relay relays another one"],
+)
+def test_a_list_of_hosts_is_compared_both_ways(reach, refused, message):
+    backend = edge(name="s-backend", service="backend", asked={"reach": reach}, refused=refused)
+    if not message:
+        assert evaluated("egress", [backend], egress_hosts={"backend": TARGETS}) == f"backend: {', '.join(TARGETS)}, no other name"
+        assert evaluated("egress", [backend], egress_hosts={}) == "no service has a list"
+        return
+    with pytest.raises(Fail, match=message):
+        evaluated("egress", [backend], egress_hosts={"backend": TARGETS})
+
+
+def test_a_request_for_another_host_is_answered_with_nothing_by_a_relay():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target = server.getsockname()
+
+        def answer(words):
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(words)
+
+        for words in (b"", b"HTTP/1.1 200 OK"):
+            thread = threading.Thread(target=answer, args=[words])
+            thread.start()
+            assert answered(os.getpid(), target, b"GET / HTTP/1.1\r\n\r\n") == (words if os.geteuid() == 0 else None)
+            if os.geteuid():
+                socket.create_connection(target).close()
+            thread.join()
 
 
 def test_the_kernel_excuses_apparmor_and_nothing_else():
