@@ -24,7 +24,7 @@ endif
 $(foreach name,$(filter-out SHELL MAKE%,$(given)),$(eval override export $(name) := $$(value $(name))))
 $(foreach name,$(wordlist 2,99,$(options_once)),$(eval export BERTH_$(name) := $$(value $(name))))
 endif
-# Every command: INVENTORY=file LIMIT=hosts ARGS='--check --diff' REASON=text, and settings (docs/environment.md)
+# Every command: INVENTORY=file LIMIT=hosts APP=file ARGS='--check --diff' REASON=text, and settings (docs/environment.md)
 
 CALL := $(VENV)/bin/python bin/call
 COLLECTIONS := .ansible/collections

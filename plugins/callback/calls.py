@@ -30,8 +30,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 # Every setting that an option of a call decides.
 _SETTINGS = _ROOT / "roles/stack/defaults/main/settings.yml"
 
+from ..module_utils.settings import application, env_file
 from ..module_utils.settings import commands as calls
-from ..module_utils.settings import env_file
 
 GROUPS = ("builders", "docker_hosts")
 
@@ -50,10 +50,11 @@ class CallbackModule(CallbackBase):
         if not needed:
             return
         manager = plays[0].get_variable_manager()
+        problems = self._load_application(manager, plays[0].get_loader())
         # Variables as the plays will have them: until the first one starts, group_vars/ of the caller's directory would be among them.
         loader, folder = plays[0].get_loader(), plays[0].get_loader().get_basedir()
         loader.set_basedir(os.path.dirname(os.path.abspath(playbook._file_name)))
-        problems = [*self._wrong_hosts(manager, needed), *self._wrong_options(manager, plays[0], needed)]
+        problems += [*self._wrong_hosts(manager, needed), *self._wrong_options(manager, plays[0], needed)]
         loader.set_basedir(folder)
         if unread := env_file.unread(_ROOT, os.environ, C.CONFIG_FILE):
             problems.append(unread)
@@ -61,6 +62,28 @@ class CallbackModule(CallbackBase):
             self._display.display(calls.refusal(problems), color=C.COLOR_ERROR, stderr=True)
             sys.stdout.flush()
             raise SystemExit(2)
+
+    # --- the application -------------------------------------------------------------------------------------------------
+
+    def _load_application(self, manager: Any, loader: Any) -> list[str]:
+        """Give all hosts the settings of app.yml, below every value of the inventory and above the defaults of roles."""
+        group = manager._inventory.groups["all"]
+        set_elsewhere = set(manager.extra_vars) | {name for one in manager._inventory.groups.values() for name in one.vars}
+        set_elsewhere |= {name for host in manager._inventory.hosts.values() for name in host.vars}
+        try:
+            values, warnings = application.values(
+                _ROOT, os.environ, set_elsewhere, lambda path: loader.load_from_file(str(path), trusted_as_template=True)
+            )
+        except (application.Refused, AnsibleError) as error:
+            return [str(error)]
+        for warning in warnings:
+            self._display.warning(warning)
+        for name, value in values.items():
+            if name not in group.vars:
+                group.set_variable(name, value)
+            else:
+                del application.loaded[name]
+        return []
 
     # --- where ----------------------------------------------------------------------------------------------------------
 
