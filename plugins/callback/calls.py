@@ -33,6 +33,8 @@ _SETTINGS = _ROOT / "roles/stack/defaults/main/settings.yml"
 from ..module_utils.settings import application, env_file
 from ..module_utils.settings import commands as calls
 
+# The playbook that writes app.yml.
+WRITES = "init.yml"
 GROUPS = ("builders", "docker_hosts")
 
 
@@ -50,7 +52,7 @@ class CallbackModule(CallbackBase):
         if not needed:
             return
         manager = plays[0].get_variable_manager()
-        problems = self._load_application(manager, plays[0].get_loader())
+        problems = self._load_application(manager, plays[0].get_loader(), os.path.basename(playbook._file_name) == WRITES)
         # Variables as the plays will have them: until the first one starts, group_vars/ of the caller's directory would be among them.
         loader, folder = plays[0].get_loader(), plays[0].get_loader().get_basedir()
         loader.set_basedir(os.path.dirname(os.path.abspath(playbook._file_name)))
@@ -65,14 +67,14 @@ class CallbackModule(CallbackBase):
 
     # --- the application -------------------------------------------------------------------------------------------------
 
-    def _load_application(self, manager: Any, loader: Any) -> list[str]:
+    def _load_application(self, manager: Any, loader: Any, written: bool) -> list[str]:
         """Give all hosts the settings of app.yml, below every value of the inventory and above the defaults of roles."""
         group = manager._inventory.groups["all"]
         set_elsewhere = set(manager.extra_vars) | {name for one in manager._inventory.groups.values() for name in one.vars}
         set_elsewhere |= {name for host in manager._inventory.hosts.values() for name in host.vars}
         try:
             values, warnings = application.values(
-                _ROOT, os.environ, set_elsewhere, lambda path: loader.load_from_file(str(path), trusted_as_template=True)
+                _ROOT, os.environ, set_elsewhere, lambda path: loader.load_from_file(str(path), trusted_as_template=True), written
             )
         except (application.Refused, AnsibleError) as error:
             return [str(error)]

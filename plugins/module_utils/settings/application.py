@@ -26,14 +26,25 @@ REFERENCE = ("backend", "frontend")
 SLIP = 0.85
 # {variable: the file that this process has it from}.
 loaded: dict[str, Path] = {}
-__all__ = ["Refused", "loaded", "path_of", "values"]
+__all__ = ["Refused", "is_default", "loaded", "path_of", "target", "values"]
+
+
+def target(environ: Mapping[str, str]) -> Path:
+    """The file that make init writes: of APP=, else of the directory of the call."""
+    here = Path(environ.get("BERTH_CALLED_FROM") or os.getcwd())
+    return Path(os.path.normpath(here / Path(environ.get(VARIABLE) or NAME).expanduser()))
+
+
+def is_default(path: Path, project: Path, environ: Mapping[str, str]) -> bool:
+    """Whether calls from the same directory read `path` without APP=."""
+    return path == target({**environ, VARIABLE: ""}) or path == project / NAME
 
 
 def path_of(project: Path, environ: Mapping[str, str]) -> Path | None:
     """The file to read: of APP=, of the directory of the call, of the project. Raises Refused where APP= names none."""
     here = Path(environ.get("BERTH_CALLED_FROM") or os.getcwd())
     if given := environ.get(VARIABLE):
-        path = Path(os.path.normpath(here / Path(given).expanduser()))
+        path = target(environ)
         if not path.is_file():
             raise Refused(f"APP is {given}: there is no such file; make init BACKEND_SOURCE=... FRONTEND_SOURCE=... APP={given} writes it")
         return path
@@ -56,13 +67,14 @@ def _settings(project: Path) -> tuple[dict[str, list[str]], frozenset[str]]:
 
 
 def values(
-    project: Path, environ: Mapping[str, str], elsewhere: Collection[str], load: Callable[[Path], Any]
+    project: Path, environ: Mapping[str, str], elsewhere: Collection[str], load: Callable[[Path], Any], written: bool = False
 ) -> tuple[dict[str, Any], list[str]]:
-    """(the variables of the application's file, warnings). `elsewhere`: variables that the inventory or -e sets; `load` reads a YAML file.
+    """(the variables of the application's file, warnings). `elsewhere`: variables that the inventory or -e sets; `load` reads a YAML file;
+    `written`: the call writes the file, which need not be there.
 
     Without sources of somebody's own it is the reference application, and its file comes first. Raises Refused.
     """
-    path = path_of(project, environ)
+    path = None if written and not target(environ).is_file() else path_of(project, environ)
     own = _read(project, path, load) if path else {}
     warnings = _check(project, path, own) if path else []
     found, places = dict(own), dict.fromkeys(own, path)

@@ -68,6 +68,7 @@ class Analysis:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     todo: list[str] = field(default_factory=list)
+    outgoing: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def value(self, setting: str) -> Any:
         return self.found[setting].value if setting in self.found else {**NEUTRAL, **ADDED}[setting]
@@ -145,6 +146,8 @@ def analyse(backend_source: Path | None, frontend_source: Path | None, given: di
         out.problems += part.problems
         out.notes += part.notes
         out.todo += part.todo
+        if part.outgoing:
+            out.outgoing[part.service] = part.outgoing
     _paths(out, routes, pages)
     _shared(out)
     return out

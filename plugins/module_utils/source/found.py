@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 # certain: the source says so. likely: it follows from the source, and is used. guess: an alternative is as good, and somebody must decide.
@@ -20,10 +20,6 @@ class Found:
     where: str = ""
     why: str = ""
     candidates: list[Any] = field(default_factory=list)
-
-    def line(self) -> str:
-        """`why` and `where`, for a comment or a line of output."""
-        return ", ".join(filter(None, [self.why, self.where]))
 
 
 @dataclass
@@ -51,6 +47,7 @@ class Part:
     secrets: list[Secret] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)  # what stops a run
     notes: list[str] = field(default_factory=list)
+    outgoing: dict[str, str] = field(default_factory=dict)  # host of the internet: where it is named
     todo: list[str] = field(default_factory=list)  # variables that the source reads and nothing gives, a line each
 
     @property
@@ -67,8 +64,3 @@ class Part:
 
     def guesses(self) -> Iterator[Found]:
         return (one for one in self.found.values() if one.certainty == "guess" and one.candidates)
-
-
-def data(part: Part) -> dict[str, Any]:
-    """A part as JSON has it."""
-    return asdict(part)

@@ -18,6 +18,7 @@ from . import variables
 from .checks import TESTS, Tree, line_of
 from .fastapi import HEALTHY
 from .found import Part, Secret
+from .outgoing import hosts
 from .processes import Process, declared_processes
 from .python_dependencies import Declared, Options, _toml, clean, declared
 from .python_modules import NEWER_SYNTAX, Application, bound, imports
@@ -155,6 +156,8 @@ def backend(root: str | os.PathLike[str], given: dict[str, Any], beside: Path | 
     _health(part, routes, application, entry)
     reads = variables.of_python(application)
     by_file = variables.reads_files(variables.python_texts(application))
+    code = [path for path in tree.files if path.endswith(".py") and not AWAY.search(path)]
+    part.outgoing = hosts(tree, code, {name: _named(installed, name) for name in installed.names})
     _migrations(part, tree, application, installed, app_root, entry)
     _database(part, application, installed, reads)
     _environment(part, application, installed, reads, by_file, entry)

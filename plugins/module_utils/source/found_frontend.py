@@ -19,6 +19,7 @@ from .fastapi import HEALTHY
 from .found import Part, Secret
 from .javascript_dependencies import NEXT_NEEDS, _next_version
 from .javascript_modules import Frontend, Options, without_comments
+from .outgoing import hosts
 from .tree import select
 from .versions import node_allows, release
 
@@ -56,6 +57,9 @@ def frontend(root: str | os.PathLike[str], given: dict[str, Any]) -> tuple[Part,
     _migrations(part, application)
     _environment(part, application, config)
     _languages(part, application)
+    manifest = application.at("package.json")
+    names = dict.fromkeys(application.manifest.get("dependencies") or {}, manifest)
+    part.outgoing = hosts(tree, [path for path in variables.javascript_files(application) if _on_server(application, path)], names)
     return part, pages
 
 
@@ -284,8 +288,14 @@ def _environment(part: Part, application: Frontend, config: str) -> None:
         part.add("environment", runtime, "likely", _places(where, runtime), "addresses, by the names that the source reads them by")
     if build:
         part.add("build_environment", build, "likely", _places(where, build), "written into the pages at build")
-    part.add("database_scheme", "postgresql", "certain" if secrets else "likely")
+    reads_database = "database_url" in secrets.values()
+    part.add("database_scheme", "postgresql", "certain" if reads_database else "likely", "", "the usual form" if reads_database else "")
     _placeholders(part, application, reads, secrets)
+
+
+def _on_server(application: Frontend, path: str) -> bool:
+    """Whether the code of a file runs on the server, as far as it says so: what has "use client" runs in browsers."""
+    return not re.match(r"\s*[\"']use client[\"']", application.tree.text(path) or "")
 
 
 def _places(where: dict[str, str], names: dict[str, str]) -> str:

@@ -87,7 +87,7 @@ def settings(tmp_path: Path, *arguments: str, **environ: str) -> dict[str, tuple
     done = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), *arguments, "playbooks/config.yml"],
         cwd=ROOT, capture_output=True, text=True, check=False,
-        env=os.environ | {"BERTH_CALLED_FROM": str(tmp_path), "BERTH_FORMAT": "json", "BERTH_OUTPUT": "plain", "STACK_NAME": "x", **environ},
+        env=os.environ | {"BERTH_CALLED_FROM": str(tmp_path), "BERTH_FORMAT": "json", "BERTH_OUTPUT": "plain", **environ},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return {one["name"]: (one["value"], one["origin"]) for one in json.loads(done.stdout)["localhost"]}
