@@ -353,11 +353,11 @@ def _goes_up(application: Application, entry: Entry, folder: str) -> bool:
 
 
 def _fit(tree: Tree, folders: list[str], tops: set[str]) -> dict[str, int]:
-    def there(folder: str, top: str) -> bool:
+    def exists(folder: str, top: str) -> bool:
         at = posixpath.join(folder, top)
         return f"{at}.py" in tree.paths or f"{at}/__init__.py" in tree.paths or (at in tree.directories and _has_python(tree, at))
 
-    return {folder: sum(there(folder, top) for top in tops) for folder in folders}
+    return {folder: sum(exists(folder, top) for top in tops) for folder in folders}
 
 
 def _has_python(tree: Tree, folder: str) -> bool:

@@ -82,9 +82,9 @@ def test_secrets_hosts_and_questions_are_written_and_no_value_of_a_secret(tmp_pa
     assert "# TODO SECRET_STRIPE_SECRET_KEY=... in .env: the backend demands it (main.py:5)" in text
     assert "#backend_image_egress: [api.stripe.com]" in text
     assert "# TODO backend_image_extra_environment.REGION: main.py:7 demands it" in text
-    told = steps(analysis, tmp_path / "app.yml", default=False)
-    assert "secrets to give in .env, where the application needs them: SECRET_STRIPE_SECRET_KEY=..." in told
-    assert told[-1] == f"next: make up APP={tmp_path}/app.yml"
+    lines = steps(analysis, tmp_path / "app.yml", default=False)
+    assert "secrets to give in .env, where the application needs them: SECRET_STRIPE_SECRET_KEY=..." in lines
+    assert lines[-1] == f"next: make up APP={tmp_path}/app.yml"
     assert steps(analysis, tmp_path / "app.yml", default=True)[-1] == "next: make up"
 
 

@@ -38,7 +38,7 @@ def found(
 
 # --- whole applications -----------------------------------------------------------------------------------------------------------
 
-# What each pair's variables had to say before there was an analysis; paths are the wider patterns that hold the same.
+# What the variables of each application had to say before there was an analysis; paths are the wider patterns that hold the same.
 EXPECTED: dict[str, tuple[str, str, dict[str, Any]]] = {
     "atlas": (
         "",
