@@ -60,6 +60,7 @@ KNOWN = {
     # A build's result is used by every release: the name that all of them have.
     "backend": "http://backend:{{ backend_image_port }}",
     "release_backend": "http://{{ stack_backend_host }}:{{ backend_image_port }}",
+    "frontend": "http://{{ stack_frontend_host }}:{{ frontend_image_port }}",
     "database_host": "{{ database_address.partition(':')[0] }}",
     "database_port": "{{ database_address.partition(':')[2] or '5432' }}",
     "database_name": "{{ database_name | default('app') }}",

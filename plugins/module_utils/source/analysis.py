@@ -101,6 +101,8 @@ class Analysis:
                 found[one.key] = {"services": services[one.name], "generate": 48}
             elif one.key in present:
                 found[one.key] = {"services": services[one.name]}
+        if "better_auth_secret" in self.value("backend_image_secrets_environment").values():
+            found["better_auth_secret"] = {"services": ["frontend", "backend"]}
         return found
 
     def lines(self) -> list[str]:
@@ -261,7 +263,7 @@ def loads(text: str) -> Analysis:
     return Analysis(**raw)
 
 
-TOKEN = re.compile(r"@(url|backend|release_backend|socket|database_host|database_port|database_name)@")
+TOKEN = re.compile(r"@(url|backend|release_backend|frontend|socket|database_host|database_port|database_name)@")
 
 
 def tokens(value: Any) -> set[str]:

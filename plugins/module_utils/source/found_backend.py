@@ -145,12 +145,7 @@ def backend(root: str | os.PathLike[str], given: dict[str, Any], beside: Path | 
     installed, _ = declared(tree, options)
     declared_routes = Routes(application)
     routes = declared_routes.of(entry.path, entry.name)
-    if not disabled(application, entry, "openapi_url"):
-        routes += [
-            Route(path, entry.where)
-            for path in ("/docs", "/openapi.json")
-            if path != "/docs" or not disabled(application, entry, "docs_url")
-        ]
+    routes += _documents(application, entry, declared_routes)
     _libraries(part, installed)
     _port(part, tree, commands, entry)
     _health(part, routes, application, entry)
@@ -570,14 +565,28 @@ def _port(part: Part, tree: Tree, commands: list[Process], entry: Entry) -> None
     part.add("port", 8000, "likely", "", "the usual one; nothing in the source names another")
 
 
-def disabled(application: Application, entry: Entry, name: str) -> bool:
-    """Whether the application is made with `docs_url=None` or `openapi_url=None`."""
+def _documents(application: Application, entry: Entry, routes: Routes) -> Iterator[Route]:
+    """FastAPI's own pages, which an application has unless it says otherwise."""
+    if disabled(application, entry, "openapi_url"):
+        return
+    for name, usual in (("docs_url", "/docs"), ("openapi_url", "/openapi.json")):
+        value = _of_constructor(application, entry, name)
+        path = usual if value is None else routes.text(value)
+        if path and not disabled(application, entry, name):
+            yield Route(path, entry.where)
+
+
+def _of_constructor(application: Application, entry: Entry, name: str) -> ast.expr | None:
+    """The value that the application is made with, of `docs_url` or `openapi_url`; None where it has FastAPI's own."""
     body = application.parsed(entry.path)
-    for node in ast.walk(body) if body else ():
-        if isinstance(node, ast.Call) and called(node) == "FastAPI":
-            value = keyword(node, name)
-            return value is not None and not (isinstance(value, ast.Constant) and isinstance(value.value, str))
-    return False
+    calls = (node for node in ast.walk(body) if isinstance(node, ast.Call) and called(node) == "FastAPI") if body else iter(())
+    return next((keyword(node, name) for node in calls), None)
+
+
+def disabled(application: Application, entry: Entry, name: str) -> bool:
+    """Whether the application is made without one of FastAPI's own pages, always or on a condition: `docs_url=None`."""
+    value = _of_constructor(application, entry, name)
+    return value is not None and any(isinstance(node, ast.Constant) and not node.value for node in ast.walk(value))
 
 
 def _health(part: Part, routes: list[Route], application: Application, entry: Entry) -> None:
@@ -791,6 +800,10 @@ def _environment(
             _database_part(name, read, environment, secrets, files)
         elif what in ("own key", "secret") and not given_by_file and not name.endswith("_FILE"):
             part.secrets.append(Secret(name, "backend", read.where, what == "own key", read.required))
+        elif name not in GIVEN and variables.KEYS.search(name):
+            environment[name] = "@frontend@/api/auth/jwks"
+        elif name not in GIVEN and _fetched(application, name):
+            environment[name] = "@frontend@"
         elif (
             name not in GIVEN
             and variables.FRONTEND_ADDRESS.match(name)
@@ -809,8 +822,18 @@ def _environment(
     if environment:
         one = part.found.get("backend_image_environment")
         part.add("environment", environment, "certain", one.where if one else "", one.why if one else "variables that the source reads")
+    if "database_user" in files:
+        environment |= {"PGSSLMODE": "verify-full"}
+        part.add("environment", environment, "certain", "", "parts of the database's address, and TLS for every driver")
     if files:
         part.add("secrets_files", files, "certain", "", "parts of the database's address, for an application that puts it together itself")
+
+
+def _fetched(application: Application, name: str) -> bool:
+    """Whether the source asks this address for the keys of tokens: then it is the frontend's inside the network, not the public one."""
+    place = r"/(api/auth|\.well-known|jwks)"
+    pattern = re.compile(rf"\{{[^{{}}]*\b{name}\b[^{{}}]*\}}{place}|\b{name}\b[\w.()/ \"']*\+\s*[fr]?[\"']{place}", re.I)
+    return any(pattern.search(text) for text in variables.python_texts(application) if text)
 
 
 def _database_part(name: str, read: variables.Read, environment: dict[str, Any], secrets: dict[str, str], files: dict[str, str]) -> None:

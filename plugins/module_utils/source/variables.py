@@ -54,6 +54,8 @@ PUBLIC_SOCKET = re.compile(r"^NEXT_PUBLIC_(\w+_)?(WS|WSS|WEBSOCKET|SOCKET)(_\w+)
 FRONTEND_ADDRESS = re.compile(
     r"^(FRONTEND|CLIENT|WEB|APP|SITE|PUBLIC|BASE|BETTER_AUTH|DOMAIN|SERVER|BACKEND)_?(URL|ORIGIN|HOST|BASE_URL|PUBLIC_URL)$"
 )
+# Where the keys that sign tokens are.
+KEYS = re.compile(r"(^|_)JWKS?_(URL|URI|ENDPOINT)$")
 # Given by the platform, or meant for tools.
 STANDARD = re.compile(
     r"^(NODE_ENV|PORT|HOST|HOSTNAME|CI|PATH|HOME|TZ|LANG|DEBUG|VERCEL\w*|NEXT_RUNTIME|NEXT_PHASE|ANALYZE|npm_\w+|LOG_LEVEL|PWD|USER)$"

@@ -28,6 +28,7 @@ TOKENS = {
     "socket": "{{ stack_url | regex_replace('^http', 'ws') }}",
     "backend": "http://backend:{{ backend_image_port }}",
     "release_backend": "http://{{ stack_backend_host }}:{{ backend_image_port }}",
+    "frontend": "http://{{ stack_frontend_host }}:{{ frontend_image_port }}",
     "database_host": "database",
     "database_port": "5432",
     "database_name": "{{ database_name }}",

@@ -615,6 +615,7 @@ def test_the_parts_of_an_address_are_given_one_by_one(tmp_path):
         "database_password": "{backend_password}",
     }
     environment = analysis.value("backend_image_environment")
+    assert environment.pop("PGSSLMODE") == "verify-full"
     assert replaced(environment, {"database_host": "database", "database_port": "5432", "database_name": "app"}) == {
         "POSTGRES_SERVER": "database",
         "POSTGRES_PORT": "5432",
@@ -733,3 +734,72 @@ def test_every_setting_of_a_role_that_is_looked_up_is_one_that_is_found():
     )
     looked_up = set(itertools.chain.from_iterable(line.split("'berth.stack.found', '")[1:] for line in text.splitlines()))
     assert {name.partition("'")[0] for name in looked_up} == set(NEUTRAL)
+
+
+# --- shapes of public templates ---------------------------------------------------------------------------------------------------
+
+TEMPLATE = {
+    "pyproject.toml": "[project]\nname = 'app'\nrequires-python = '>=3.10,<4.0'\n"
+    "dependencies = ['fastapi[standard]', 'psycopg[binary]', 'sqlmodel', 'alembic']\n",
+    "Dockerfile": 'FROM python:3.12\nWORKDIR /app/\nCMD ["fastapi", "run", "--workers", "4", "app/main.py"]\n',
+    "alembic.ini": "[alembic]\nscript_location = app/alembic\n",
+    "app/__init__.py": "",
+    "app/main.py": "from fastapi import FastAPI\nfrom app.api.main import api_router\nfrom app.core.config import settings\n"
+    'app = FastAPI(title=settings.PROJECT_NAME, openapi_url=f"{settings.API_V1_STR}/openapi.json")\n'
+    "app.include_router(api_router, prefix=settings.API_V1_STR)\n",
+    "app/core/__init__.py": "",
+    "app/core/config.py": "import secrets\nfrom pydantic_settings import BaseSettings\n\n\nclass Settings(BaseSettings):\n"
+    '    API_V1_STR: str = "/api/v1"\n    SECRET_KEY: str = secrets.token_urlsafe(32)\n    FRONTEND_HOST: str = "http://localhost:5173"\n'
+    "    PROJECT_NAME: str\n    POSTGRES_SERVER: str\n    POSTGRES_PORT: int = 5432\n    POSTGRES_USER: str\n"
+    '    POSTGRES_PASSWORD: str = ""\n    POSTGRES_DB: str = ""\n    FIRST_SUPERUSER_PASSWORD: str\n\n\nsettings = Settings()\n',
+    "app/api/__init__.py": "",
+    "app/api/main.py": "from fastapi import APIRouter\nfrom app.api.routes import items, utils\n\napi_router = APIRouter()\n"
+    "api_router.include_router(items.router)\napi_router.include_router(utils.router)\n",
+    "app/api/routes/__init__.py": "",
+    "app/api/routes/items.py": 'from fastapi import APIRouter\nrouter = APIRouter(prefix="/items")\n@router.get("/{id}")\ndef one(): ...\n',
+    "app/api/routes/utils.py": 'from fastapi import APIRouter\nrouter = APIRouter(prefix="/utils")\n'
+    '@router.get("/health-check/")\ndef ok(): ...\n',
+    "app/core/db.py": "from sqlmodel import create_engine\n",
+}
+
+
+def test_a_well_known_template_needs_no_variable_but_its_secret(tmp_path):
+    analysis = found(tmp_path, TEMPLATE)
+    values = {
+        name: analysis.value(f"backend_image_{name}") for name in ("app", "app_root", "health_path", "debian_release", "database_scheme")
+    }
+    assert values == {
+        "app": "app.main:app", "app_root": ".", "health_path": "/api/v1/utils/health-check/", "debian_release": "trixie",
+        "database_scheme": "postgresql+psycopg",
+    }  # fmt: skip
+    assert analysis.value("backend_image_migrate_command") == UPGRADE
+    assert analysis.value("edge_backend_paths") == ["/api/*", "/docs"]
+    assert analysis.value("backend_image_secrets_environment") == {
+        "POSTGRES_USER": "database_user",
+        "POSTGRES_PASSWORD": "database_password",
+    }
+    assert analysis.value("backend_image_environment") == {
+        "POSTGRES_SERVER": "@database_host@",
+        "POSTGRES_PORT": "@database_port@",
+        "POSTGRES_DB": "@database_name@",
+        "PGSSLMODE": "verify-full",
+        "FRONTEND_HOST": "@url@",
+    }
+    assert [(one.name, one.own, one.required) for one in analysis.secrets] == [
+        ("FIRST_SUPERUSER_PASSWORD", False, True), ("SECRET_KEY", True, False),
+    ]  # fmt: skip
+    assert [text.partition(":")[0] for text in analysis.todo] == ["backend_image_extra_environment.PROJECT_NAME"]
+    assert analysis.questions(set()) == []
+
+
+def test_a_backend_that_checks_the_frontends_tokens_asks_it_inside_the_network(tmp_path):
+    main = MAIN + (
+        "import os, httpx\nURL = os.getenv('BETTER_AUTH_URL', 'http://localhost:3000')\n"
+        "def keys():\n    return httpx.get(f\"{os.environ['BETTER_AUTH_URL']}/api/auth/jwks\")\n"
+        "secret = os.environ['BETTER_AUTH_SECRET']\njwks = os.environ['JWKS_URL']\n"
+    )
+    analysis = found(tmp_path, {"requirements.txt": "fastapi\n", "main.py": main})
+    assert analysis.value("backend_image_environment") == {"BETTER_AUTH_URL": "@frontend@", "JWKS_URL": "@frontend@/api/auth/jwks"}
+    # It is the secret that the frontend has.
+    assert analysis.value("backend_image_secrets_environment") == {"BETTER_AUTH_SECRET": "better_auth_secret"}
+    assert analysis.schema(set()) == {"better_auth_secret": {"services": ["frontend", "backend"]}}
