@@ -144,7 +144,12 @@ class LookupModule(LookupBase):
             for one in analysis.secrets
             if one.key not in schema
         ]
-        return [*analysis.notes, *absent, *(f"not set: {text}" for text in analysis.todo)]
+        return [*analysis.notes, *absent, *(f"not set: {text}" for text in analysis.todo if not self._is_set(text.partition(":")[0]))]
+
+    def _is_set(self, name: str) -> bool:
+        """Whether a variable of a mapping, as in frontend_image_build_environment.TITLE, has a value."""
+        setting, _, variable = name.partition(".")
+        return variable in (self._set(setting) or {})
 
 
 def _directory(path: Any) -> Path | None:
