@@ -105,8 +105,7 @@ class ActionModule(ActionBase):
             return f"inventory, host {self._host.name}{where}"
         for group in sorted(self._host.get_groups(), key=lambda one: (one.depth, one.priority, one.name), reverse=True):
             if name in group.vars and group.name == "all" and name in application.loaded:
-                path = application.loaded[name]
-                return effective.DEFAULT if path == PROJECT / "apps" / application.NAME else where.removeprefix(", ") or str(path)
+                return where.removeprefix(", ") or str(application.loaded[name])
             if name in group.vars:
                 return f"inventory, group {group.name}{where}"
         return f"group_vars or host_vars{where}"

@@ -49,10 +49,12 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_start(self, playbook: Any) -> None:
         plays = playbook.get_plays()
         needed = [group for group in GROUPS if any(group in play.hosts for play in plays)]
-        if not needed:
+        if not plays:
             return
         manager = plays[0].get_variable_manager()
         problems = self._load_application(manager, plays[0].get_loader(), os.path.basename(playbook._file_name) == WRITES)
+        if not needed:
+            return
         # Variables as the plays will have them: until the first one starts, group_vars/ of the caller's directory would be among them.
         loader, folder = plays[0].get_loader(), plays[0].get_loader().get_basedir()
         loader.set_basedir(os.path.dirname(os.path.abspath(playbook._file_name)))
@@ -70,21 +72,21 @@ class CallbackModule(CallbackBase):
     def _load_application(self, manager: Any, loader: Any, written: bool) -> list[str]:
         """Give all hosts the settings of app.yml, below every value of the inventory and above the defaults of roles."""
         group = manager._inventory.groups["all"]
-        set_elsewhere = set(manager.extra_vars) | {name for one in manager._inventory.groups.values() for name in one.vars}
-        set_elsewhere |= {name for host in manager._inventory.hosts.values() for name in host.vars}
+        for name in application.loaded:  # of a playbook before this one in the same call
+            group.vars.pop(name, None)
         try:
             values, warnings = application.values(
-                _ROOT, os.environ, set_elsewhere, lambda path: loader.load_from_file(str(path), trusted_as_template=True), written
+                _ROOT, os.environ, lambda path: loader.load_from_file(str(path), trusted_as_template=True), written
             )
         except (application.Refused, AnsibleError) as error:
             return [str(error)]
         for warning in warnings:
             self._display.warning(warning)
         for name, value in values.items():
-            if name not in group.vars:
-                group.set_variable(name, value)
-            else:
+            if name in group.vars:
                 del application.loaded[name]
+            else:
+                group.set_variable(name, value)
         return []
 
     # --- where ----------------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ from ansible.errors import AnsibleError
 from ansible.plugins.lookup import LookupBase
 from ansible.template import trust_as_template
 
-from ..module_utils.source.analysis import ADDED, NEUTRAL, Analysis, analyse, dumps, loads, replaced, tokens
+from ..module_utils.source.analysis import ADDED, NEUTRAL, Analysis, analyse, dumps, loads, replaced, stated, tokens
 
 LOOKUP = "berth.stack.found"
 # What, where somebody has set it, decides what else is found.
@@ -65,6 +65,7 @@ KNOWN = {
     "database_port": "{{ database_address.partition(':')[2] or '5432' }}",
     "database_name": "{{ database_name | default('app') }}",
 }
+REFERENCE = Path(__file__).resolve().parents[2] / "apps"
 _read: dict[str, Analysis] = {}
 
 
@@ -89,15 +90,15 @@ class LookupModule(LookupBase):
         return self._templar.template(self.variables[name]) if name in self.variables else None
 
     def _analysis(self) -> Analysis:
+        folders = {service: self._set(f"stack_{service}_source") for service in ("backend", "frontend")}
+        if all(folder and Path(folder).resolve() == REFERENCE / service for service, folder in folders.items()):
+            return self._reference()
         if not self._set("stack_analysis"):
             return Analysis()
         given = {
             name: value for name in DECIDING if name in self.variables and is_given(self.variables[name]) and (value := self._set(name))
         }
-        sources = {
-            service: None if given.get(f"{service}_image_dockerfile") else _directory(self._set(f"stack_{service}_source"))
-            for service in ("backend", "frontend")
-        }
+        sources = {service: None if given.get(f"{service}_image_dockerfile") else _directory(folder) for service, folder in folders.items()}
         key = hashlib.sha256(
             json.dumps([{name: str(path) for name, path in sources.items()}, given], sort_keys=True, default=str).encode()
         ).hexdigest()
@@ -114,6 +115,12 @@ class LookupModule(LookupBase):
                     written.replace(kept)
         return _read[key]
 
+    def _reference(self) -> Analysis:
+        """The reference application, whose file says what it needs."""
+        if "reference" not in _read:
+            _read["reference"] = stated(self._loader.load_from_file(str(REFERENCE / "app.yml")))
+        return _read["reference"]
+
     def _value(self, analysis: Analysis, term: str) -> Any:
         value = analysis.value(term)
         if term.endswith("_secrets_environment"):
@@ -129,10 +136,10 @@ class LookupModule(LookupBase):
         return analysis.schema(present)
 
     def _places(self, analysis: Analysis) -> dict[str, str]:
-        return {name: one.where for name, one in analysis.found.items()}
+        return {name: one.where for name, one in analysis.found.items()} if analysis is not _read.get("reference") else {}
 
     def _lines(self, analysis: Analysis) -> list[str]:
-        return analysis.lines()
+        return analysis.lines() if analysis is not _read.get("reference") else []
 
     def _questions(self, analysis: Analysis) -> list[str]:
         return analysis.questions({name for name in NEUTRAL if name in self.variables and is_given(self.variables[name])})

@@ -1,7 +1,7 @@
 """The settings that belong to an application: app.yml, which `make init` writes. Runs on the controller only.
 
 YAML of role variables, which everything but defaults of roles outranks: the inventory, group_vars, -e, and the environment variable or line
-of `.env` of a setting that has one. The reference application is an application with such a file, apps/app.yml.
+of `.env` of a setting that has one. The reference application's is apps/app.yml, which the lookup `found` reads.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import difflib
 import functools
 import os
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,6 @@ from .env_file import Refused
 VARIABLE = "BERTH_APP"
 NAME = "app.yml"
 SOURCES = ("stack_backend_source", "stack_frontend_source")
-ENVIRONMENT = ("BACKEND_SOURCE", "FRONTEND_SOURCE")
-REFERENCE = ("backend", "frontend")
 # A name that is none of a role's variables: a slip.
 SLIP = 0.85
 # {variable: the file that this process has it from}.
@@ -67,47 +65,31 @@ def _settings(project: Path) -> tuple[dict[str, list[str]], frozenset[str]]:
 
 
 def values(
-    project: Path, environ: Mapping[str, str], elsewhere: Collection[str], load: Callable[[Path], Any], written: bool = False
+    project: Path, environ: Mapping[str, str], load: Callable[[Path], Any], written: bool = False
 ) -> tuple[dict[str, Any], list[str]]:
-    """(the variables of the application's file, warnings). `elsewhere`: variables that the inventory or -e sets; `load` reads a YAML file;
-    `written`: the call writes the file, which need not be there.
-
-    Without sources of somebody's own it is the reference application, and its file comes first. Raises Refused.
+    """(the variables of the application's file, warnings). `load` reads a YAML file; `written`: the call writes it, so that it need not be
+    there. Raises Refused.
     """
     path = None if written and not target(environ).is_file() else path_of(project, environ)
     own = _read(project, path, load) if path else {}
     warnings = _check(project, path, own) if path else []
-    found, places = dict(own), dict.fromkeys(own, path)
-    reference = project / "apps" / NAME
-    if reference.is_file() and _is_reference(project, environ, elsewhere, own):
-        found = {**load(reference), **own}
-        places = {**dict.fromkeys(found, reference), **places}
     decided = {setting for name, settings in _settings(project)[0].items() if environ.get(name) for setting in settings}
-    found = {name: value for name, value in found.items() if name not in decided}
+    found = {name: value for name, value in own.items() if name not in decided}
     loaded.clear()
-    loaded.update({name: place for name, place in places.items() if name in found and place is not None})
+    loaded.update(dict.fromkeys(found, path or Path(NAME)))
     return found, warnings
 
 
-def _is_reference(project: Path, environ: Mapping[str, str], elsewhere: Collection[str], own: Mapping[str, Any]) -> bool:
-    for setting, variable, folder in zip(SOURCES, ENVIRONMENT, REFERENCE, strict=True):
-        given = environ.get(variable) or own.get(setting)
-        if setting in elsewhere or (given and Path(str(given)).resolve() != (project / "apps" / folder).resolve()):
-            return False
-    return True
-
-
 def _read(project: Path, path: Path, load: Callable[[Path], Any]) -> dict[str, Any]:
-    data = load(path)
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
+    read = load(path)
+    if not isinstance(read, (dict, type(None))):
         raise Refused(f"{path}: not a mapping of variables to values (see docs/your-application.md)")
+    data = dict(read or {})
     for name in SOURCES:
         value = data.get(name)
         if isinstance(value, str) and value and "{{" not in value:
             data[name] = os.path.normpath(path.parent / Path(value).expanduser())
-    return dict(data)
+    return data
 
 
 def _check(project: Path, path: Path, own: Mapping[str, Any]) -> list[str]:

@@ -155,6 +155,13 @@ def analyse(backend_source: Path | None, frontend_source: Path | None, given: di
     return out
 
 
+def stated(values: dict[str, Any]) -> Analysis:
+    """What a file of settings says of an application, as if it were found."""
+    if unknown := values.keys() - {**NEUTRAL, **ADDED}.keys():
+        raise ValueError(f"not among what is found: {', '.join(sorted(unknown))}")
+    return Analysis({name: Found(name, value) for name, value in values.items()})
+
+
 def _beside(one: Path, other: Path | None) -> Path | None:
     """The directory that holds both sources, where a compose file may describe them."""
     one = one.resolve()

@@ -19,9 +19,9 @@ def load(path: Path) -> object:
     return yaml.safe_load(path.read_text())
 
 
-def read(tmp_path: Path, text: str, elsewhere: set[str] | None = None, **environ: str) -> dict[str, object]:
+def read(tmp_path: Path, text: str, **environ: str) -> dict[str, object]:
     (tmp_path / "app.yml").write_text(text)
-    found, warnings = values(ROOT, {"BERTH_CALLED_FROM": str(tmp_path), **environ}, elsewhere or set(), load)
+    found, warnings = values(ROOT, {"BERTH_CALLED_FROM": str(tmp_path), **environ}, load)
     assert warnings == []
     return found
 
@@ -50,32 +50,11 @@ def test_a_setting_of_the_environment_outranks_it(tmp_path):
     assert found == {"backend_image_memory": "1g"}
 
 
-def test_the_reference_application_has_a_file_of_its_own(tmp_path):
-    found = read(tmp_path, "backend_image_memory: 1g\n")
-    assert found["frontend_image_migrate_command"] == ["node", "migrate.mjs"]
-    assert found["stack_analysis"] is False
-    assert found["backend_image_memory"] == "1g"
-    assert "stack_analysis" in read(tmp_path, "", BACKEND_SOURCE=str(ROOT / "apps/backend"))
-
-
-@pytest.mark.parametrize(
-    ("text", "elsewhere", "environ"),
-    [
-        ("stack_backend_source: backend\n", set(), {}),
-        ("", {"stack_frontend_source"}, {}),
-        ("", set(), {"FRONTEND_SOURCE": "/srv/web"}),
-    ],
-    ids=["its own", "the inventory's", "the environment's"],
-)
-def test_which_is_not_read_for_other_sources(tmp_path, text, elsewhere, environ):
-    assert set(read(tmp_path, text, elsewhere, **environ)) <= {"stack_backend_source"}
-
-
 def test_a_slip_is_refused_and_a_name_of_nobodys_is_told(tmp_path):
     with pytest.raises(Refused, match="backend_image_memroy: did you mean backend_image_memory"):
         read(tmp_path, "backend_image_memroy: 1g\n")
     (tmp_path / "app.yml").write_text("of_my_own: 1\nstack_backend_source: x\n")
-    found, warnings = values(ROOT, {"BERTH_CALLED_FROM": str(tmp_path)}, set(), load)
+    found, warnings = values(ROOT, {"BERTH_CALLED_FROM": str(tmp_path)}, load)
     assert found["of_my_own"] == 1
     assert "no role of Berth reads: of_my_own" in warnings[0]
     with pytest.raises(Refused, match="not a mapping"):
@@ -105,3 +84,12 @@ def test_what_is_found_is_the_default_and_the_file_and_the_command_line_outrank_
     assert found["backend_image_port"][1].endswith("app.yml line 3")
     assert found["backend_image_health_path"] == ("/y", "command line, -e")
     assert found["backend_image_migrate_command"] == ([], "the sources")
+
+
+def test_the_reference_application_has_what_its_own_file_says(tmp_path):
+    found = settings(tmp_path)
+    own = yaml.safe_load((ROOT / "apps/app.yml").read_text())
+    assert {name: found[name] for name in own} == {name: (value, "default") for name, value in own.items()}
+    # Another one of its directories is an application like any other: its sources say the same.
+    (tmp_path / "app.yml").write_text(f"stack_frontend_source: {ROOT}/apps/frontend\nstack_backend_source: {ROOT}/apps/mock_llm\n")
+    assert settings(tmp_path)["backend_image_migrate_command"] == ([], "the sources")
