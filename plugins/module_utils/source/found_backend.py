@@ -145,6 +145,10 @@ def backend(root: str | os.PathLike[str], given: dict[str, Any], beside: Path | 
     installed, _ = declared(tree, options)
     declared_routes = Routes(application)
     routes = declared_routes.of(entry.path, entry.name)
+    part.notes += [
+        f"the prefix of the routes included at {where} is put together at run time: edge_backend_paths must name what is below it"
+        for where in declared_routes.unknown
+    ]
     routes += _documents(application, entry, declared_routes)
     _libraries(part, installed)
     _port(part, tree, commands, entry)
@@ -235,6 +239,7 @@ def _entries(application: Application, commands: list[Process], given: dict[str,
     started = [(one.app, one.where, one.factory, 100.0) for one in commands if one.app]
     if tool := _toml(tree, "pyproject.toml").get("tool", {}).get("fastapi", {}).get("entrypoint"):
         started.append((tool, "pyproject.toml", False, 100.0))
+    started += [(app, where, False, 40.0) for app, where in _run_by_code(tree)]
     if app := given.get("backend_image_app"):
         started = [(str(app), "", False, 1000.0)]
         candidates += [] if any(_fits(one, str(app)) for one in candidates) else _imported(application, str(app))
@@ -259,6 +264,15 @@ def _entries(application: Application, commands: list[Process], given: dict[str,
         one.project = _project(tree, one)
         one.folder = _import_folder(application, one, given)
     return sorted(candidates, key=lambda one: (-one.score, one.path.count("/"), one.path))
+
+
+def _run_by_code(tree: Tree) -> Iterator[tuple[str, str]]:
+    """Applications that a program of the source starts by their names: uvicorn.run("app.main:app")."""
+    for path in tree.files:
+        if path.endswith(".py") and not TESTS.search(path):
+            text = tree.text(path) or ""
+            for match in re.finditer(r"uvicorn\.run\(\s*(?:app\s*=\s*)?[\"']([\w.]+:\w+)[\"']", text):
+                yield match[1], f"{path}:{line_of(text, match.start())}"
 
 
 def _fits(entry: Entry, app: str) -> bool:

@@ -18,7 +18,7 @@ from .checks import TESTS, Tree, line_of
 from .fastapi import HEALTHY
 from .found import Part, Secret
 from .javascript_dependencies import NEXT_NEEDS, _next_version
-from .javascript_modules import Frontend, Options, without_comments
+from .javascript_modules import Frontend, Options, specifiers, without_comments
 from .outgoing import hosts
 from .tree import select
 from .versions import node_allows, release
@@ -250,6 +250,7 @@ def _environment(part: Part, application: Frontend, config: str) -> None:
     committed = _committed(application)
     in_config = {name for name in reads if re.search(rf"\benv(\.|\[[\"']){name}\b", config)}
     elsewhere = _outside_config(application, set(reads))
+    browsers = _in_browsers(application, set(reads))
     build: dict[str, str] = {}
     runtime: dict[str, str] = {}
     secrets: dict[str, str] = {}
@@ -273,6 +274,8 @@ def _environment(part: Part, application: Frontend, config: str) -> None:
                 runtime[name], where[name] = "@release_backend@" + _path(default), read.where
             if name in in_config:
                 build[name] = "@backend@" + _path(default)
+        elif what == "public backend" and name not in browsers:
+            build[name], where[name] = "@backend@" + _path(default), read.where
         elif what in ("public backend", "site") and name.startswith("NEXT_PUBLIC_"):
             build[name], where[name] = "@url@" + _path(default), read.where
         elif what == "site" and not by_file:
@@ -291,6 +294,31 @@ def _environment(part: Part, application: Frontend, config: str) -> None:
     reads_database = "database_url" in secrets.values()
     part.add("database_scheme", "postgresql", "certain" if reads_database else "likely", "", "the usual form" if reads_database else "")
     _placeholders(part, application, reads, secrets)
+
+
+def _in_browsers(application: Frontend, names: set[str]) -> set[str]:
+    """Those of the variables that code for browsers reads: a file with "use client", a page of the pages router, and what they import; what
+    has "use server" is asked over the network."""
+    files = variables.javascript_files(application)
+    texts = {path: application.tree.text(path) or "" for path in files}
+    directive = {
+        path: match[1]
+        for path, text in texts.items()
+        if (match := re.match(r"\s*(?:/[/*][^\n]*\n\s*)*[\"']use (client|server)[\"']", text))
+    }
+    pages = [path for path in files if re.search(r"(^|/)pages/(?!api/)", path)]
+    queue = [path for path, what in directive.items() if what == "client"] + pages
+    seen: set[str] = set()
+    while queue:
+        path = queue.pop()
+        if path in seen or directive.get(path) == "server":
+            continue
+        seen.add(path)
+        for specifier, _, types, _ in specifiers(texts.get(path, "")):
+            kind, value = application.resolve(specifier, path)
+            if kind == "file" and value in texts and not types:
+                queue.append(value)
+    return {name for name in names if any(re.search(rf"\b{name}\b", texts[path]) for path in seen if path in texts)}
 
 
 def _on_server(application: Frontend, path: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import posixpath
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -64,6 +65,7 @@ class Routes:
         self.application = application
         self.texts = _constants(application)
         self.files: dict[str, _File] = {}
+        self.unknown: list[str] = []  # where a prefix is put together at run time
         self.aliases: dict[str, str] = {}  # name in a file: the name that the module has for it
         for path in application.tree.files:
             if path.endswith(".py") and not TESTS.search(path) and (body := application.parsed(path)):
@@ -120,7 +122,10 @@ class Routes:
                 get = name in ("get", "route") or (name in ("api_route", *ADDERS) and "GET" in methods)
                 found.routes.append((owner, Route(text, f"{found.path}:{node.lineno}", get)))
         elif name == "include_router" and first is not None:
-            found.included.append((owner, first, self.text(keyword(node, "prefix")) or "", node.lineno))
+            prefix = keyword(node, "prefix")
+            if prefix is not None and self.text(prefix) is None:
+                self.unknown.append(f"{found.path}:{node.lineno}")
+            found.included.append((owner, first, self.text(prefix) or "", node.lineno))
         elif name == "mount" and (text := self.text(first)):
             found.routes.append((owner, Route(text.rstrip("/") or "/", f"{found.path}:{node.lineno}", False, True, True)))
 
@@ -236,6 +241,6 @@ def _constants(application: Application) -> dict[str, set[str]]:
         for node in ast.walk(body):
             if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
                 for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                    if isinstance(target, ast.Name) and node.value.value.startswith("/"):
+                    if isinstance(target, ast.Name) and re.fullmatch(r"[\w./{}:-]{1,80}", node.value.value):
                         found.setdefault(target.id, set()).add(node.value.value)
     return found

@@ -638,7 +638,7 @@ PUBLIC: dict[str, tuple[str, dict[str, str]]] = {
 
 @pytest.mark.parametrize(("code", "build"), PUBLIC.values(), ids=PUBLIC)
 def test_public_variables_are_given_to_the_build(tmp_path, code, build):
-    analysis = found(tmp_path, frontend={"lib/api.ts": f"export const x = {code};\n"})
+    analysis = found(tmp_path, frontend={"lib/api.ts": f"export const api = {code};\n"})
     assert analysis.value("frontend_image_build_environment") == build
     assert bool(analysis.todo) == (code == "process.env.NEXT_PUBLIC_TITLE")
 
@@ -651,6 +651,42 @@ def test_a_public_variable_that_a_committed_file_gives_is_left_alone(tmp_path):
     write(tmp_path / "frontend", FRONTEND, files)
     checkout(tmp_path / "frontend")
     assert found(tmp_path, frontend=files).value("frontend_image_build_environment") == {}
+
+
+def test_a_public_address_that_only_the_server_reads_is_that_of_the_network(tmp_path):
+    files = {
+        "lib/client.ts": "export const base = process.env.NEXT_PUBLIC_API_URL;\n",
+        "app/actions.ts": '"use server";\nimport { base } from "@/lib/client";\nexport async function save() { await fetch(base); }\n',
+        "app/form.tsx": '"use client";\nimport { save } from "./actions";\nexport default function Form() { return <form action={save} />; }\n',
+        "lib/api.ts": None,
+        "app/page.tsx": 'import Form from "./form";\nexport default function Page() { return <Form />; }\n',
+    }
+    assert found(tmp_path, frontend=files).value("frontend_image_build_environment") == {"NEXT_PUBLIC_API_URL": "@backend@"}
+    files["app/form.tsx"] = (
+        '"use client";\nimport { base } from "@/lib/client";\nexport default function Form() { return <p>{base}</p>; }\n'
+    )
+    assert found(tmp_path, frontend=files).value("frontend_image_build_environment") == {"NEXT_PUBLIC_API_URL": "@url@"}
+
+
+def test_a_prefix_that_is_put_together_at_run_time_is_told(tmp_path):
+    router = "from fastapi import APIRouter\nrouter = APIRouter()\n@router.get('/items')\ndef h(): ...\n"
+    main = "from fastapi import FastAPI\nfrom pkg import api\nimport os\napp = FastAPI()\n"
+    files = {
+        "requirements.txt": "fastapi\n",
+        "pkg/api.py": router,
+        "main.py": main + "app.include_router(api.router, prefix=os.environ['P'])\n",
+    }
+    assert any("the routes included at main.py:5" in note for note in found(tmp_path, files).notes)
+    files["main.py"] = main + "P = 'auth'\napp.include_router(api.router, prefix=f'/{P}/jwt')\n"
+    assert found(tmp_path, files).value("edge_backend_paths") == ["/auth/jwt/items", "/docs", "/openapi.json"]
+
+
+def test_the_application_that_a_program_of_the_source_runs_is_the_entry_point(tmp_path):
+    run = "import uvicorn\nif __name__ == '__main__':\n    uvicorn.run('two.main:app', port=8000)\n"
+    files = {"requirements.txt": "fastapi\n", "one/main.py": MAIN, "two/main.py": MAIN, "run.py": run}
+    analysis = found(tmp_path, files)
+    assert analysis.value("backend_image_app") == "two.main:app"
+    assert analysis.questions(set()) == []
 
 
 def test_addresses_of_the_backend_are_given_by_the_name_that_is_read(tmp_path):
