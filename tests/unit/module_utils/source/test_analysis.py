@@ -657,7 +657,7 @@ def test_a_public_address_that_only_the_server_reads_is_that_of_the_network(tmp_
     files = {
         "lib/client.ts": "export const base = process.env.NEXT_PUBLIC_API_URL;\n",
         "app/actions.ts": '"use server";\nimport { base } from "@/lib/client";\nexport async function save() { await fetch(base); }\n',
-        "app/form.tsx": '"use client";\nimport { save } from "./actions";\nexport default function Form() { return <form action={save} />; }\n',
+        "app/form.tsx": '"use client";\nimport { save } from "./actions";\nexport default () => <form action={save} />;\n',
         "lib/api.ts": None,
         "app/page.tsx": 'import Form from "./form";\nexport default function Page() { return <Form />; }\n',
     }
