@@ -24,11 +24,11 @@ endif
 $(foreach name,$(filter-out SHELL MAKE%,$(given)),$(eval override export $(name) := $$(value $(name))))
 $(foreach name,$(wordlist 2,99,$(options_once)),$(eval export BERTH_$(name) := $$(value $(name))))
 endif
-# Every command: INVENTORY=file LIMIT=hosts ARGS='--check --diff' REASON=text, and settings (docs/environment.md)
+# Every command: INVENTORY=file LIMIT=hosts APP=file ARGS='--check --diff' REASON=text, and settings (docs/environment.md)
 
 CALL := $(VENV)/bin/python bin/call
 COLLECTIONS := .ansible/collections
-COMMANDS := up build deploy rollback scale maintenance releases backup backups restore verify stress check-images push pull save load status logs secrets rotate audit unlock down destroy
+COMMANDS := init up build deploy rollback scale maintenance releases backup backups restore verify stress check-images push pull save load status logs secrets rotate audit unlock down destroy
 COMMANDS += compose advise config
 
 .PHONY: help setup setup-test lint test test-all unit mutate bench apps live molecule rig rig-destroy sources shell $(COMMANDS)
@@ -39,6 +39,7 @@ help: ## List the commands
 	@sed -n 's/^# Every command: /  Every command takes: /p' $(MAKEFILE_LIST)
 	@echo "  Settings, in order of precedence: make up STACK_NAME=name, the shell's environment, .env (see .env.example)"
 
+init: setup ## Read the sources of your application and write app.yml: make init BACKEND_SOURCE=path FRONTEND_SOURCE=path (CONFIRM=app.yml replaces it)
 up: setup ## Build, deploy and verify; installs prerequisites; idempotent (VERSION=name of the build)
 build: setup ## Build images of the current sources (VERSION=name of the build); prints tag, digest and size
 compose: setup ## Prepare docker compose up: compose.yaml, images, secrets, database roles
@@ -69,7 +70,7 @@ down: setup ## Stop and remove containers and networks; keeps data, secrets and 
 destroy: setup ## Remove everything of the stack including data: make destroy CONFIRM=berth
 
 # Queries print their result only.
-status logs releases audit unlock backups secrets config: export BERTH_OUTPUT = plain
+init status logs releases audit unlock backups secrets config: export BERTH_OUTPUT = plain
 
 $(COMMANDS):
 	@$(CALL) playbook playbooks/$@.yml

@@ -9,18 +9,20 @@ from typing import Any
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible.template import Templar
+from ansible.template import Templar, trust_as_template
 
 try:  # where a value was written: for people, and missing in other releases of Ansible
     from ansible._internal._datatag._tags import Origin
 except ImportError:  # pragma: no cover
     Origin = None
 
-from ..module_utils.settings import effective, env_file
+from ..module_utils.settings import application, effective, env_file
 from .validate_roles import specifications
 
 PROJECT = Path(__file__).resolve().parents[2]
 ROLES = PROJECT / "roles"
+# Where the sources say what is a default.
+FOUND = trust_as_template("{{ lookup('berth.stack.found', 'places') }}")
 # Where a value is encrypted as it is written, Ansible has it as one of these.
 ENCRYPTED = ("EncryptedString", "AnsibleVaultEncryptedUnicode")
 
@@ -40,6 +42,8 @@ class ActionModule(ActionBase):
             raw |= values
         variables = {**raw, **(task_vars or {})}
         schema = self._evaluated("secrets_schema", variables) or {}
+        places = self._evaluated("stack_found_places", {**variables, "stack_found_places": FOUND})
+        self._found = places if isinstance(places, Mapping) else {}
         secrets = _secrets(schema, given, os.environ)
         found = []
         for role, names in self._names(defaults, wired, given).items():
@@ -92,7 +96,7 @@ class ActionModule(ActionBase):
         on_line = effective.on_command_line(os.environ.get("MAKEFLAGS", ""))
         # make exports an option of one call under the name that playbooks read.
         read = env_file.places | dict.fromkeys([*on_line, *(env_file.PREFIX + name for name in on_line)], "command line")
-        return effective.default_origin(name, raw, os.environ, read)
+        return effective.default_origin(name, raw, os.environ, read, self._found)
 
     def _inventory_origin(self, name: str, value: Any) -> str:
         """The host or group that a value is set for, and the file and line where there is one."""
@@ -100,6 +104,8 @@ class ActionModule(ActionBase):
         if name in self._host.vars:
             return f"inventory, host {self._host.name}{where}"
         for group in sorted(self._host.get_groups(), key=lambda one: (one.depth, one.priority, one.name), reverse=True):
+            if name in group.vars and group.name == "all" and name in application.loaded:
+                return where.removeprefix(", ") or str(application.loaded[name])
             if name in group.vars:
                 return f"inventory, group {group.name}{where}"
         return f"group_vars or host_vars{where}"

@@ -77,6 +77,8 @@ VERSION = "stack_version"
 ASIDE = ("BERTH_VERSION", "BERTH_REASON", "BERTH_SCHEMA", "LOCK_WAIT")
 LOOKUP = re.compile(r"\b(?:lookup|query|q)\s*\(")
 # One whose answer is hashed with the environment.
+# One that follows from the sources, which are hashed themselves, and from other settings.
+OF_SOURCES = re.compile(r"""\b(?:lookup|query|q)\s*\(\s*['"]berth\.stack\.found['"]""")
 OF_ENVIRONMENT = re.compile(r"""\b(?:lookup|query|q)\s*\(\s*['"](?:ansible\.builtin\.)?env['"]\s*,\s*['"](\w+)['"]\s*\)""")
 
 
@@ -111,7 +113,7 @@ def looked_up(value: Any) -> tuple[bool, set[str]]:
     for text in texts(value):
         if "(" in text:
             names.update(OF_ENVIRONMENT.findall(text))
-            beyond = beyond or bool(LOOKUP.search(OF_ENVIRONMENT.sub("", text)))
+            beyond = beyond or bool(LOOKUP.search(OF_SOURCES.sub("", OF_ENVIRONMENT.sub("", text))))
     return beyond, names
 
 

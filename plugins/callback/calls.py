@@ -30,9 +30,11 @@ _ROOT = Path(__file__).resolve().parents[2]
 # Every setting that an option of a call decides.
 _SETTINGS = _ROOT / "roles/stack/defaults/main/settings.yml"
 
+from ..module_utils.settings import application, env_file
 from ..module_utils.settings import commands as calls
-from ..module_utils.settings import env_file
 
+# The playbook that writes app.yml.
+WRITES = "init.yml"
 GROUPS = ("builders", "docker_hosts")
 
 
@@ -47,13 +49,16 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_start(self, playbook: Any) -> None:
         plays = playbook.get_plays()
         needed = [group for group in GROUPS if any(group in play.hosts for play in plays)]
-        if not needed:
+        if not plays:
             return
         manager = plays[0].get_variable_manager()
+        problems = self._load_application(manager, plays[0].get_loader(), os.path.basename(playbook._file_name) == WRITES)
+        if not needed:
+            return
         # Variables as the plays will have them: until the first one starts, group_vars/ of the caller's directory would be among them.
         loader, folder = plays[0].get_loader(), plays[0].get_loader().get_basedir()
         loader.set_basedir(os.path.dirname(os.path.abspath(playbook._file_name)))
-        problems = [*self._wrong_hosts(manager, needed), *self._wrong_options(manager, plays[0], needed)]
+        problems += [*self._wrong_hosts(manager, needed), *self._wrong_options(manager, plays[0], needed)]
         loader.set_basedir(folder)
         if unread := env_file.unread(_ROOT, os.environ, C.CONFIG_FILE):
             problems.append(unread)
@@ -61,6 +66,28 @@ class CallbackModule(CallbackBase):
             self._display.display(calls.refusal(problems), color=C.COLOR_ERROR, stderr=True)
             sys.stdout.flush()
             raise SystemExit(2)
+
+    # --- the application -------------------------------------------------------------------------------------------------
+
+    def _load_application(self, manager: Any, loader: Any, written: bool) -> list[str]:
+        """Give all hosts the settings of app.yml, below every value of the inventory and above the defaults of roles."""
+        group = manager._inventory.groups["all"]
+        for name in application.loaded:  # of a playbook before this one in the same call
+            group.vars.pop(name, None)
+        try:
+            values, warnings = application.values(
+                _ROOT, os.environ, lambda path: loader.load_from_file(str(path), trusted_as_template=True), written
+            )
+        except (application.Refused, AnsibleError) as error:
+            return [str(error)]
+        for warning in warnings:
+            self._display.warning(warning)
+        for name, value in values.items():
+            if name in group.vars:
+                del application.loaded[name]
+            else:
+                group.set_variable(name, value)
+        return []
 
     # --- where ----------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ from typing import Any
 from .commands import ENVIRONMENT, REFERENCE, public
 
 DEFAULT = "default"
+# The lookup that takes a default from the sources.
+FOUND = "berth.stack.found"
 MASK = "********"
 # What could not be evaluated: it is made of what the hosts say.
 LATER = "(known during a run)"
@@ -57,10 +59,13 @@ def masked(name: str, value: Any, schema: Collection[str] = (), secrets: Collect
     return value
 
 
-def default_origin(name: str, defaults: Mapping[str, Any], environment: Mapping[str, str], read: Mapping[str, str]) -> str:
+def default_origin(
+    name: str, defaults: Mapping[str, Any], environment: Mapping[str, str], read: Mapping[str, str], found: Mapping[str, str] | None = None
+) -> str:
     """Where the value of a default comes from: the environment variable that it is read from, of itself or of the setting that it hands on.
 
-    `defaults`: values as they are written; `read`: {environment variable: where it was set}, for those that are not of the environment.
+    `defaults`: values as they are written; `read`: {environment variable: where it was set}, for those that are not of the environment;
+    `found`: {setting: where the sources say it}.
     """
     seen: list[str] = []
     while name not in seen:
@@ -69,6 +74,8 @@ def default_origin(name: str, defaults: Mapping[str, Any], environment: Mapping[
         for variable in ENVIRONMENT.findall(text):
             if environment.get(variable):
                 return f"{read.get(variable, 'environment')} {public(variable)}"
+        if found and name in found and FOUND in text:
+            return ", ".join(filter(None, ["the sources", found[name]]))
         if not (reference := REFERENCE.fullmatch(text)):
             break
         name = reference[1]

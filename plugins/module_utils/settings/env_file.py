@@ -27,7 +27,7 @@ PLAIN = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 # Settings that are paths: what is relative in .env is so to the directory of .env.
 PATHS = re.compile(
     r"(BACKEND|FRONTEND)_SOURCE|LOCAL_DIR|DIGESTS|INVENTORY|SECRETS_SOPS_FILE|SOPS_AGE_KEY_FILE|SSL_CERT_FILE|DOCKER_CERT_PATH|"
-    r"BERTH_ENV_FILE"
+    r"BERTH_ENV_FILE|BERTH_APP"
 )
 SECRETS = re.compile(r"SECRET_.*|.*(PASSWORD|KEY|TOKEN)")
 # What roles, group_vars and playbooks look up in the environment, and the variables that secrets_schema names for a secret.

@@ -8,6 +8,7 @@ from typing import Any
 
 from .checks import PLACEHOLDER, Tree, line_of
 from .findings import finding
+from .variables import kind
 
 
 class Reads(dict[str, str]):
@@ -48,8 +49,15 @@ def documented(
             name, value = match[1], match[2].strip("\"'")
             if name not in read or name in given or f"{name}_FILE" in given or (value and not PLACEHOLDER.search(value)):
                 continue
-            secret = re.search(r"(SECRET|PASSWORD|TOKEN|API_KEY|PRIVATE_KEY)$", name)
-            how = "a secret file (secrets_services, container_environment_secrets)" if secret else f"{variable}.{name}"
+            secret = kind(name) in ("database", "own key", "secret", "model")
+            how = (
+                f"{variable}.{name}"
+                if not secret
+                else (
+                    f"SECRET_{name}=... in .env, or secrets_extra_schema.{name.lower()} and "
+                    f"{variable.replace('_extra_', '_secrets_')}.{name}: {name.lower()} (docs/secrets.md)"
+                )
+            )
             if built and name.startswith(built):
                 how = f"{build_variable}.{name} (the build writes it into the pages, and each environment has its own image)"
             yield finding("documented", "warning", f"{name} is documented here, read in {read[name]}, and given nowhere",

@@ -22,7 +22,7 @@ from .tree import select
 
 BUILT_IN_PATHS = {"/docs", "/redoc", "/openapi.json"}
 ASGI = re.compile(r"^(\w+)\s*(?::[^=\n]+)?=\s*(?:[\w.]+\.)?(?:FastAPI|create_app|get_app|get_application|make_app)\s*\(", re.M)
-HEALTHY = re.compile(r"^/(?:[\w.-]+/)*(health\w*|livez?|liveness|readyz?|readiness|ping|status|up|heartbeat|_health)/?$")
+HEALTHY = re.compile(r"^/(?:[\w.-]+/)*(health[\w-]*|livez?|liveness|readyz?|readiness|ping|status|up|heartbeat|_health)/?$")
 # How a variable is read.
 READ = r"[\"']{name}[\"']|process\.env\.{name}\b|^\s+(?i:{name})\s*:"
 

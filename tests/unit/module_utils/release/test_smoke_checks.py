@@ -92,6 +92,17 @@ def test_a_path_is_asked_where_the_source_declares_it(tmp_path, code, there):
     assert declared(root, ["/health/ready"]) == (["/health/ready"] if there else [])
 
 
+# The health paths of the tested pairs, which their sources declare.
+HEALTH = {
+    "atlas": ("/livez", "/api/health"),
+    "board": ("/healthz", "/api/health"),
+    "forge": ("/health", "/"),
+    "harbour": ("/api/health", "/"),
+    "ledger": ("/health", "/"),
+    "relay": ("/health", "/"),
+}
+
+
 def checks_of(variables: dict[str, object], source: Path) -> tuple[set[tuple[str, str]], list[str]]:
     """((service, path) of the smoke checks, what is said) for the variables of an application, as group_vars put them together."""
     wiring = yaml.safe_load((ROOT / "roles/wiring/defaults/main.yml").read_text())
@@ -115,7 +126,7 @@ def checks_of(variables: dict[str, object], source: Path) -> tuple[set[tuple[str
 
 
 def test_the_reference_application_is_asked_whether_it_is_ready():
-    assert checks_of({}, ROOT / "apps/backend") == (
+    assert checks_of(yaml.safe_load((ROOT / "apps/app.yml").read_text()), ROOT / "apps/backend") == (
         {("backend", "/health"), ("backend", "/health/ready"), ("frontend", "/api/health"), ("frontend", "/")},
         [],
     )
@@ -123,11 +134,17 @@ def test_the_reference_application_is_asked_whether_it_is_ready():
 
 @pytest.mark.parametrize("pair", sorted(path.name for path in PAIRS.iterdir()))
 def test_an_application_without_a_readiness_path_is_not_asked_for_it_and_that_is_said(pair):
-    variables = yaml.safe_load((PAIRS / pair / "vars.yml").read_text())
-    source = PAIRS / pair / ("backend" if (PAIRS / pair / "backend").is_dir() and pair != "atlas" else "")
-    asked, said = checks_of({name: value for name, value in variables.items() if "health_path" in name}, source)
-    health = variables.get("backend_image_health_path", "/health")
-    assert asked == {("backend", health), ("frontend", variables.get("frontend_image_health_path", "/api/health")), ("frontend", "/")}
+    own = yaml.safe_load((PAIRS / pair / "vars.yml").read_text())
+    sources = {
+        f"stack_{service}_source": own.get(f"stack_{service}_source", f"{{{{ stack_pair }}}}/{service}").replace(
+            "{{ stack_pair }}", str(PAIRS / pair)
+        )
+        for service in ("backend", "frontend")
+    }
+    dockerfiles = {name: value for name, value in own.items() if name.endswith("_dockerfile")}
+    asked, said = checks_of({"stack_analysis": True} | sources | dockerfiles, Path(sources["stack_backend_source"]))
+    health, page = HEALTH[pair]
+    assert asked == {("backend", health), ("frontend", page), ("frontend", "/")}
     assert len(said) == 1
     assert f"declares no {health}/ready" in said[0]
     assert "backend_image_ready_path" in said[0]

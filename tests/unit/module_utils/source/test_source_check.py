@@ -460,7 +460,7 @@ def test_a_documented_variable_that_nothing_gives_is_warned_of(tmp_path):
     warnings = [w for w in messages(backend(tmp_path, layers), "warning") if "documented" in w]
     assert len(warnings) == 1
     assert warnings[0].startswith(
-        ".env.example:2: TOKEN_SECRET is documented here, read in app/database.py:2, and given nowhere -> set a secret file"
+        ".env.example:2: TOKEN_SECRET is documented here, read in app/database.py:2, and given nowhere -> set SECRET_TOKEN_SECRET=..."
     )
     assert not [w for w in messages(backend(tmp_path, layers, environment={"TOKEN_SECRET_FILE"}), "warning") if "documented" in w]
 

@@ -1,0 +1,126 @@
+"""The processes that a source's own files for other tools start: a Dockerfile, a Procfile, a compose file."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .checks import TESTS, Tree, line_of
+
+SERVER = re.compile(r"\b(?:uvicorn|gunicorn|hypercorn|granian|daphne)\b[^\n]*?[\s\"'=]([A-Za-z_][\w.]*):([A-Za-z_]\w*)(\(\))?")
+FASTAPI = re.compile(r"\bfastapi[\s\"',]+run[\s\"',]+(?:--\S+[\s\"',]+)*([\w./-]+\.py)")
+PORT = re.compile(r"--(?:port|bind)[\s\"',=]+(?:[\w.*]*:)?(\d{2,5})\b")
+COMPOSE = re.compile(r"^(docker-)?compose(\.[\w-]+)?\.ya?ml$")
+# What compose files have for development alone.
+DEVELOPMENT = re.compile(r"dev|override|test|local")
+
+
+@dataclass
+class Process:
+    """One process. `app` is module:attribute of an ASGI server, empty for another; `own`: of the same source as the backend."""
+
+    name: str
+    where: str
+    app: str = ""
+    port: int = 0
+    factory: bool = False
+    command: list[str] = field(default_factory=list)
+    own: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
+    web: bool = False
+
+
+def declared_processes(tree: Tree, beside: Path | None = None) -> list[Process]:
+    """All of a source; those of the compose file of the directory `beside` at the end."""
+    found: list[Process] = []
+    for path in sorted(tree.written, key=lambda one: (one.count("/"), one)):
+        name = posixpath.basename(path)
+        if TESTS.search(path) or re.search(r"(^|/)\.(?!github)", path):
+            continue
+        text = re.sub(r"\\\n", "  ", tree.text(path) or "") if re.match(r"Dockerfile|Procfile|.*compose", name) else ""
+        if name == "Procfile":
+            found += _procfile(path, text)
+        elif re.match(r"Dockerfile(\.\w+)?$", name) and not DEVELOPMENT.search(name):
+            found += [one for one in _lines(path, text) if one.app]
+        elif COMPOSE.match(name) and not DEVELOPMENT.search(name):
+            found += _compose(path, tree.text(path) or "", tree.root, (tree.root / path).parent)
+    if beside is not None and beside != tree.root:
+        for file in sorted(beside.glob("*compose*.y*ml")):
+            if COMPOSE.match(file.name) and not DEVELOPMENT.search(file.name) and file.is_file() and file.stat().st_size < 200_000:
+                found += _compose(
+                    f"../{file.name}" if tree.root.parent == beside else str(file), file.read_text(errors="replace"), tree.root, beside
+                )
+    return found
+
+
+def started(text: str, where: str, name: str = "") -> Process:
+    """The process of one command line."""
+    process = Process(name, where)
+    if match := SERVER.search(f" {text}"):
+        process.app, process.factory = f"{match[1]}:{match[2]}", "--factory" in text or bool(match[3])
+    elif match := FASTAPI.search(text):
+        process.app = f"{match[1].removeprefix('./').removesuffix('.py').replace('/', '.')}:app"
+    if match := PORT.search(text):
+        process.port = int(match[1])
+    return process
+
+
+def _lines(path: str, text: str) -> Iterator[Process]:
+    for match in re.finditer(r"^\s*(?:CMD|ENTRYPOINT)\s+(.*)$", text, re.M):
+        yield started(match[1], f"{path}:{line_of(text, match.start(1))}", "web")
+
+
+def _procfile(path: str, text: str) -> Iterator[Process]:
+    for match in re.finditer(r"^(\w[\w-]*):\s*(.+)$", text, re.M):
+        process = started(match[2], f"{path}:{line_of(text, match.start())}", match[1])
+        process.own, process.web = True, match[1] == "web"
+        process.command = _words(match[2])
+        if match[1] not in ("release",):
+            yield process
+
+
+def _words(command: Any) -> list[str]:
+    if isinstance(command, list):
+        return [str(one) for one in command]
+    try:
+        return shlex.split(str(command))
+    except ValueError:
+        return str(command).split()
+
+
+def _compose(path: str, text: str, source: Path, folder: Path) -> Iterator[Process]:
+    try:
+        import yaml
+    except ImportError:  # a builder elsewhere may lack it
+        return
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return
+    services = document.get("services") if isinstance(document, dict) else None
+    for name, service in services.items() if isinstance(services, dict) else ():
+        if not isinstance(service, dict):
+            continue
+        build = service.get("build")
+        context = build.get("context", ".") if isinstance(build, dict) else build
+        own = isinstance(context, str) and (folder / context).resolve() == source
+        at = re.search(rf"^\s+{re.escape(str(name))}:", text, re.M)
+        where = f"{path}:{line_of(text, at.end()) if at else 1}"
+        command = service.get("command") or service.get("entrypoint") or ""
+        words = _words(command) if command else []
+        process = started(" ".join(words), where, str(name)) if words else Process(str(name), where)
+        process.own, process.command = own, words if own else []
+        process.environment = _variables(service.get("environment"))
+        if own or (process.app and not build):
+            yield process
+
+
+def _variables(given: Any) -> dict[str, str]:
+    if isinstance(given, dict):
+        return {str(name): "" if value is None else str(value) for name, value in given.items()}
+    return dict(str(one).partition("=")[::2] for one in given) if isinstance(given, list) else {}
