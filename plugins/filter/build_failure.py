@@ -69,6 +69,35 @@ def failing_step(text: str) -> Step:
 CAUSES = tuple(
     (re.compile(pattern), advice)
     for pattern, advice in (
+        # The backend's build imports the application once: roles/backend_image/files/Dockerfile, stage imported.
+        (
+            r"^application: \S+: ModuleNotFoundError: No module named 'uvicorn'",
+            "uvicorn serves the application: declare it as a dependency, or set backend_image_args: {EXTRA_REQUIREMENTS: uvicorn}",
+        ),
+        (
+            r"^application: \S+: ModuleNotFoundError: No module named '([\w.]+)'",
+            "nothing that is installed or in the source has the module {0}: declare its package as a dependency, commit it, or set "
+            "backend_image_pythonpath to the directory that it is in",
+        ),
+        (
+            r"^application: \S+: PackageNotFoundError: No package metadata was found for (\S+)",
+            "{0} is not installed as a package: give its pyproject.toml a [build-system], or name it in the requirements file (-e .)",
+        ),
+        (
+            r"^application: \S+: KeyError: '(\w+)'",
+            "the application requires the variable {0}, which its container is not given: set backend_image_extra_environment, or for a "
+            "secret backend_image_secrets_environment",
+        ),
+        (
+            r"^application: .*\[type=missing",
+            "the application's settings require variables that its container is not given (see the fields above): set "
+            "backend_image_extra_environment, or for secrets backend_image_secrets_environment",
+        ),
+        (r"^application: [\w.]+:[\w.]+: AttributeError", "set backend_image_app to the module and the name of the application"),
+        (
+            r"\b(lib[\w.+-]+\.so[.\d]*): cannot open shared object file",
+            "the image has no library {0}: set backend_image_extra_run_packages to the Debian package that has it (libgl1 for libGL.so.1)",
+        ),
         (r"[Nn]o space left on device|ENOSPC", "the disk of the Docker host is full: docker system df"),
         (
             r"^exit code 137$|failed: SIGKILL$|^Killed$|[Cc]annot allocate memory|\bENOMEM\b",

@@ -142,6 +142,20 @@ def placeholder(name: str) -> str:
     return "http://127.0.0.1:9" if re.search(r"UR[IL]$", name) else "placeholder-of-the-build-0123456789abcdef"
 
 
+def import_arguments(environment: dict[str, Any], secrets: dict[str, str], scheme: str) -> dict[str, str]:
+    """Build arguments with which a build imports the application: the `environment` of its container, and placeholders for its secrets.
+
+    `secrets`: {variable: file in /run/secrets}; `scheme` is that of the database's URL. A value below /run/secrets is the path of a file,
+    which the build makes of the placeholder of that name.
+    """
+    given = environment_texts(environment, "backend_image_extra_environment")
+    files = {value for value in given.values() if value.startswith("/run/secrets/")}
+    placeholders = {path: placeholder(path.rpartition("/")[2].upper()) for path in sorted(files)}
+    placeholders |= {name: placeholder(file.upper()) for name, file in sorted(secrets.items())}
+    values = {name: re.sub(r"^postgresql:", f"{scheme}:", value) for name, value in placeholders.items()}
+    return {"ENVIRONMENT": json.dumps(given, sort_keys=True), "PLACEHOLDERS": json.dumps(values)}
+
+
 def image_name(image: dict[str, str]) -> str:
     """repository:tag of an image."""
     return f"{image['repository']}:{image['tag']}"
@@ -173,6 +187,7 @@ class FilterModule:
             "named_secrets": named_secrets,
             "placeholder": placeholder,
             "image_name": image_name,
+            "import_arguments": import_arguments,
             "as_container": as_container,
             "as_migration": as_migration,
             "built_line": built_line,

@@ -99,7 +99,7 @@ def backend(source: Path, layout: dict[str, Any]) -> dict[str, Any]:
         "requirements": len(found.names),
         "unpinned": [] if locked else sorted(name for name, (_, _, spec) in found.names.items() if not spec.startswith("==")),
         "python_files": sum(1 for path in source.rglob("*.py") if not {".venv", "node_modules"} & set(path.parts)),
-        "fastapi": found.opaque or "fastapi" in found.available(),
+        "fastapi": found.opaque or "fastapi" in found.names,
     }
 
 

@@ -47,8 +47,11 @@ class Tree:
 
     @cached_property
     def files(self) -> list[str]:
-        """Relative paths, sorted."""
-        return [path for path in self.selection.files if not SKIPPED & set(path.split("/")[:-1]) and _printable(path)]
+        """Relative paths, sorted; what lies below a directory also by the names of links to it."""
+        found = [path for path in self.selection.files if not SKIPPED & set(path.split("/")[:-1]) and _printable(path)]
+        linked = {path: os.path.relpath(os.path.realpath(self.root / path), self.root) for path in found if os.path.isdir(self.root / path)}
+        found += [path + file[len(to) :] for path, to in linked.items() for file in found if file.startswith(f"{to}/")]
+        return sorted(found)
 
     @cached_property
     def written(self) -> list[str]:
@@ -70,7 +73,12 @@ class Tree:
             full = self.root / path
             try:
                 raw = full.read_bytes() if full.is_file() and full.stat().st_size <= LARGEST else None
-                self._texts[path] = None if raw is None or b"\0" in raw[:1024] else raw.decode("utf-8-sig", errors="replace")
+                utf16 = raw is not None and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # as Windows' shell writes files
+                self._texts[path] = (
+                    None
+                    if raw is None or (b"\0" in raw[:1024] and not utf16)
+                    else raw.decode("utf-16" if utf16 else "utf-8-sig", errors="replace")
+                )
             except OSError:
                 self._texts[path] = None
         return self._texts[path]

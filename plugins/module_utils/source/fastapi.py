@@ -34,9 +34,11 @@ def check(root: str, options: Options, tree: Tree | None = None) -> list[dict[st
     dependencies, locked = declared(tree, options)
     out: list[dict[str, Any]] = []
     out += dependency_findings(tree, options, dependencies, locked)
+    application.paths += [root for root in dependencies.roots() if root not in application.paths]
     starts, wrong = _entry(application)
     graph = ImportGraph(application, dependencies)
-    reachable = graph.follow(starts)
+    # Alembic runs it with a search path of its own.
+    reachable = graph.follow(starts, [path for path in tree.files if starts and re.search(r"(^|/)(alembic|migrations)/env\.py$", path)])
     out += wrong + graph.findings
     if reachable:
         for path in tree.files:
@@ -67,8 +69,7 @@ def _entry(application: Application) -> tuple[list[str], list[dict[str, Any]]]:
         found.append(finding("entry", "error", f"{options.app} is the entry point, and {entry[1]} has no {attribute}", entry[1], advice))
     parts = module.split(".")
     packages = [p[1] for n in range(1, len(parts)) if (p := application.resolve(".".join(parts[:n]))) and p[0] == "package"]
-    migrations = [path for path in tree.files if re.search(r"(^|/)(alembic|migrations)/env\.py$", path)]
-    return [entry[1], *packages, *migrations], found
+    return [entry[1], *packages], found
 
 
 def _asgi(tree: Tree) -> Iterator[tuple[str, str]]:

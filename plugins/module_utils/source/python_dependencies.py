@@ -49,16 +49,21 @@ class Declared:
     opaque: bool = False  # something is installed whose name cannot be read
     development: set[str] = field(default_factory=set)
     elsewhere: dict[str, str] = field(default_factory=dict)  # normalised name -> marker: installed on other systems only
+    projects: set[str] = field(default_factory=set)  # those whose dependencies have been read
+    local: dict[str, str] = field(
+        default_factory=dict
+    )  # directory of a package of the source, or a path out of it -> file:line that names it
 
-    def available(self) -> set[str]:
-        found = set(self.names)
-        for name in list(self.names) + sorted(self.extras):
-            found |= set(packages.BRINGS.get(name, ()))
-        return found
+    def roots(self) -> list[str]:
+        """The directories that the packages of the source are imported from."""
+        return [clean(f"{folder}/{below}") for folder in self.local if not folder.startswith("..") for below in ("", "src")]
+
+
+LOCKS = {"uv": "uv.lock", "poetry": "poetry.lock", "pdm": "pdm.lock"}
 
 
 def clean(path: str) -> str:
-    cleaned = str(PurePosixPath(path))
+    cleaned = posixpath.normpath(str(PurePosixPath(path)))
     return "" if cleaned == "." else cleaned
 
 
@@ -69,6 +74,8 @@ def _toml(tree: Tree, path: str) -> dict[str, Any]:
         return {}
 
 
+# A requirement that is a directory: -e ../libs/shared[extra], ./vendor/x, .
+LOCAL = re.compile(r"(?:(?:-e|--editable)[\s=]*(?!git\+|[\w+]+://)|(?=\.))(?:file:(?://)?)?([^\s\[;#]+?)/?(?:\[[^\]]*\])?\s*(?:[;#].*)?$")
 REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[([^\]]*)\])?\s*(.*)$")
 
 
@@ -100,9 +107,15 @@ def _requirements(tree: Tree, path: str, found: Declared, seen: set[str], where:
         include = re.match(r"(?:-r|--requirement)[\s=]*([^\s#]+)", line)
         if include:
             _requirements(tree, str(PurePosixPath(path).parent / include[1]).removeprefix("./"), found, seen, where)
-        elif re.match(r"(-e|--editable)\s*\.|\.\s*$", line):
-            pyproject = str(PurePosixPath(path).parent / "pyproject.toml").removeprefix("./")
-            _project(tree, pyproject, found, where)
+        elif match := LOCAL.match(line):
+            base = PurePosixPath(path).parent
+            folder = next((clean(str(at / match[1])) for at in (base, *base.parents) if clean(str(at / match[1])) in tree.directories), "")
+            folder = folder or clean(str(base / match[1]))
+            found.local.setdefault(folder, f"{path}:{number}")
+            if folder not in found.projects:
+                found.projects.add(folder)
+                _project(tree, f"{folder}/pyproject.toml".lstrip("/"), found, where)
+                found.opaque |= f"{folder}/pyproject.toml".lstrip("/") not in tree.paths
         elif re.match(r"(-e|--editable|git\+|https?:)", line):
             address, marker = markers.split(line)
             if markers.holds(marker, where):
@@ -154,15 +167,65 @@ def _project(tree: Tree, path: str, found: Declared, where: list[dict[str, str]]
                 found.development.add(normal(match[1]))
 
 
-def _uv(tree: Tree, path: str, found: Declared, where: list[dict[str, str]]) -> dict[str, list[dict[str, Any]]]:
-    """What the projects of a uv.lock need here, and all that follows from it; returned: the packages that are installed, by name.
+def _poetry(tree: Tree, path: str) -> list[dict[str, Any]]:
+    """The packages of a poetry.lock, and the project itself, in the form of a uv.lock."""
+
+    def needs(dependencies: dict[str, Any]) -> list[dict[str, Any]]:
+        each = [(name, spec) for name, several in dependencies.items() for spec in (several if isinstance(several, list) else [several])]
+        forms = [(name, spec if isinstance(spec, dict) else {}) for name, spec in each]
+        return [
+            {"name": name, "marker": spec.get("markers"), "extra": spec.get("extras", [])}
+            for name, spec in forms
+            if name != "python" and not spec.get("optional")
+        ]
+
+    packages_ = [
+        package
+        | {
+            "dependencies": needs(package.get("dependencies", {})),
+            "optional-dependencies": {
+                extra: [{"name": match[1]} for line in lines if (match := REQUIREMENT.match(line))]
+                for extra, lines in package.get("extras", {}).items()
+            },
+            "resolution-markers": [marker] if isinstance(marker := package.get("markers"), str) and "extra" not in marker else [],
+            "source": {"directory": package["source"]["url"]} if package.get("source", {}).get("type") == "directory" else {},
+        }
+        for package in _toml(tree, path).get("package", [])
+    ]
+    project = _toml(tree, str(PurePosixPath(path).with_name("pyproject.toml")))
+    own = needs(project.get("tool", {}).get("poetry", {}).get("dependencies", {}))
+    for text in project.get("project", {}).get("dependencies", []):
+        requirement, marker = markers.split(text)
+        if match := REQUIREMENT.match(requirement):
+            own.append({"name": match[1], "marker": marker, "extra": [one.strip() for one in (match[2] or "").split(",") if one]})
+    return [*packages_, {"name": "", "source": {"virtual": "."}, "dependencies": own}]
+
+
+def _pdm(tree: Tree, path: str) -> list[dict[str, Any]]:
+    """The packages of a pdm.lock, and the project itself, in the form of a uv.lock."""
+    locked = _toml(tree, path).get("package", [])
+    own = [
+        {"name": package["name"], "marker": package.get("marker")} for package in locked if "default" in package.get("groups", ["default"])
+    ]
+    each = [package | {"dependencies": [], "source": {"directory": package["path"]} if "path" in package else {}} for package in locked]
+    return [*each, {"name": "", "source": {"virtual": "."}, "dependencies": own}]
+
+
+def _lock(tree: Tree, kind: str, path: str, found: Declared, where: list[dict[str, str]]) -> dict[str, list[dict[str, Any]]]:
+    """What the projects of a lock need here, and all that follows from it; returned: the packages that are installed, by name.
 
     A lock is for all systems and Pythons: a package is installed where a chain of dependencies leads to it whose markers hold.
     """
     by_name: dict[str, list[dict[str, Any]]] = {}
-    for package in _toml(tree, path).get("package", []):
+    packages_ = {"poetry": _poetry, "pdm": _pdm}[kind](tree, path) if kind != "uv" else _toml(tree, path).get("package", [])
+    for package in packages_:
         by_name.setdefault(normal(package["name"]), []).append(package)
     own = [p for several in by_name.values() for p in several if {"virtual", "editable"} & set(p.get("source", {}))]
+    base = PurePosixPath(path).parent
+    for package in packages_:
+        source = package.get("source", {})
+        if place := source.get("editable") or source.get("directory"):
+            found.local[clean(str(base / place))] = f"{path}:{_line_with(tree, path, place)}"
     queue = [dependency for p in own for dependency in p.get("dependencies", [])]
     done: set[tuple[str, str, str]] = set()
     installed: dict[str, list[dict[str, Any]]] = {}
@@ -190,29 +253,35 @@ def _uv(tree: Tree, path: str, found: Declared, where: list[dict[str, str]]) -> 
                 queue += package.get("optional-dependencies", {}).get(extra, []) if extra else package.get("dependencies", [])
     found.elsewhere = {name: marker for name, marker in found.elsewhere.items() if name not in found.names}
     found.development = {name for name in by_name if name not in found.names} - {normal(p["name"]) for p in own} - set(found.elsewhere)
-    found.complete = bool(by_name)
+    found.complete = bool(found.names)
     return installed
 
 
 def declared(tree: Tree, options: Options) -> tuple[Declared, dict[str, list[dict[str, Any]]]]:
     """The dependencies that the image will be given, chosen as the Dockerfile chooses them."""
-    roots = list(dict.fromkeys([clean(options.app_root), ""]))
+    start = PurePosixPath(clean(options.app_root) or ".")
+    roots = [clean(str(folder)) for folder in (start, *start.parents)]
     found, locked = Declared(), {}
     where = options.environments()
 
     def first(name: str) -> str:
         return next((p for p in (f"{root}/{name}".lstrip("/") for root in roots) if p in tree.paths), "")
 
-    files = {"uv": first("uv.lock"), "requirements": first("requirements.txt"), "pyproject": first("pyproject.toml")}
+    files = {kind: first(name) for kind, name in LOCKS.items()}
+    files |= {"requirements": first("requirements.txt"), "pyproject": first("pyproject.toml") or first("setup.py")}
     choice = options.dependencies
     if choice == "auto":
-        usable = {kind: path for kind, path in files.items() if path and (kind != "pyproject" or "project" in _toml(tree, path))}
+        usable = {kind: path for kind, path in files.items() if path and (kind != "pyproject" or _is_project(tree, path))}
         choice = next(iter(usable), "")
     found.file = files.get(choice, clean(choice))
-    if choice == "uv" and found.file:
-        locked = _uv(tree, found.file, found, where)
+    own = next((f"{root}/pyproject.toml".lstrip("/") for root in roots if f"{root}/pyproject.toml".lstrip("/") in tree.paths), "")
+    if choice != "uv" and "build-system" in _toml(tree, own):
+        found.local.setdefault(clean(str(PurePosixPath(own).parent)), own)
+    if choice in LOCKS and found.file:
+        locked = _lock(tree, choice, found.file, found, where)
     elif choice == "pyproject" and found.file:
         _project(tree, found.file, found, where)
+        found.opaque |= found.file.endswith("setup.py") or "dependencies" in _toml(tree, found.file).get("project", {}).get("dynamic", [])
     elif found.file:
         _requirements(tree, found.file, found, set(), where)
         pinned = bool(found.names) and all(spec.startswith("==") for _, _, spec in found.names.values())
@@ -224,9 +293,14 @@ def declared(tree: Tree, options: Options) -> tuple[Declared, dict[str, list[dic
             "uvicorn": "h11",
         }
         closed = [needed in found.names for name, needed in typical.items() if name in found.names]
-        found.complete = pinned and bool(closed) and all(closed)
+        found.complete = pinned and not found.opaque and bool(closed) and all(closed)
     found.elsewhere = {name: marker for name, marker in found.elsewhere.items() if name not in found.names}
     return found, locked
+
+
+def _is_project(tree: Tree, path: str) -> bool:
+    data = _toml(tree, path)
+    return path.endswith("setup.py") or "project" in data or "poetry" in data.get("tool", {})
 
 
 def dependency_findings(
@@ -236,16 +310,23 @@ def dependency_findings(
     role = options.role
     if not dependencies.file or posixpath.normpath(dependencies.file) not in tree.paths:
         missing = (
-            "no uv.lock, requirements.txt or pyproject.toml with [project]"
+            "no uv.lock, poetry.lock, pdm.lock, requirements.txt, setup.py or pyproject.toml with [project]"
             if options.dependencies == "auto"
             else f"no {dependencies.file or options.dependencies}"
         )
         searched = [dependencies.file] if dependencies.file else ["uv.lock", "requirements.txt", "pyproject.toml"]
-        others = [f for f in tree.files if re.search(r"(^|/)[^/]*requirements[^/]*\.(txt|in)$|(^|/)(Pipfile|poetry\.lock|setup\.py)$", f)]
+        others = [
+            f for f in tree.files if re.search(r"(^|/)[^/]*requirements[^/]*\.(txt|in)$|(^|/)(Pipfile|poetry\.lock|pyproject\.toml)$", f)
+        ]
         message = f"{missing} in the source or in {options.app_root}" + (f"; there is {', '.join(others[:4])}" if others else "")
         advice = next(filter(None, map(tree.hidden, searched)), "") or f"set {role}_dependencies to the path of a requirements file"
         yield finding("lock", "error", message, options.app_root, advice)
         return
+    for folder, where in dependencies.local.items():
+        if folder.startswith(".."):
+            message = f"{folder} is out of the source, which is all that an image is built from"
+            advice = f"set the source to the directory that has both, and {role}_app_root to the application's directory in it"
+            yield finding("lock", "error", message, where, advice)
     unpinned = [name for name, (_, _, spec) in dependencies.names.items() if not spec.startswith("==")]
     if unpinned and not dependencies.complete:
         yield finding(
@@ -313,11 +394,13 @@ def _python_advice(required: str, options: Options) -> str:
 
 
 def _installable(package: dict[str, Any], python: str, machine: str) -> bool:
-    if package.get("sdist") or not package.get("wheels"):
+    files = package.get("wheels") or package.get("files") or []  # of uv, of Poetry and PDM
+    names = [file.get("filename") or file.get("file") or file.get("url") or "" for file in files]
+    if package.get("sdist") or not names or any(name.endswith((".tar.gz", ".zip")) for name in names):
         return True
     minor = release(python)[1]
-    for wheel in package["wheels"]:
-        parts = (wheel.get("filename") or wheel.get("url") or "").rpartition("/")[2].removesuffix(".whl").split("-")
+    for name in names:
+        parts = name.rpartition("/")[2].removesuffix(".whl").split("-")
         if len(parts) < 5:
             return True
         tags, abi, platform = parts[-3], parts[-2], parts[-1]

@@ -17,6 +17,9 @@ from .python_modules import Application, Import, bound, imports
 from .python_packages import normal
 from .versions import release
 
+# Where this is done in a file that runs, a name that is not found may be found after all.
+CHANGES_PATH = re.compile(r"\bsys\.(path|meta_path|modules)\b\s*(\.|\[|=|\+)|\baddsitedir\(|\b__path__\b")
+
 
 class ImportGraph:
     """The modules of a source that the application imports: what is still to be read, what was reached, and what was found."""
@@ -26,10 +29,11 @@ class ImportGraph:
         self.queue: list[tuple[str, bool]] = []  # (file, whether it is imported for certain)
         self.findings: list[dict[str, Any]] = []
         self._reported: set[tuple[str, str]] = set()
+        self.changes_path = False  # a file that is reached decides itself where imports are searched
 
-    def follow(self, starts: list[str]) -> set[str]:
-        """Follow the imports from the files `starts`; return the files that are reached."""
-        self.queue += [(path, True) for path in starts]
+    def follow(self, starts: list[str], perhaps: list[str]) -> set[str]:
+        """Follow the imports from the files `starts`, and from those that `perhaps` run; return the files that are reached."""
+        self.queue += [(path, True) for path in starts] + [(path, False) for path in perhaps]
         seen: dict[str, bool] = {}
         while self.queue:
             path, certain = self.queue.pop(0)
@@ -37,6 +41,7 @@ class ImportGraph:
                 continue
             seen[path] = seen.get(path, False) or certain
             body = self.application.parsed(path)
+            self.changes_path |= bool(CHANGES_PATH.search(self.application.tree.text(path) or ""))
             if body is None:
                 if path in self.application.problems and ("parse", path) not in self._reported:
                     self._reported.add(("parse", path))
@@ -44,11 +49,16 @@ class ImportGraph:
                 continue
             for item in imports(body):
                 self._one_import(path, item, certain)
+        if self.changes_path:
+            for one in self.findings:
+                if one["check"] == "import" and not one["inside"]:
+                    one["severity"] = "warning"
         return set(seen)
 
-    def _report(self, path: str, item: Import, certain: bool, message: str, advice: str) -> None:
+    def _report(self, path: str, item: Import, certain: bool, message: str, advice: str, inside: bool = False) -> None:
+        """`inside`: it is missing in a package that was found, wherever else imports may be searched."""
         severity = "error" if certain else "warning"
-        self.findings.append(finding("import", severity, message, f"{path}:{item.line}", advice))
+        self.findings.append(finding("import", severity, message, f"{path}:{item.line}", advice, inside=inside))
 
     def _one_import(self, path: str, item: Import, certain: bool) -> None:
         hard = item.hard and certain
@@ -67,7 +77,7 @@ class ImportGraph:
             local
             and local[0] == "namespace"
             and not item.level
-            and (installed & self.dependencies.available() or top in sys.stdlib_module_names)
+            and (installed & self.dependencies.names.keys() or top in sys.stdlib_module_names)
         ):
             local = None  # an installed package comes before a mere directory
         if local:
@@ -107,7 +117,7 @@ class ImportGraph:
             elif kind == "module" and names is not None and imported not in names and ("name", f"{name}.{imported}") not in self._reported:
                 self._reported.add(("name", f"{name}.{imported}"))
                 message = f"{file} has no {imported}, which is imported from it here"
-                self._report(path, item, hard, message, "correct the name, or commit what is missing")
+                self._report(path, item, hard, message, "correct the name, or commit what is missing", inside=True)
 
     def _unresolved(self, path: str, item: Import, name: str, near: str, hard: bool) -> None:
         if ("import", name) in self._reported:
@@ -115,80 +125,61 @@ class ImportGraph:
         self._reported.add(("import", name))
         options = self.application.options
         generated = bool(options.extra_commands) or re.search(r"generated|_pb2(_grpc)?$|_version$", name)
-        if re.search(r"sys\.(modules|meta_path)", self.application.tree.text(near) or ""):
+        if re.search(r"sys\.(modules|meta_path)|__path__", self.application.tree.text(near) or ""):
             return  # it finds its modules in a way of its own
         parent = name.rpartition(".")[0].replace(".", "/")
         advice = self.application.tree.hidden(name.replace(".", "/")) or f"commit {name.replace('.', '/')}.py" + (
             ", or correct the import" if parent else ""
         )
-        self._report(path, item, hard and not generated, f"imports {name}, which is not in the source", advice)
+        self._report(path, item, hard and not generated, f"imports {name}, which is not in the source", advice, inside=bool(parent))
 
     def _third_party(self, path: str, item: Import, top: str, hard: bool) -> None:
+        """An import of what is not in the source. What only an installation can tell, the build tells, which imports the application."""
         application, dependencies = self.application, self.dependencies
         options, have = application.options, release(application.options.python)[:2]
-        gone = next((v for v, names in packages.REMOVED.items() if top in names.split() and have >= v), None)
-        again = packages.PROVIDED_AGAIN.get(top)
-        available = dependencies.available()
         if ("import", top) in self._reported or not dependencies.file:
             return  # reported already; or that nothing is declared is the finding
+        gone = next((v for v, names in packages.REMOVED.items() if top in names.split() and have >= v), None)
+        again = packages.PROVIDED_AGAIN.get(top)
         if gone or top in packages.LEFT_OUT:
-            if not (again and again in available):
+            if not (again and again in dependencies.names):
                 self._reported.add(("import", top))
                 why = f"Python {gone[0]}.{gone[1]} does not have it any more" if gone else "the image leaves it out"
                 advice = f"use something else{f', or require {again}' if again else ''}"
-                self._report(path, item, hard, f"imports {top} of the standard library: {why}", advice)
+                self._report(
+                    path, item, hard and (not again or dependencies.complete), f"imports {top} of the standard library: {why}", advice
+                )
             return
         if top in sys.stdlib_module_names or any(top in names.split() for names in packages.REMOVED.values()):
             return
         distributions = [normal(name) for name in packages.IMPORTS.get(top, (top,))]
         squeezed = normal(top).replace("-", "")
-        if any(name in available for name in [*distributions, normal(top)]) or any(
-            squeezed in name.split("-")
-            or name.replace("-", "") in (squeezed, f"python{squeezed}", f"py{squeezed}", f"{squeezed}py", f"{squeezed}python")
-            or name.startswith(normal(top) + "-")
-            or (len(squeezed) > 4 and squeezed in name.replace("-", ""))
-            for name in available
+        named = dependencies.names.keys()
+        if named & {*distributions, normal(top)} or any(
+            squeezed in name.replace("-", "") or name.startswith(f"{normal(top)}-") for name in named
         ):
             return
         self._reported.add(("import", top))
-        spot = application.elsewhere(top)
+        spot, hidden = application.elsewhere(top), application.tree.hidden(top)
+        known = not dependencies.opaque and "pip install" not in options.extra_commands
         if spot:
-            path_setting = spot if not application.root else str(PurePosixPath(*[".."] * (application.root.count("/") + 1), spot))
-            message = f"imports {top}, which is in {spot or 'the root of the source'}, where imports are not searched"
-            self._report(path, item, hard, message, f"set {options.role}_pythonpath: {path_setting}, or {options.role}_app_root: {spot}")
-            return
-        unknown = [n for n in dependencies.names if n not in packages.BRINGS]
-        explained = {normal(n) for names in packages.IMPORTS.values() for n in names}
-        maybe = dependencies.opaque or "pip install" in options.extra_commands or "uv pip" in options.extra_commands
-        if not dependencies.complete and distributions[0] in packages.WIDE and unknown:
-            maybe = True
-        if (
-            not dependencies.complete
-            and top not in packages.IMPORTS
-            and distributions[0] not in packages.BRINGS
-            and any(n not in explained for n in unknown)
-        ):
-            maybe = True
-        if other := next((n for n in [*distributions, normal(top)] if n in dependencies.elsewhere), ""):
+            setting = spot if not application.root else str(PurePosixPath(*[".."] * (application.root.count("/") + 1), spot))
+            message = f"imports {top}, which is in {spot}, where imports are not searched"
+            self._report(path, item, hard, message, f"set {options.role}_pythonpath: {setting}, or {options.role}_app_root: {spot}")
+        elif other := next((name for name in [*distributions, normal(top)] if name in dependencies.elsewhere), ""):
             if hard:  # in a condition of the same meaning it is right as it is
                 message = f"imports {top}, and {dependencies.file} installs {other} only where {dependencies.elsewhere[other]}"
                 self._report(path, item, True, message, f"import it under that condition, or drop the marker of {other}")
-            return
-        own = top in packages.OWN_WORDS
-        missing = next((n for n in distributions if n in dependencies.development), "")
-        if missing:
+        elif missing := next((name for name in distributions if name in dependencies.development), ""):
             message = f"imports {top}, and {missing} is only a development dependency: the image is built without those"
-            advice = f"move {missing} to the dependencies of {dependencies.file}"
-        elif own or (not packages.IMPORTS.get(top) and distributions[0] not in packages.BRINGS and distributions[0] not in packages.WIDE):
-            hidden = application.tree.hidden(top)
-            message = f"imports {top}, which is not in the source" + (
-                "" if own else f", and {dependencies.file} names nothing of that name"
-            )
-            advice = (hidden or f"commit {top}") + ("" if own else f", or name its package in {dependencies.file}")
-        else:
+            self._report(path, item, hard and known, message, f"move {missing} to the dependencies of {dependencies.file}")
+        elif hidden or top in packages.OWN_WORDS:
+            self._report(path, item, hard, f"imports {top}, which is not in the source", hidden or f"commit {top}")
+        elif dependencies.complete and known:
             message = f"imports {top}, and {dependencies.file} does not name {' or '.join(distributions)}"
-            advice = f"add {distributions[0]} to {dependencies.file}"
-        self._report(path, item, hard and (own or not maybe), message, advice)
+            self._report(
+                path, item, hard and top in packages.IMPORTS, message, f"add {distributions[0]} to the dependencies, or commit {top}"
+            )
 
 
 def _stub(application: Application, file: str) -> bool:

@@ -34,50 +34,6 @@ weasyprint xmlsec aiokafka botocore annotated_types
 """
 IMPORTS = {name: distributions or (normal(name),) for name, distributions in _table(_IMPORTS).items()}
 
-# What distributions bring along; with an extra in brackets, what that adds.
-_WEB = (
-    "starlette,pydantic,pydantic-core,typing-extensions,anyio,idna,annotated-types,annotated-doc,sniffio,typing-inspection,exceptiongroup"
-)
-_HTTPX = "httpx,httpcore,h11,certifi,idna,anyio,sniffio,httpx2,httpcore2"
-_STANDARD = "httptools,uvloop,websockets,watchfiles,python-dotenv,pyyaml"
-_BRINGS = f"""
-fastapi={_WEB}
-fastapi[standard]={_HTTPX},{_STANDARD},jinja2,markupsafe,python-multipart,email-validator,dnspython,uvicorn,click,typer,rich,fastapi-cli,pydantic-settings,pydantic-extra-types,shellingham
-fastapi[all]={_HTTPX},{_STANDARD},jinja2,markupsafe,python-multipart,email-validator,dnspython,uvicorn,click,itsdangerous,orjson,ujson,pydantic-settings,pydantic-extra-types,typer,rich
-starlette=anyio,idna,sniffio,typing-extensions uvicorn=click,h11,typing-extensions uvicorn[standard]={_STANDARD} gunicorn=packaging
-hypercorn=h11,h2,wsproto,priority pydantic=pydantic-core,annotated-types,typing-extensions,typing-inspection
-pydantic[email]=email-validator,dnspython pydantic-settings=pydantic,pydantic-core,python-dotenv,typing-extensions
-sqlmodel=sqlalchemy,pydantic,greenlet,typing-extensions sqlalchemy=greenlet,typing-extensions sqlalchemy[asyncio]=greenlet
-alembic=mako,sqlalchemy,markupsafe,typing-extensions,greenlet asyncpg=async-timeout psycopg=typing-extensions
-psycopg[binary]=psycopg-binary psycopg[pool]=psycopg-pool pg8000=scramp httpx={_HTTPX} requests=urllib3,certifi,idna,charset-normalizer
-aiohttp=yarl,multidict,aiosignal,frozenlist,attrs,propcache openai={_HTTPX},pydantic,pydantic-core,jiter,distro,tqdm,typing-extensions
-openai-agents=openai,mcp,griffe,griffelib,requests,{_HTTPX},pydantic,pydantic-core,typing-extensions,jiter,distro,tqdm,websockets
-anthropic={_HTTPX},pydantic,jiter,distro,docstring-parser,typing-extensions
-mcp={_WEB},{_HTTPX},uvicorn,click,sse-starlette,httpx-sse,python-multipart,jsonschema,pydantic-settings,python-dotenv,pyjwt,cryptography,opentelemetry-api
-fastmcp=mcp,{_WEB},{_HTTPX},uvicorn,click,rich,python-dotenv,authlib,cyclopts,pydantic-settings,jsonschema,pyyaml,websockets,platformdirs
-python-jose=ecdsa,rsa,pyasn1,six python-jose[cryptography]=cryptography,cffi pyjwt[crypto]=cryptography,cffi cryptography=cffi
-authlib=cryptography,joserfc passlib[bcrypt]=bcrypt passlib[argon2]=argon2-cffi argon2-cffi=argon2-cffi-bindings
-pwdlib[argon2]=argon2-cffi email-validator=dnspython,idna jinja2=markupsafe watchfiles=anyio slowapi=limits
-celery=kombu,billiard,vine,click boto3=botocore,s3transfer,jmespath,python-dateutil,urllib3,six pytest=pluggy,iniconfig,packaging
-pytest-asyncio=pytest pytest-cov=pytest,coverage black=click mypy=typing-extensions pandas=numpy,python-dateutil,pytz,six,tzdata
-anyio=idna,sniffio sse-starlette=starlette,anyio apscheduler=tzlocal python-dateutil=six beautifulsoup4=soupsieve,typing-extensions
-sentry-sdk=urllib3,certifi tiktoken=regex,requests
-"""
-# Those that bring nothing worth naming: a declared distribution that is not known may bring anything.
-_ALONE = """
-psycopg-binary psycopg2 psycopg2-binary psycopg-pool aiosqlite pyjwt passlib bcrypt pwdlib python-multipart python-dotenv orjson ujson
-uvloop httptools websockets greenlet tenacity structlog loguru python-json-logger prometheus-client redis ruff numpy pyyaml certifi
-click typing-extensions pillow tzdata pytz itsdangerous aiofiles lxml setuptools wheel pip
-"""
-BRINGS = _table(_BRINGS) | dict.fromkeys(_ALONE.split(), ())
-
-# Distributions that so many others bring along that an unknown one may.
-_WIDE = """
-requests httpx urllib3 certifi pydantic pydantic-core typing-extensions numpy anyio jinja2 click rich pyyaml python-dateutil six
-attrs packaging tenacity starlette python-dotenv aiohttp cryptography idna sniffio tqdm jsonschema websockets greenlet sqlalchemy
-protobuf grpcio cffi regex pytz setuptools
-"""
-WIDE = frozenset(_WIDE.split())
 # Names that people give to their own packages: no index is where these are missing from.
 _OWN_WORDS = """
 lib libs src app apps api core config configs common util utils helper helpers model models schema schemas service services

@@ -159,6 +159,20 @@ TABLE = {
         ' ERR_PNPM_OUTDATED_LOCKFILE  Cannot install with "frozen-lockfile" because pnpm-lock.yaml is not up to date', 1, "the lock file", "ERR_PNPM",
     ),
     "yarn lock": ("error Your lockfile needs to be updated, but yarn was run with `--frozen-lockfile`.", 1, "the lock file", "Your lockfile"),
+    "a module is missing": (
+        "Traceback (most recent call last):\n  x\napplication: app/main.py:3: ModuleNotFoundError: No module named 'jwt'", 1,
+        "has the module jwt: declare its package", "application: app/main.py:3",
+    ),
+    "uvicorn is missing": (
+        "application: app.main:app: ModuleNotFoundError: No module named 'uvicorn'", 1, "EXTRA_REQUIREMENTS: uvicorn", "application:",
+    ),
+    "a variable is missing": ("application: app/main.py:3: KeyError: 'TOKEN'", 1, "requires the variable TOKEN", "application: app/main.py:3"),
+    "metadata is missing": (
+        "application: app/__init__.py:2: PackageNotFoundError: No package metadata was found for shop", 1, "[build-system]", "application:",
+    ),
+    "a library is missing": (
+        "application: app/a.py:1: ImportError: libGL.so.1: cannot open shared object file: No such file", 1, "no library libGL.so.1", "application:",
+    ),
     "make is missing": (NO_MAKE, 1, "[python3, make, g++]", "not found: make"),
     "gcc is missing": (GCC, 1, "[gcc, python3-dev]", "command 'gcc' failed"),
     "pg_config is missing": ("Error: pg_config executable not found.", 1, "psycopg2-binary", "pg_config"),

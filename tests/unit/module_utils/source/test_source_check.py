@@ -63,10 +63,12 @@ BROKEN_BACKENDS = {
         {},
         "app/routers/tasks.py:3: app/database.py has no engine, which is imported from it here",
     ),
-    "a package that nothing names": (
-        {"requirements.txt": "fastapi==0.115.0\nuvicorn==0.32.0\nsqlmodel==0.0.22\n"},
+    "a package that a lock does not name": (
+        {
+            "requirements.txt": "fastapi==0.115.0\nstarlette==0.41.0\nuvicorn==0.32.0\nh11==0.14.0\nsqlalchemy==2.0.1\ntyping-extensions==4.12\n"
+        },
         {},
-        "app/routers/tasks.py:1: imports jwt, and requirements.txt does not name pyjwt -> add pyjwt to requirements.txt",
+        "app/routers/tasks.py:1: imports jwt, and requirements.txt does not name pyjwt -> add pyjwt to the dependencies",
     ),
     "a module that no Python can parse": (
         {"app/database.py": "engine = (\n"},
@@ -95,9 +97,9 @@ BROKEN_BACKENDS = {
         "requirements.txt:5: django 6.0.1 needs Python 3.12 or newer",
     ),
     "a module that Python has no more": (
-        {"app/database.py": "import cgi\nengine = 1\n"},
+        {"app/database.py": "import imghdr\nengine = 1\n"},
         {"python": "3.13"},
-        "app/database.py:1: imports cgi of the standard library: Python 3.13 does not have it any more",
+        "app/database.py:1: imports imghdr of the standard library: Python 3.13 does not have it any more",
     ),
     "no entry point": (
         {"src/api/main.py": BACKEND["app/main.py"], "app/main.py": None},

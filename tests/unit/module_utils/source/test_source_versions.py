@@ -106,7 +106,8 @@ LOCK = (
     'dependencies = [{ name = "fastapi" }, { name = "uvicorn" }, { name = "sqlmodel" }, { name = "pyjwt" }, { name = "mcp" }, '
     '{ name = "numpy", version = "1.26.4", source = { registry = "x" }, marker = "python_full_version < \'3.12\'" }, '
     '{ name = "numpy", version = "2.1.0", source = { registry = "x" }, marker = "python_full_version >= \'3.12\'" }]\n\n'
-    + "".join(package(name, "1.0", PURE) for name in ("fastapi", "uvicorn", "sqlmodel", "pyjwt", "sqlalchemy"))
+    + "".join(package(name, "1.0", PURE) for name in ("fastapi", "uvicorn", "pyjwt", "sqlalchemy"))
+    + package("sqlmodel", "1.0", PURE, '{ name = "sqlalchemy" }')
     + package("mcp", "1.0", PURE, '{ name = "pywin32", marker = "sys_platform == \'win32\'" }', '{ name = "anyio" }')
     + package("pywin32", "306", WINDOWS_ONLY, '{ name = "winhelper" }')
     + package("winhelper", "1.0", WINDOWS_ONLY)
