@@ -118,7 +118,8 @@ class LookupModule(LookupBase):
     def _reference(self) -> Analysis:
         """The reference application, whose file says what it needs."""
         if "reference" not in _read:
-            _read["reference"] = stated(self._loader.load_from_file(str(REFERENCE / "app.yml")))
+            path = REFERENCE / "app.yml"
+            _read["reference"] = stated(self._loader.load_from_file(str(path)) if path.is_file() else {})
         return _read["reference"]
 
     def _value(self, analysis: Analysis, term: str) -> Any:

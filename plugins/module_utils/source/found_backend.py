@@ -142,6 +142,7 @@ def backend(root: str | os.PathLike[str], given: dict[str, Any], beside: Path | 
     _dependencies(part, tree, entry, options, given)
     options.python = _python(part, raw, tree, entry, given)
     application = Application(tree, options)
+    application.take_over(raw)
     installed, _ = declared(tree, options)
     declared_routes = Routes(application)
     routes = declared_routes.of(entry.path, entry.name)
@@ -549,9 +550,9 @@ def _used(application: Application, tree: Tree) -> tuple[str, str]:
         if not path.endswith(".py") or TESTS.search(path):
             continue
         text = tree.text(path) or ""
-        application.parsed(path)
-        if path in application.problems and (match := NEWER_SYNTAX.search(text)) and not best:
-            best, where = "3.12", f"{path}:{line_of(text, match.start())}"
+        newer = NEWER_SYNTAX.search(text) if not best else None
+        if newer and application.parsed(path) is None and path in application.problems:
+            best, where = "3.12", f"{path}:{line_of(text, newer.start())}"
         elif match := re.search(r"^(?:type\s+\w+(?:\[[^\]]*\])?\s*=\s*|(?:async )?def \w+\[|class \w+\[)", text, re.M):
             best, where = max((best, where), ("3.12", f"{path}:{line_of(text, match.start())}"), key=lambda one: release(one[0]))
         for match in re.finditer(r"^from (\w+) import ([^(\n]+)$", text, re.M):
@@ -846,8 +847,10 @@ def _environment(
 def _fetched(application: Application, name: str) -> bool:
     """Whether the source asks this address for the keys of tokens: then it is the frontend's inside the network, not the public one."""
     place = r"/(api/auth|\.well-known|jwks)"
+    near = re.compile(r"api/auth|\.well-known|jwks", re.I)
     pattern = re.compile(rf"\{{[^{{}}]*\b{name}\b[^{{}}]*\}}{place}|\b{name}\b[\w.()/ \"']*\+\s*[fr]?[\"']{place}", re.I)
-    return any(pattern.search(text) for text in variables.python_texts(application) if text)
+    texts = (text for text in variables.python_texts(application) if text and name.lower() in text.lower() and near.search(text))
+    return any(pattern.search(text) for text in texts)
 
 
 def _database_part(name: str, read: variables.Read, environment: dict[str, Any], secrets: dict[str, str], files: dict[str, str]) -> None:

@@ -53,6 +53,10 @@ class Application:
 
     # --- parsing ---
 
+    def take_over(self, other: Application) -> None:
+        """Use what another one of the same source has parsed."""
+        self._parsed, self.problems = other._parsed, other.problems
+
     def parsed(self, path: str) -> ast.Module | None:
         if path not in self._parsed:
             text, tree = self.tree.text(path), None

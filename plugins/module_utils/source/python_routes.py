@@ -19,6 +19,9 @@ from .python_modules import Application
 APPLICATIONS = {"FastAPI", "Starlette", "FastMCP", "Litestar", "Quart"}
 ROUTERS = {"APIRouter", "Router"} | APPLICATIONS
 METHODS = {"get", "post", "put", "patch", "delete", "head", "options", "websocket", "route", "api_route", "websocket_route"}
+# What a file that has to do with routes has in it.
+ROUTING = re.compile(r"[Rr]outer|FastAPI|Starlette|\.mount\(|Route\(|Mount\(|@\w+\.(?:get|post|put|patch|delete|websocket|api_route)\(")
+CONSTANT = re.compile(r"""^[ \t]*(\w+)[ \t]*(?::[^=\n"']+)?=[ \t]*["']([\w./{}:-]{1,80})["'][ \t]*(?:#.*)?$""", re.M)
 # Routes of a list, which some application is given.
 ANY = "*"
 ADDERS = {"add_api_route", "add_route", "add_websocket_route", "add_api_websocket_route"}
@@ -68,7 +71,9 @@ class Routes:
         self.unknown: list[str] = []  # where a prefix is put together at run time
         self.aliases: dict[str, str] = {}  # name in a file: the name that the module has for it
         for path in application.tree.files:
-            if path.endswith(".py") and not TESTS.search(path) and (body := application.parsed(path)):
+            if not path.endswith(".py") or TESTS.search(path) or not ROUTING.search(application.tree.text(path) or ""):
+                continue
+            if body := application.parsed(path):
                 self.files[path] = self._read(path, body)
 
     def text(self, node: ast.expr | None) -> str | None:
@@ -233,14 +238,10 @@ class Routes:
 
 
 def _constants(application: Application) -> dict[str, set[str]]:
-    """{name: the texts that the source assigns to it}."""
+    """{name: the texts that the source assigns to it}. By expression: to walk all trees for it takes as long as the rest."""
     found: dict[str, set[str]] = {}
     for path in application.tree.files:
-        if not path.endswith(".py") or TESTS.search(path) or not (body := application.parsed(path)):
-            continue
-        for node in ast.walk(body):
-            if isinstance(node, (ast.Assign, ast.AnnAssign)) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-                for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
-                    if isinstance(target, ast.Name) and re.fullmatch(r"[\w./{}:-]{1,80}", node.value.value):
-                        found.setdefault(target.id, set()).add(node.value.value)
+        if path.endswith(".py") and not TESTS.search(path):
+            for match in CONSTANT.finditer(application.tree.text(path) or ""):
+                found.setdefault(match[1], set()).add(match[2])
     return found
