@@ -181,7 +181,11 @@ class EndToEndCheck:
 
     def page(self) -> Evidence:
         path = self.options["page"]
-        _, headers, html = self.web("GET", path)
+        status, headers, html = self.web("GET", path, expect=200 if self.held("controls") else None)
+        if status in (301, 302, 303, 307, 308):
+            raise Absent(f"{path} redirects to another site ({status}), for example to sign in")
+        if status != 200:
+            raise Broken(f"GET {path} answered {status}: {str(html)[:300]}")
         if "text/html" not in headers.get("Content-Type", headers.get("content-type", "")):
             if not self.held("controls"):
                 raise Absent(f"{path} is not an HTML page: it refers to nothing")

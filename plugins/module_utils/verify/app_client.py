@@ -47,9 +47,16 @@ class Browser:
             def https_open(self, request: urllib.request.Request) -> Any:
                 return self.do_open(connection, request)
 
+        class Redirects(urllib.request.HTTPRedirectHandler):
+            """Redirects within the origin are followed; one to another site is the answer."""
+
+            def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> urllib.request.Request | None:
+                same = newurl == url or newurl.startswith((f"{url}/", f"{url}?"))
+                return super().redirect_request(req, fp, code, msg, headers, newurl) if same else None
+
         self.cookies = http.cookiejar.CookieJar()
         self.opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), Handler(), urllib.request.HTTPCookieProcessor(self.cookies)
+            urllib.request.ProxyHandler({}), Handler(), Redirects(), urllib.request.HTTPCookieProcessor(self.cookies)
         )
 
     def connection(self, host: str, port: int) -> http.client.HTTPSConnection:

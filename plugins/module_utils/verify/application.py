@@ -198,7 +198,11 @@ class Application:
         if self.server(path) != "backend":
             return f"the edge passes no {path} to the backend (edge_backend_paths)"
         body = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
-        status, headers, _ = self.web("POST", path, body, expect=None, headers={"Accept": "application/json, text/event-stream"})
+        accept = {"Accept": "application/json, text/event-stream"}
+        status, headers, _ = self.web("POST", path, body, expect=None, headers=accept)
+        if status in (307, 308) and not path.endswith("/"):  # a mounted application has a slash at its end
+            path = self.options["mcp"] = f"{path}/"
+            status, headers, _ = self.web("POST", path, body, expect=None, headers=accept)
         kind = next((value for name, value in headers.items() if name.lower() == "content-type"), "")
         return f"no MCP server answers at {path} ({status})" if status in (404, 405) or "text/html" in kind else ""
 

@@ -48,7 +48,9 @@ class Load(Probes):
             seconds = []
             for _ in range(20):
                 started = time.monotonic()
-                self.web("GET", path, token=token)
+                status = self.web("GET", path, token=token, expect=None)[0]
+                if status >= 400:
+                    raise Broken(f"GET {path} answered {status}")
                 seconds.append(time.monotonic() - started)
             figures[name] = {"p95": round(percentile(seconds, 0.95) * 1000, 1), "median": round(statistics.median(seconds) * 1000, 1)}
         return "; ".join(f"{name}: median {f['median']} ms, p95 {f['p95']} ms" for name, f in figures.items()), figures

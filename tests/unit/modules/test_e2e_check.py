@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.request import HTTPRedirectHandler, Request
 
 import pytest
-from ansible_collections.berth.stack.plugins.module_utils.verify.app_client import Broken
+from ansible_collections.berth.stack.plugins.module_utils.verify.app_client import Broken, Browser
 from ansible_collections.berth.stack.plugins.modules import e2e_check
 from ansible_collections.berth.stack.plugins.modules.e2e_check import EndToEndCheck, run
 
@@ -131,6 +132,36 @@ def test_what_it_has_is_held_to_work(checked, change, step, evidence):
     result = checked(RELAY | change, INSIDE)[step]
     assert result["outcome"] == "broken"
     assert evidence in result["evidence"]
+
+
+def test_a_mounted_mcp_server_is_asked_where_its_path_leads_and_one_that_wants_a_token_is_not_applicable(checked):
+    edge = RELAY | {"POST /mcp": (307, {"Location": "https://localhost:9443/mcp/"}, ""), "POST /mcp/": (401, {}, {"error": "unauthorized"})}
+    results = checked(edge, INSIDE, backend_paths=["/health", "/ask", "/mcp", "/mcp/*"])
+    assert results["mcp"]["evidence"] == "the MCP server wants a token (401), and this check has none"
+    assert results["mcp"]["outcome"] == "absent"
+    answer = {"result": {"serverInfo": {"name": "x"}, "protocolVersion": "2025-06-18", "tools": [{"name": "add"}]}}
+    results = checked(edge | {"POST /mcp/": (200, {}, answer)}, INSIDE, backend_paths=["/health", "/ask", "/mcp", "/mcp/*"])
+    assert results["mcp"]["evidence"] == "x, protocol 2025-06-18; tools: add"
+    assert results["mcp_guard"]["outcome"] == "absent"
+
+
+def test_a_page_that_redirects_to_another_site_is_no_page_of_the_application(checked):
+    result = checked(RELAY | {"/": (302, {"Location": "https://accounts.example/"}, "")}, INSIDE)["page"]
+    assert (result["outcome"], result["evidence"]) == ("absent", "/ redirects to another site (302), for example to sign in")
+
+
+def test_a_browser_follows_redirects_within_the_origin_only():
+    web = Browser("https://localhost:9443", "", "", 5)
+    (handler,) = [one for one in web.opener.handlers if isinstance(one, HTTPRedirectHandler)]
+    request = Request("https://localhost:9443/")
+
+    def followed(target: str) -> bool:
+        return handler.redirect_request(request, None, 302, "Found", {}, target) is not None
+
+    assert followed("https://localhost:9443/login")
+    assert followed("https://localhost:9443")
+    assert not followed("https://accounts.example/")
+    assert not followed("https://localhost:94430/")
 
 
 def test_operations_that_declare_security_must_refuse_and_wrong_json_must_be_refused(checked):
