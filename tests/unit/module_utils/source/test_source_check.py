@@ -65,7 +65,8 @@ BROKEN_BACKENDS = {
     ),
     "a package that a lock does not name": (
         {
-            "requirements.txt": "fastapi==0.115.0\nstarlette==0.41.0\nuvicorn==0.32.0\nh11==0.14.0\nsqlalchemy==2.0.1\ntyping-extensions==4.12\n"
+            "requirements.txt": "fastapi==0.115.0\nstarlette==0.41.0\nuvicorn==0.32.0\nh11==0.14.0\n"
+            "sqlalchemy==2.0.1\ntyping-extensions==4.12\n"
         },
         {},
         "app/routers/tasks.py:1: imports jwt, and requirements.txt does not name pyjwt -> add pyjwt to the dependencies",
