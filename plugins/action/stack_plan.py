@@ -65,7 +65,7 @@ SETTINGS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (IMAGE_BACKEND, re.compile(r"backend_image_.*")),
     (IMAGE_FRONTEND, re.compile(r"frontend_image_.*")),
     (IMAGE_INFRASTRUCTURE, re.compile(r"base_image_.*")),
-    (INFRASTRUCTURE, re.compile(r"(database|model|network)_.*")),
+    (INFRASTRUCTURE, re.compile(r"(database|model|network|services)_.*|stack_services|stack_jobs(_timezone)?")),
     (EDGE, re.compile(r"edge_.*")),
     (SECRETS, re.compile(r"secrets_.*")),
     (HOST, re.compile(r"docker_host_.*")),

@@ -82,17 +82,13 @@ def false_texts(values: dict[str, Any], booleans: list[str]) -> list[str]:
 
 
 def not_texts(settings: dict[str, Any], structures: bool) -> list[str]:
-    """What no environment can have, a line each. A setting is an environment, or a list of what has one (backend_image_sidecars)."""
+    """What no environment can have, a line each."""
     problems: list[str] = []
-    for setting, value in settings.items():
-        named = {setting: value}
-        if isinstance(value, list):
-            named = {f"{setting} ({item.get('name')})": item.get("environment") for item in value if isinstance(item, dict)}
-        for name, variables in named.items():
-            try:
-                texts(variables if isinstance(variables, dict) else {}, name, structures)
-            except ValueRefused as error:
-                problems += str(error).splitlines()
+    for name, variables in settings.items():
+        try:
+            texts(variables if isinstance(variables, dict) else {}, name, structures)
+        except ValueRefused as error:
+            problems += str(error).splitlines()
     return problems
 
 

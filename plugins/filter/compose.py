@@ -114,14 +114,20 @@ def _once(spec: dict[str, Any]) -> dict[str, Any]:
 
 def _waits(groups: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The dependencies of each service: {service: depends_on}."""
-    healthy, done = {"condition": "service_healthy"}, {"condition": "service_completed_successfully"}
-    needs = dict.fromkeys(groups["infrastructure"], healthy)
+    done = {"condition": "service_completed_successfully"}
+    needs = _ready(groups["infrastructure"])
     waits = dict.fromkeys(groups["migrations"], needs)
     for name, spec in groups["app"].items():
         # Another process of an image waits for the migration of the service with the same image.
         own = [migration for migration, other in groups["migrations"].items() if other["image"] == spec["image"]]
         waits[name] = needs | dict.fromkeys(own, done)
-    return waits | dict.fromkeys(groups["edge"], dict.fromkeys(groups["app"], healthy))
+    return waits | dict.fromkeys(groups["edge"], _ready(groups["app"]))
+
+
+def _ready(services: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """When to go on: services are healthy, or, where they have no health check, started."""
+    unchecked = {name for name, spec in services.items() if (spec.get("healthcheck") or {}).get("test") == ["NONE"]}
+    return {name: {"condition": "service_started" if name in unchecked else "service_healthy"} for name in services}
 
 
 def _network(network: dict[str, Any]) -> dict[str, Any]:

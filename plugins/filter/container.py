@@ -94,32 +94,6 @@ def with_secrets(command: list[str], variables: dict[str, str]) -> list[str]:
     return ["python3", "-IS", "-c", SETTERS["python"], *pairs, "--", *command]
 
 
-def as_sidecar(sidecar: dict[str, Any], service: dict[str, Any], variables: dict[str, str]) -> dict[str, Any]:
-    """The service of another process of `service`'s image; `sidecar`: an entry of backend_image_sidecars."""
-    unknown = sorted(set(sidecar) - {"name", "command", "port", "health_path", "environment", "memory", "aliases"})
-    if unknown or not sidecar.get("name") or not sidecar.get("command"):
-        raise AnsibleFilterError(
-            f"backend_image_sidecars: {sidecar} requires name and command" + (f"; unknown keys: {', '.join(unknown)}" if unknown else "")
-        )
-    name, port, path = sidecar["name"], sidecar.get("port"), sidecar.get("health_path")
-    serves = {"PORT": str(port)} if port else {}
-    made = dict(service) | {
-        "name": service["name"].replace(f"-{service['service']}-", f"-{name}-", 1),
-        "service": name,
-        "entrypoint": with_secrets(list(sidecar["command"]), variables),
-        "command": [],
-        "environment": service["environment"] | serves | ({"HEALTH_PATH": path} if path else {}) | (sidecar.get("environment") or {}),
-        "networks": [
-            {key: value for key, value in network.items() if key != "aliases"}
-            | ({"aliases": sidecar.get("aliases") or [name]} if network.get("aliases") else {})
-            for network in service["networks"]
-        ],
-        "mem_limit": sidecar.get("memory") or service["mem_limit"],
-    }
-    # The image's health check requests the backend's port, which a process without HTTP does not serve.
-    return made if port and path else made | {"healthcheck": {"test": ["NONE"]}}
-
-
 def build_secrets(files: dict[str, str]) -> list[dict[str, str]]:
     """BuildKit secrets, from {id: path on the builder}."""
     return [{"id": name, "type": "file", "src": path} for name, path in sorted(files.items())]
@@ -180,7 +154,6 @@ class FilterModule:
     def filters(self) -> dict[str, object]:
         return {
             "with_secrets": with_secrets,
-            "as_sidecar": as_sidecar,
             "build_secrets": build_secrets,
             "build_environment": build_environment,
             "build_arguments": build_arguments,

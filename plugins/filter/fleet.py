@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..module_utils.release.table import service_row, table
+from ..module_utils.release.table import JOBS, job_row, service_row, table
 
 STATUS = ("host", "service", "version", "health", "restarts", "memory", "started", "container")
 RELEASES = ("host", "release", "state", "released", "by", "image_version", "secrets_generation", "schema")
@@ -57,6 +57,8 @@ def fleet_status(hosts: list[str], variables: dict[str, Any], name: str, form: s
         for run in status.get("interrupted") or []
     ]
     tail = [f"Drift: {line}" for line in differ] + [f"{host} does not answer: {why}" for host, why in unreachable.items()]
+    jobs = [job_row(job) | {"host": host} for host, status in statuses.items() for job in status.get("jobs") or []]
+    tail = [*(["", *table(("host", *JOBS), jobs)] if jobs else []), *tail]
     return "\n".join([*head, *(table(STATUS, rows) if rows else ["nothing runs; make up starts it"]), *tail])
 
 

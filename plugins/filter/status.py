@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ..module_utils.release.table import service_row, table
+from ..module_utils.release.table import JOBS, job_row, service_row, table
 
 COLUMNS = ("service", "version", "health", "restarts", "memory", "started", "container")
 
@@ -33,7 +33,10 @@ def status_text(status: dict[str, Any], form: str = "") -> str:
         head += f"\nlocked by {status['locked']} (make audit, make unlock)"
     if not status["services"]:
         return f"{head}\nnothing runs; make up starts it"
-    return "\n".join([head, *table(COLUMNS, map(service_row, status["services"]))])
+    lines = [head, *table(COLUMNS, map(service_row, status["services"]))]
+    if status.get("jobs"):
+        lines += ["", *table(JOBS, map(job_row, status["jobs"]))]
+    return "\n".join(lines)
 
 
 def secrets_text(listed: dict[str, Any], form: str = "") -> str:

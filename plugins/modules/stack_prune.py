@@ -46,6 +46,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.docker.client import Engine, EngineError, wait_until
 from ..module_utils.docker.ownership import foreign_containers, own_names, shared_images, stack_containers
+from ..module_utils.docker.reconcile import stop_timeout
 from ..module_utils.state.store import Store
 
 # Seconds until the containers of other hosts have left a network that spans hosts.
@@ -55,7 +56,8 @@ NETWORK_WAIT = 30
 def remove_container(engine: Engine, container: dict[str, Any]) -> None:
     try:
         if container["State"] == "running":
-            engine.call("POST", f"/containers/{container['Id']}/stop", timeout=180)
+            actual = engine.call("GET", f"/containers/{container['Id']}/json")
+            engine.call("POST", f"/containers/{container['Id']}/stop", timeout=stop_timeout(actual))
         engine.call("DELETE", f"/containers/{container['Id']}", {"force": "true", "v": "true"})
     except EngineError as error:
         # The engine removes the tasks of a removed Swarm service itself.

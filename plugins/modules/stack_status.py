@@ -24,7 +24,7 @@ EXAMPLES = r"""
 RETURN = r"""
 status:
   description: "C(stack), C(version), C(previous), C(url), C(pending) (the unfinished operation), C(locked) (by whom),
-    C(interrupted) (runs that ended while they held a lock) and C(services), each
+    C(interrupted) (runs that ended while they held a lock), C(jobs) (C(job), C(next), C(running), C(last), C(missed)) and C(services), each
     C(service), C(container), C(version), C(image), C(health), C(started_at), C(restarts), C(memory_bytes)."
   type: dict
   returned: always
@@ -40,6 +40,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.docker.client import Engine, EngineError, memory_used
 from ..module_utils.docker.ownership import DRAINING, stack_containers
+from ..module_utils.state import jobs
 from ..module_utils.state.store import Store
 
 
@@ -101,6 +102,7 @@ def main() -> None:
         "url": params["url"],
         "services": services,
         "pending": store.pending,
+        "jobs": jobs.records(store.root),
         "locked": (store.note("lock") or {}).get("owner", ""),
     }
     holders = store.holders

@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": {"docker", "state"},
     "release": {"data", "docker", "secrets", "state"},
     "plan": {"docker", "state"},
+    "services": {"docker", "settings"},
     "verify": {"data", "docker", "source", "state"},
     "advice": {"docker"},
 }

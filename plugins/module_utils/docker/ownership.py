@@ -13,6 +13,8 @@ from .client import Engine, image_names
 
 # Label with the name under which Berth created the container.
 CREATED = "berth.container"
+# Label of a service that an operator declares (stack_services) beside those of every stack.
+DECLARED = "berth.declared"
 # A draining container is renamed to NAME-draining-ID.
 DRAINING = "-draining-"
 

@@ -185,11 +185,11 @@ class Stack:
         elif (state.get("Health") or {}).get("Status") == "unhealthy" and self.record_change(
             f"restart container {name} (unhealthy)", name, "unhealthy\n", "healthy\n"
         ):
-            self.engine.call("POST", f"/containers/{name}/restart", timeout=120)
+            self.engine.call("POST", f"/containers/{name}/restart", timeout=stop_timeout(actual))
 
     def _remove(self, name: str, actual: dict[str, Any]) -> None:
         if actual["State"]["Running"]:
-            self.engine.call("POST", f"/containers/{name}/stop", timeout=120)
+            self.engine.call("POST", f"/containers/{name}/stop", timeout=stop_timeout(actual))
         self.engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
 
     # absence --------------------------------------------------------------------------------------------------------
@@ -264,6 +264,11 @@ class Stack:
                 if error.status != 404:
                     leftover.append(name)
         return f"Not removed: {', '.join(leftover)}. To remove: docker rm --force {' '.join(leftover)}" if leftover else ""
+
+
+def stop_timeout(actual: dict[str, Any]) -> float:
+    """Seconds after which a stop of an inspected container must have ended: its own grace period, and time for the engine."""
+    return max(120.0, float((actual.get("Config") or {}).get("StopTimeout") or 0) + 60)
 
 
 def _crashed(actual: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from ..data.revision import Revision, compared, require_compatible
 from ..data.server_log import refused_statements
 from ..docker.client import Engine, EngineError
 from ..docker.image_layers import content_hash
+from ..docker.ownership import DECLARED
 from ..docker.reconcile import RunFailed, Unhealthy, run_to_end
 from ..docker.spec import SpecError
 from ..secrets.store import Store as Secrets
@@ -130,6 +131,7 @@ class Deployment:
                 f"The manifest of {target['version']} is of an older Berth; deploy it again: make deploy VERSION={target['version']}"
             )
         self.options.update(target["around"])
+        self.options["services_declared"] = target.get("services") or {}
         edge = self.options["edge"]["container"]
         # A rollback leaves an existing edge as it is.
         if not self.options["edge_service"] and self.engine.find(f"/containers/{edge}/json") is None:
@@ -161,6 +163,8 @@ class Deployment:
                     stack.network(network)
             existing = {name: self.engine.find(f"/containers/{name}/json") for name in recorded["containers"]}
             specs = [spec for name, spec in recorded["containers"].items() if reconcile or existing[name] is None]
+            if not self.options["manifest"]:
+                specs += self._missing_services(recorded["containers"])
             if isinstance(self.rollout, Rollout):
                 specs += self.rollout.edge.containers_to_create()
             stack.containers(specs)
@@ -172,6 +176,17 @@ class Deployment:
         except BaseException as error:
             problem = f"the infrastructure could not be reconciled: {error_message(error, EXPECTED)}"
             raise Failed(joined(problem, stack.remove_created())) from error
+
+    def _missing_services(self, recorded: dict[str, Any]) -> list[dict[str, Any]]:
+        """The services that a recorded release needs and that a later deployment removed; creates their volumes where they are gone."""
+        declared = self.options["services_declared"]
+        specs = [spec for spec in declared.get("containers") or [] if spec["name"] not in recorded]
+        missing = [spec for spec in specs if self.engine.find(f"/containers/{spec['name']}/json") is None]
+        mounted = {mount["source"] for spec in missing for mount in spec.get("mounts") or []}
+        for volume in declared.get("volumes") or []:
+            if volume["name"] in mounted:
+                self.rollout.stack.volume(volume)
+        return missing
 
     # the database -----------------------------------------------------------------------------------------------------
 
@@ -380,6 +395,9 @@ class Deployment:
         new = target["version"] != before or bool(self.store.pending)
         if not self.check:
             self.record_release(target, new)
+        if self.options["manifest"]:
+            self.remove_undeclared(target)
+            changed = changed or bool(self.rollout.stack.actions)
         retired: list[str] = []
         if new and not self.check:
             retired = retire(self.engine, self.store, self.options["retain"], {target["version"], target.get("previous", ""), before})
@@ -456,10 +474,21 @@ class Deployment:
         busy = drain.busy()
         if not outcome["changed"] and busy:
             return
-        old = drain.leftovers(self.options["labels"], self.options["services"], outcome["release"])
+        # Also of services that this release does not have any more; one that moved to the infrastructure stays.
+        known = [self.options, *((manifest.get("around") or {}) for manifest in self.store.releases())]
+        services = sorted({service for one in known for service in one.get("services") or []})
+        old = drain.leftovers(self.options["labels"], services, outcome["release"])
+        old = [name for name in old if name not in self.store.infrastructure["containers"]]
         if busy:
             # The running drain has already stopped these; a second signal would cut their requests.
             old = [name for name in old if "-draining-" not in name]
+        # What works without being asked (workers, the scheduler) must not do so beside the new release's, and may take long to end.
+        unasked = {service for one in known for service in one.get("background") or []}
+        background = [name for name in old if self._service_of(name) in unasked]
+        old = [name for name in old if name not in background]
+        for name in background:
+            if self.rollout.record_change(f"drain and remove {name} (in the background)"):
+                drain.start([name], 0, 0)
         seconds = self.options["standby_seconds"]
         standby = [name for name in old if outcome["before"] and name.endswith(f"-{outcome['before']}")] if seconds else []
         rest = [name for name in old if name not in standby]
@@ -473,7 +502,20 @@ class Deployment:
             action = f"keep {', '.join(standby)} on standby for {seconds:.0f} s"
             if self.rollout.record_change(action):
                 drain.start(standby, seconds, 0)
-        outcome["changed"] = outcome["changed"] or bool(rest)
+        outcome["changed"] = outcome["changed"] or bool(rest) or bool(background)
+
+    def _service_of(self, name: str) -> str:
+        actual = self.engine.find(f"/containers/{name}/json") or {}
+        return str(((actual.get("Config") or {}).get("Labels") or {}).get("berth.service", ""))
+
+    def remove_undeclared(self, target: dict[str, Any]) -> None:
+        """Remove the containers of services that are not declared any more, after the traffic switch; their volumes stay."""
+        declared = {spec["name"] for spec in (target.get("services") or {}).get("containers") or []}
+        recorded = self.store.infrastructure["containers"]
+        gone = [name for name, spec in recorded.items() if DECLARED in (spec.get("labels") or {}) and name not in declared]
+        self.rollout.stack.absent("containers", gone)
+        if gone and not self.check:
+            self.store.record_infrastructure(containers=dict.fromkeys(gone))
 
     def finish(self, outcome: str, what: str, to: str = "") -> None:
         """Release the lock and write the outcome into the audit log."""

@@ -11,6 +11,7 @@ import time
 
 from ..docker.client import Engine, EngineError
 from ..docker.ownership import DRAINING, own_names, stack_containers
+from ..docker.reconcile import stop_timeout
 from ..state.store import Lock, Store, write
 
 
@@ -100,7 +101,7 @@ class Drain:
                     if DRAINING not in name:
                         # From now on a rollback may create a container of this name.
                         self.engine.call("POST", f"/containers/{name}/rename", {"name": f"{name}{DRAINING}{actual['Id'][:6]}"})
-                self.engine.call("POST", f"/containers/{actual['Id']}/stop", timeout=600)
+                self.engine.call("POST", f"/containers/{actual['Id']}/stop", timeout=stop_timeout(actual))
                 self.engine.call("DELETE", f"/containers/{actual['Id']}", {"force": "true", "v": "true"})
             except EngineError:
                 continue  # somebody else removed it

@@ -16,6 +16,7 @@ from ..docker.client import Engine, EngineError
 from ..docker.ownership import is_owned
 from ..docker.reconcile import Stack, Unhealthy
 from ..docker.spec import SpecError
+from ..state import jobs
 from ..state.store import Failed, Store
 from .edge import SETTLE, Edge
 from .smoke_checks import accepts, demanded
@@ -117,6 +118,9 @@ class Rollout:
             with phase("monitor"):
                 self._monitor(target, previous)
         self.edge.set_marker(target)
+        root = self.store.root
+        if not self.check and jobs.has_jobs(root, target) and jobs.active_release(root) != target["version"]:
+            jobs.activate(root, target["version"])
         return bool(self.stack.actions) or bool(previous)
 
     # start and check --------------------------------------------------------------------------------------------------

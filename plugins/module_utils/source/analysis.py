@@ -45,7 +45,7 @@ NEUTRAL: dict[str, Any] = {
 ADDED: dict[str, Any] = {
     "backend_image_environment": {},
     "backend_image_extra_run_packages": [],
-    "backend_image_sidecars": [],
+    "stack_services": {},
     "backend_image_secrets_environment": {},
     "backend_image_secrets_files": {},
     "frontend_image_environment": {},

@@ -17,7 +17,7 @@ from typing import Any
 from . import variables
 from .checks import TESTS, Tree, line_of
 from .fastapi import HEALTHY
-from .found import Part, Secret
+from .found import Found, Part, Secret
 from .outgoing import hosts
 from .processes import Process, declared_processes
 from .python_dependencies import Declared, Options, _toml, clean, declared
@@ -873,26 +873,25 @@ def _database_part(name: str, read: variables.Read, environment: dict[str, Any],
 
 
 def _processes(part: Part, commands: list[Process], entries: list[Entry], application: Application, routes: Routes) -> None:
-    entry, sidecars = entries[0], []
+    entry, services = entries[0], dict[str, dict[str, Any]]()
     for one in commands:
         if (one.app and _fits(entry, one.app)) or not one.own or not one.command or re.fullmatch(r"release|web", one.name):
             continue
         other = next((each for each in entries if one.app and _fits(each, one.app)), None)
-        if other and one.port and re.fullmatch(r"[a-z][a-z0-9-]*", one.name):
+        if other and one.port and re.fullmatch(r"[a-z][a-z0-9-]{0,19}", one.name):
             # It is reached by its name, which is that of the compose file's.
             command = ["python3", "-m", "uvicorn", one.app, "--port", str(one.port), *(["--factory"] if one.factory else [])]
             healthy = [route.path for route in routes.of(other.path, other.name) if route.get and HEALTHY.match(route.path)]
-            sidecars.append(
-                {"name": one.name, "command": command, "port": one.port, "health_path": min(healthy, key=len) if healthy else "/docs"}
-            )
-            part.add("sidecars", sidecars, "likely", one.where, "processes of the same source that answer requests")
+            services[one.name] = {"command": command, "expose": [one.port], "health_path": min(healthy, key=len) if healthy else "/docs"}
+            why = "processes of the same source that answer requests"
+            part.found["stack_services"] = Found("stack_services", services, "likely", one.where, why)
         else:
             part.notes.append(
                 f"a further process of the backend: {one.name} ({one.where}) runs {' '.join(one.command)}; it does not run by itself"
             )
     own = next((one for one in commands if one.own and one.app and _fits(entry, one.app) and one.environment), None)
     own = own or next((one for one in commands if one.own and not one.command and one.environment), None)
-    names = "|".join(str(each["name"]) for each in sidecars)
+    names = "|".join(services)
     for name, value in own.environment.items() if own else ():
         if names and re.match(rf"\w+://({names})[:/]", value):
             found = part.found.get("backend_image_environment")
@@ -908,5 +907,5 @@ def _processes(part: Part, commands: list[Process], entries: list[Entry], applic
     for other in entries[1:4]:
         if other.path != entry.path and other.app not in started and not any(_fits(other, str(app)) for app in started if app):
             part.notes.append(
-                f"another application in the backend's source: {other.app} ({other.where}); as a process of its own: backend_image_sidecars"
+                f"another application in the backend's source: {other.app} ({other.where}); as a process of its own: stack_services"
             )

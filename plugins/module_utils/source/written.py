@@ -40,7 +40,7 @@ HEAD = """\
 # Above each value: how sure it is, where the source says it, and why. A value behind a # follows the sources in each run, so that a new
 # route or the first migration is not missed; without the # it is fixed. No secrets here: .env or a vault (docs/secrets.md).
 """
-TITLES = {"backend": "the backend", "frontend": "the frontend", "edge": "paths on the one origin"}
+TITLES = {"backend": "the backend", "frontend": "the frontend", "edge": "paths on the one origin", "stack": "services"}
 
 
 def scalar(value: Any) -> str:

@@ -9,6 +9,7 @@ All of it is in the state directory (`/var/lib/<stack>`):
 - `state.json`: what builds and deployments were made from and left, and the infrastructure that releases depend on (record.py)
 - `lock`: the run that works on the stack, until when; `lock.<command>`: of a command that may run beside others;
   `lock.begun`: the run that builds images, which blocks no other
+- `jobs/release/current`: the release whose jobs run; `jobs/runs/JOB.json`: the record of a job's runs, by its scheduler
 - `audit.jsonl`: one line for each command: ok, failed, refused or interrupted; none for a command without changes
 
 Files are replaced atomically, never written in place.
@@ -34,8 +35,8 @@ from .record import Record
 
 # The release's name in a manifest that has none yet: the name depends on the content.
 PLACEHOLDER = "@release@"
-# Keys that are not part of a release's identity.
-VOLATILE = ("version", "released", "by", "previous", "fingerprint")
+# Keys that are not part of a release's identity. Services are those of the infrastructure, which has its own.
+VOLATILE = ("version", "released", "by", "previous", "fingerprint", "services")
 
 
 def now() -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from .facts import APPLICATION, MB, Evidence, Facts, NotApplicable, NotVerified, OverBudget, below, check, measured, require
+from .facts import APPLICATION, MB, Evidence, Facts, NotApplicable, NotVerified, OverBudget, below, check, measured, require, unchecked
 
 
 @check("stack")
@@ -243,7 +243,7 @@ def health_steady(f: Facts) -> Evidence:
     """The last results of every container's health check. Passes when there are some, and all since the first healthy one are 0."""
     count = 0
     for container in f.containers():
-        if container["health_test"] == ["NONE"]:
+        if unchecked(container):
             continue
         results = container["health_log"]
         # A check that runs while the program starts fails.

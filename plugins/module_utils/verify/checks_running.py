@@ -5,7 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from .container_commands import unlisted
-from .facts import APPLICATION, MB, Evidence, Facts, NotApplicable, NotVerified, OverBudget, below, check, measured, require, role_of
+from .facts import (
+    APPLICATION,
+    MB,
+    Evidence,
+    Facts,
+    NotApplicable,
+    NotVerified,
+    OverBudget,
+    below,
+    check,
+    measured,
+    require,
+    role_of,
+    unchecked,
+)
 
 INFRASTRUCTURE = ("database", "edge", "model")
 
@@ -28,11 +42,12 @@ def runs(f: Facts, service: str) -> Evidence:
 
 @check("stack")
 def all_run(f: Facts) -> Evidence:
-    """All containers of the stack. Passes when each runs, is healthy and was neither restarted nor killed for memory by the engine."""
+    """All containers of the stack. Passes when each runs, is healthy where it has a health check, and was neither restarted nor killed for
+    memory by the engine.
+    """
     for container in f.containers():
-        unchecked = container["health"] == "none" and container["health_test"] == ["NONE"]
         require(
-            container["running"] and (container["health"] == "healthy" or unchecked),
+            container["running"] and (container["health"] == "healthy" or unchecked(container)),
             f"{container['name']}: running {container['running']}, {container['health']}",
         )
         require(
@@ -222,7 +237,7 @@ def network_policy(f: Facts) -> Evidence:
     table = f.settings["reach"]
 
     def row(service: str) -> str:
-        """A further process of the backend (backend_image_sidecars) is in the backend's networks and counts as it."""
+        """A service of a release before this deployment counts as the backend, whose image it runs."""
         return service if service in table else "backend"
 
     present = {row(c["service"]) for c in f.containers() if c["running"]}
@@ -273,7 +288,13 @@ def benchmark(f: Facts) -> Evidence:
     """
     kernel = {} if f.part("engine").get("apparmor") else {"5.2": "no AppArmor"}
     for c in f.containers():
-        accepted = {**kernel, **f.settings["benchmark_accepted"].get("all", {}), **f.settings["benchmark_accepted"].get(c["service"], {})}
+        none = {"5.27": "no health check is declared"} if unchecked(c) else {}
+        accepted = {
+            **kernel,
+            **none,
+            **f.settings["benchmark_accepted"].get("all", {}),
+            **f.settings["benchmark_accepted"].get(c["service"], {}),
+        }
         found = {number: expected for number, expected in c["benchmark"]["warnings"].items() if number not in accepted}
         require(not found, f"{c['name']} does not follow {', '.join(f'{number} ({expected})' for number, expected in found.items())}")
     left_out = sorted({number for c in f.containers() for number in c["benchmark"]["warnings"]})

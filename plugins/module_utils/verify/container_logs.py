@@ -17,6 +17,8 @@ BAD_LEVELS = ("error", "critical", "fatal", "panic")
 DATED = re.compile(
     r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d\S* .*\b(LOG|DEBUG|INFO|NOTICE|WARNING|ERROR|FATAL|PANIC|HINT|DETAIL|STATEMENT|CONTEXT)\b"
 )
+# Redis and Valkey: process and role, time, and a mark for the level.
+SERVER = re.compile(r"^\d+:[XCSM] \d\d [A-Z][a-z]{2} \d{4} [\d:.]+ [.\-*#] ")
 LEVEL = re.compile(r"^(DEBUG|INFO|WARNING|ERROR|CRITICAL)[: ]")
 
 
@@ -63,7 +65,7 @@ def _kind(line: str) -> str:
         except ValueError:
             return ""
         return "json" if {"time", "ts", "timestamp", "@timestamp"} & set(entry) and {"level", "severity"} & set(entry) else ""
-    return "dated" if DATED.match(line) else "level" if LEVEL.match(line) else ""
+    return "dated" if DATED.match(line) or SERVER.match(line) else "level" if LEVEL.match(line) else ""
 
 
 def _bad(line: str) -> bool:

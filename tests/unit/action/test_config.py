@@ -77,7 +77,7 @@ def test_what_the_command_line_of_make_set(makeflags, names):
         ("edge_uid", 1, 1),
         ("stack_strict", True, True),
         ("backend_image_extra_environment", {"API_TOKEN": "t", "DEBUG": "1"}, {"API_TOKEN": MASK, "DEBUG": "1"}),
-        ("backend_image_sidecars", [{"environment": {"DB_PASSWORD": "p"}}], [{"environment": {"DB_PASSWORD": MASK}}]),
+        ("stack_services", {"worker": {"environment": {"DB_PASSWORD": "p"}}}, {"worker": {"environment": {"DB_PASSWORD": MASK}}}),
         ("backend_image_command", ["serve", "--auth=canary-secret"], ["serve", f"--auth={MASK}"]),
         ("backend_image_extra_commands", "curl -H canary-secret x", f"curl -H {MASK} x"),
     ],

@@ -22,16 +22,35 @@ REFUSED = {
     "values without a text": (
         {
             "backend_image_extra_environment": {"DEBUG": False, "EMPTY": None},
-            "backend_image_sidecars": [{"name": "worker", "command": ["x"], "environment": {"NONE": None}}],
             "frontend_image_args": {"LIST": ["a"]},
         },
         [
             "backend_image_extra_environment: EMPTY has no value: write '' for an empty one, or remove it",
-            "backend_image_sidecars (worker): NONE has no value",
             "frontend_image_args: LIST is a list",
         ],
     ),
+    "services and jobs": (
+        {
+            "stack_services": {"cache": {"image": "redis"}, "worker": {"command": ["x"], "environment": {"NONE": None}}},
+            "stack_jobs": {"nightly": {"schedule": "61 2 * * *", "command": ["x"]}},
+        },
+        [
+            "stack_services.cache.image: redis names no version",
+            "stack_services.cache.user: the user and group that it runs as",
+            "stack_services.worker.environment: NONE has no value",
+            "stack_jobs.nightly.schedule: '61' is no minute",
+        ],
+    ),
+    "a service under its former setting": ({"backend_image_sidecars": []}, ["backend_image_sidecars", "stack_services"]),
 }
+
+
+SERVICES = {
+    "redis": {"package": "redis"},
+    "worker": {"command": ["python3", "worker.py"], "secrets": ["redis_url", "database_url"]},
+    "search": {"image": "registry.example.org/search:1.2", "user": "1000:1000", "expose": [7700], "volumes": ["search:/data"]},
+}
+JOBS = {"nightly": {"schedule": "0 2 * * *", "command": ["python3", "nightly.py"], "timeout": "1h"}}
 
 
 def run(settings: dict) -> subprocess.CompletedProcess[str]:
@@ -51,7 +70,14 @@ def test_a_setting_that_cannot_be_is_refused(case: str) -> None:
 
 
 def test_settings_that_can_be_are_not_refused() -> None:
-    done = run({"database_external": False, "backend_image_extra_environment": {"DEBUG": False, "ORIGINS": ["a"], "EMPTY": ""}})
+    done = run(
+        {
+            "database_external": False,
+            "stack_services": SERVICES,
+            "stack_jobs": JOBS,
+            "backend_image_extra_environment": {"DEBUG": False, "ORIGINS": ["a"], "EMPTY": ""},
+        }
+    )
     assert done.returncode == 0, done.stdout
 
 

@@ -80,7 +80,6 @@ ENVIRONMENTS: dict[str, tuple[Any, bool, list[str]]] = {
     "no value": ({"A": None, "B": "x", "C": None}, True, ["A", "C"]),
     "a list in an environment": ({"A": ["x"]}, True, []),
     "a list among build arguments": ({"A": ["x"], "B": {"x": 1}}, False, ["A", "B"]),
-    "sidecars": ([{"name": "worker", "environment": {"A": None}}, {"name": "other"}], True, ["A"]),
     "no environment": ("x", True, []),
 }
 

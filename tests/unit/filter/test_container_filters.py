@@ -6,12 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from ansible.errors import AnsibleFilterError
 from ansible_collections.berth.stack.plugins.filter.build_failure import build_summary
 from ansible_collections.berth.stack.plugins.filter.container import (
     SETTERS,
     as_container,
-    as_sidecar,
     build_environment,
     build_secrets,
     built_line,
@@ -63,25 +61,6 @@ def test_a_missing_secret_ends_the_program(tmp_path):
 def test_node_runs_in_the_same_process_and_others_by_python():
     assert with_secrets(["node", "server.js"], {"B": "b", "A": "a"})[3:] == ["A=a", "B=b", "--", "server.js"]
     assert with_secrets(["python3", "-m", "alembic"], {"A": "a"})[-4:] == ["--", "python3", "-m", "alembic"]
-
-
-def test_a_sidecar_is_hardened_and_named_as_the_backend_is():
-    sidecar = as_sidecar({"name": "mcp", "command": ["python3", "-m", "mcp_server"], "port": 8001, "health_path": "/up"}, SERVICE, {})
-    assert sidecar["name"] == "s-mcp-v1" and sidecar["service"] == "mcp" and sidecar["entrypoint"] == ["python3", "-m", "mcp_server"]
-    assert sidecar["environment"] == {"LOG_LEVEL": "INFO", "PORT": "8001", "HEALTH_PATH": "/up"}
-    assert sidecar["networks"] == [{"name": "s-app", "aliases": ["mcp"]}, {"name": "s-data"}]
-    spec = as_container(sidecar, {"read_only": True, "labels": {"berth.stack": "s"}}, "v1")
-    assert spec["image"] == "s-backend:v1" and spec["read_only"] and spec["labels"]["berth.service"] == "mcp"
-
-
-def test_a_sidecar_that_serves_nothing_is_not_asked_for_its_health():
-    assert as_sidecar({"name": "worker", "command": ["python3", "w.py"]}, SERVICE, {})["healthcheck"] == {"test": ["NONE"]}
-
-
-@pytest.mark.parametrize("wrong", [{"name": "x"}, {"command": ["x"]}, {"name": "x", "command": ["x"], "prot": 1}])
-def test_a_wrong_sidecar_is_refused(wrong):
-    with pytest.raises(AnsibleFilterError, match="backend_image_sidecars"):
-        as_sidecar(wrong, SERVICE, {})
 
 
 def test_variables_of_a_build_are_json():

@@ -9,9 +9,10 @@ import pytest
 from ansible.errors import AnsibleFilterError
 from ansible_collections.berth.stack.plugins.action.validate_roles import not_texts
 from ansible_collections.berth.stack.plugins.filter.compose import as_compose_service
-from ansible_collections.berth.stack.plugins.filter.container import as_container, as_sidecar, build_arguments, build_environment
+from ansible_collections.berth.stack.plugins.filter.container import as_container, build_arguments, build_environment
 from ansible_collections.berth.stack.plugins.module_utils.docker.spec import container_body
 from ansible_collections.berth.stack.plugins.module_utils.release.swarm_spec import service_body
+from ansible_collections.berth.stack.plugins.module_utils.services.declared import release_services
 from ansible_collections.berth.stack.plugins.module_utils.settings.environment import ValueRefused, texts
 from test_compose import CONTAINER
 from test_container_filters import SERVICE
@@ -52,13 +53,13 @@ def given() -> dict[str, object]:
 
 
 def test_every_value_has_one_form_wherever_it_runs():
-    """A container, a sidecar, Compose, a Swarm's service and a build: the same texts."""
+    """A container, a declared service, Compose, a Swarm's service and a build: the same texts."""
     assert texts(given(), "S") == expected()
     container = as_container(SERVICE | {"environment": given()}, {}, "v1")
     assert container["environment"] == expected()
     assert set(container_body(container, {})["Env"]) == {f"{name}={value}" for name, value in expected().items()}
-    sidecar = as_sidecar({"name": "w", "command": ["w"], "environment": given()}, SERVICE, {})
-    assert as_container(sidecar, {}, "v1")["environment"] == expected() | {"LOG_LEVEL": "INFO"}
+    (worker,) = release_services({"w": {"command": ["w"], "environment": given()}}, SERVICE, {"app": "s-app", "data": "s-data"})
+    assert as_container(worker, {}, "v1")["environment"] == expected() | {"LOG_LEVEL": "INFO"}
     assert as_compose_service("backend", CONTAINER | {"environment": given()}, "s", {})["environment"] == expected()
     service = service_body(SPEC | {"environment": container["environment"]}, "v1", NETWORKS, SECRETS, SETTINGS)
     assert set(service["TaskTemplate"]["ContainerSpec"]["Env"]) == {f"{name}={value}" for name, value in expected().items()}
@@ -83,11 +84,10 @@ def test_what_has_no_form_is_refused_by_its_name(variables, message):
 def test_all_that_is_wrong_is_said_at_once_and_before_a_run():
     settings = {
         "backend_image_extra_environment": {"A": None, "B": None, "C": False},
-        "backend_image_sidecars": [{"name": "worker", "command": ["x"], "environment": {"D": None}}, "no mapping"],
         "frontend_image_extra_environment": None,
     }
     assert [line.partition(" has no value")[0] for line in not_texts(settings, structures=True)] == [
-        "backend_image_extra_environment: A", "backend_image_extra_environment: B", "backend_image_sidecars (worker): D",
+        "backend_image_extra_environment: A", "backend_image_extra_environment: B",
     ]  # fmt: skip
 
 

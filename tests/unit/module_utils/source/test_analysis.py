@@ -115,14 +115,9 @@ EXPECTED: dict[str, tuple[str, str, dict[str, Any]]] = {
             "backend_image_migrate_command": [],
             "backend_image_environment": {"TOOLS_URL": "http://tools:8001/rpc"},
             "edge_backend_paths": ["/ask", "/docs", "/health", "/openapi.json"],
-            "backend_image_sidecars": [
-                {
-                    "name": "tools",
-                    "command": ["python3", "-m", "uvicorn", "tools:app", "--port", "8001"],
-                    "port": 8001,
-                    "health_path": "/up",
-                }
-            ],
+            "stack_services": {
+                "tools": {"command": ["python3", "-m", "uvicorn", "tools:app", "--port", "8001"], "expose": [8001], "health_path": "/up"}
+            },
             "frontend_image_migrate_command": [],
             "frontend_image_health_path": "/",
         },
