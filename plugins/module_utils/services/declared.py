@@ -102,6 +102,8 @@ def problems(services: Any, jobs: Any, given: Mapping[str, Any]) -> list[str]:
     ]
     if wrong:
         return wrong
+    servers = [name for name, entry in services.items() if isinstance(entry, dict) and entry.get("package") in PACKAGES]
+    given = {**given, "secrets": [*given["secrets"], *map(url_name, servers), *map(password_name, servers)]}
     for name, entry in services.items():
         where = f"stack_services.{name}"
         wrong += [f"{where}{text}" for text in _of_service(name, entry, bool(jobs), given)]
@@ -458,6 +460,11 @@ def password_name(service: str) -> str:
     return f"{service.replace('-', '_')}_password"
 
 
+def url_name(service: str) -> str:
+    """The file of the backend with the URL of a server from a package."""
+    return f"{service.replace('-', '_')}_url"
+
+
 def with_passwords(schema: Mapping[str, Any], services: Entries) -> dict[str, Any]:
     """The schema of secrets with the passwords of servers from packages: earlier ones stay valid, for rollbacks."""
     own = {
@@ -476,7 +483,7 @@ def with_files(files: Mapping[str, Any], services: Entries) -> dict[str, Any]:
         if package := PACKAGES.get(entry.get("package", "")):
             secret = password_name(name)
             made[name] = {"uid": package.uid, "files": {"password": f"{{{secret}:all}}"}}
-            url = {f"{name.replace('-', '_')}_url": f"{package.scheme}://:{{{secret}:url}}@{name}:{package.port}/0"}
+            url = {url_name(name): f"{package.scheme}://:{{{secret}:url}}@{name}:{package.port}/0"}
             backend = backend | {"files": url | dict(backend["files"])}
     made["backend"] = backend
     for name, entry in services.items():

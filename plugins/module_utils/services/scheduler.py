@@ -382,11 +382,14 @@ class Scheduler:
                     return  # it ended just now
                 os.waitpid(found.si_pid, 0)
 
-    def stop(self) -> None:
-        self.stopping = True
+    def announce_stop(self) -> None:
         going_on = {job.name: job.given["timeout"] for job in self.jobs if job.process}
         if going_on:
             log("info", f"stop after {', '.join(going_on)}, in {max(going_on.values()):g} s at the latest")
+
+    def stop(self) -> None:
+        """Start no run any more."""
+        self.stopping = True
 
     def run(self) -> None:
         reader, writer = os.pipe()
@@ -395,11 +398,15 @@ class Scheduler:
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, lambda *_: self.stop())
+        announced = False
         log("info", f"listening on the schedule of {', '.join(job.name for job in self.jobs)}", release=self.release)
         while True:
             self.step()
             if self.stopping and not any(job.busy for job in self.jobs):
                 return
+            if self.stopping and not announced:
+                self.announce_stop()
+                announced = True
             Path(ALIVE).touch()
             if select.select([reader], [], [], 1)[0]:
                 os.read(reader, 4096)

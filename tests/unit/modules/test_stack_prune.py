@@ -54,6 +54,8 @@ class Engine:
         self.manager, self.changes = manager, list[str]()
         self.fails: dict[str, list[EngineError]] = {}
         self.images: list[dict[str, Any]] = []
+        # Seconds that containers have to end, and how long their stop was waited for.
+        self.grace, self.patience = 10, list[float]()
 
     def listing(self, kind: str, labels: dict[str, str]) -> list[dict[str, Any]]:
         assert labels == LABELS
@@ -62,13 +64,17 @@ class Engine:
     def find(self, path: str) -> None:
         return None
 
-    def call(self, method: str, path: str, *_: Any, **__: Any) -> Any:
+    def call(self, method: str, path: str, *_: Any, timeout: float = 0, **__: Any) -> Any:
         if method == "GET":
+            if path.startswith("/containers/"):
+                return {"Config": {"StopTimeout": self.grace}}
             named = {"/services": "s-backend", "/secrets": "s-backend-url"}
             if path in named:
                 return [{"ID": f"id-{named[path]}", "Spec": {"Name": named[path]}}]
             return {"Swarm": {"ControlAvailable": self.manager}} if path == "/info" else []
         asked = f"{method} {path}"
+        if path.endswith("/stop"):
+            self.patience.append(timeout)
         self.changes.append(asked)
         if self.fails.get(asked):
             raise self.fails[asked].pop(0)
@@ -85,6 +91,15 @@ def prune(monkeypatch: pytest.MonkeyPatch, engine: Engine, check: bool = False, 
     with pytest.raises(Ended) as ended:
         stack_prune.main()
     return ended.value.args[0], module.warnings
+
+
+@pytest.mark.parametrize(("grace", "patience"), [(10, 120), (7220, 7280)])
+def test_a_container_has_its_own_time_to_end(grace: int, patience: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scheduler of jobs waits for a job's time limit."""
+    engine = Engine()
+    engine.grace = grace
+    prune(monkeypatch, engine, services=["edge"])
+    assert engine.patience == [patience]
 
 
 # options -> what is removed

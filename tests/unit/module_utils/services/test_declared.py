@@ -53,7 +53,8 @@ def test_what_is_declared_well_is_not_refused():
         }
     }
     check = {"healthcheck": {"test": ["CMD", "true"], "interval": "1m30s", "retries": 3}, "environment": {"ALLOWED_TOKEN": "x"}}
-    assert problems({**REDIS, **WORKER, **SEARCH, **more, "other": WORKER["worker"] | check}, JOBS, GIVEN) == []
+    named = {"secrets": ["redis_url", "database_url"]}
+    assert problems({**REDIS, **WORKER, **SEARCH, **more, "other": WORKER["worker"] | check | named}, JOBS, GIVEN) == []
     assert problems({}, {}, GIVEN) == []
 
 
