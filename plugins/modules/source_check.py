@@ -32,6 +32,11 @@ options:
   environment: {description: Names of the variables that the container is given., type: list, elements: str, default: []}
   build_environment: {description: "Next.js: names of the variables that the build is given.", type: list, elements: str, default: []}
   extra_commands: {description: Commands of the build; they may make what is missing., type: str, default: ""}
+  fonts:
+    description: "Next.js: whether the build fetches the fonts of next/font/google (C(fetch)), or takes others (C(fallback))."
+    type: str
+    choices: [fetch, fallback]
+    default: fetch
   accepted:
     description: "Findings that are accepted: C(check), C(reason), C(until) (a day), and optionally C(where) and C(contains)."
     type: list
@@ -99,6 +104,7 @@ def main() -> None:
             "environment": {"type": "list", "elements": "str", "default": []},
             "build_environment": {"type": "list", "elements": "str", "default": []},
             "extra_commands": {"type": "str", "default": ""},
+            "fonts": {"type": "str", "choices": ["fetch", "fallback"], "default": "fetch"},
             "accepted": {"type": "list", "elements": "dict", "default": []},
             "strict": {"type": "bool", "default": False},
             "refuse": {"type": "bool", "default": True},
@@ -141,7 +147,11 @@ def main() -> None:
         found = source_fastapi.check(given["source"], backend, tree)
     else:
         frontend = nextjs_options(
-            subpath=given["directory"], node=given["runtime"], build_environment=set(given["build_environment"]), **common
+            subpath=given["directory"],
+            node=given["runtime"],
+            build_environment=set(given["build_environment"]),
+            fonts=given["fonts"],
+            **common,
         )
         found = source_nextjs.check(given["source"], frontend, tree)
     findings = accept([*selection.findings, *file_findings(given["source"], selection), *found], given["accepted"])

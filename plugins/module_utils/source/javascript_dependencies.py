@@ -11,7 +11,7 @@ from typing import Any
 from .checks import line_of, merge_marks
 from .findings import finding
 from .javascript_modules import Frontend
-from .versions import node_allows, release
+from .versions import builders_machine, node_allows, release
 
 # The first Node.js that a major release of Next.js runs on.
 NEXT_NEEDS = {13: ">=16.14.0", 14: ">=18.17.0", 15: ">=18.18.0", 16: ">=20.9.0"}
@@ -41,6 +41,7 @@ def manifest(frontend: Frontend) -> Iterator[dict[str, Any]]:
         yield finding("lock", "warning", message, path, "npm install --package-lock-only, and commit package-lock.json")
     elif frontend.locks[0].endswith("package-lock.json"):
         yield from _stale_lock(frontend)
+        yield from _other_platform(frontend)
     build = (frontend.manifest.get("scripts") or {}).get("build")
     if not build and not options.extra_commands:
         yield finding("entry", "error", "has no script named build", path, 'add "build": "next build" to scripts')
@@ -72,6 +73,34 @@ def _stale_lock(frontend: Frontend) -> Iterator[dict[str, Any]]:
                 message = f"{name} {required} is not in {path}: npm ci refuses that"
                 advice = "npm install --package-lock-only, and commit package-lock.json"
                 yield finding("lock", "error", message, f"{manifest_path}:{line}", advice)
+
+
+# Packages that no build can do without their program, and have no other way to it.
+NEED_THEIR_PROGRAM = {"lightningcss", "@tailwindcss/oxide"}
+PLATFORM = re.compile(r"(?:^|[-/])(linux|darwin|win32|android|freebsd)-(x64|arm64|ia32|arm)\b")
+
+
+def _other_platform(frontend: Frontend) -> Iterator[dict[str, Any]]:
+    """npm writes a lock file with the programs of one platform only, where node_modules of that platform was there: npm issue 4828."""
+    try:
+        locked = json.loads(frontend.lock_text).get("packages") or {}
+    except ValueError:
+        return  # reported already
+    cpu = {"x86_64": "x64", "aarch64": "arm64"}.get(builders_machine(), "")
+    present = {path.rpartition("node_modules/")[2] for path in locked}
+    for path, package in sorted(locked.items()):
+        programs = [name for name in package.get("optionalDependencies") or {} if PLATFORM.search(name)]
+        own = [name for name in programs if (match := PLATFORM.search(name)) and match.groups() == ("linux", cpu) and "musl" not in name]
+        if not own or set(own) & present or not set(programs) & present:
+            continue
+        name = path.rpartition("node_modules/")[2]
+        needed = name in NEED_THEIR_PROGRAM and not package.get("optional")
+        file, position = frontend.locks[0], max(0, frontend.lock_text.find(f'"{path}"'))
+        message = f"the lock file has {name} without its program for this platform, {own[0]}: it was made on another one"
+        advice = (
+            f"remove node_modules and {posixpath.basename(file)}, run npm install --package-lock-only --os=linux --cpu={cpu}, and commit it"
+        )
+        yield finding("lock", "error" if needed else "warning", message, f"{file}:{line_of(frontend.lock_text, position)}", advice)
 
 
 def _next_version(frontend: Frontend) -> tuple[str, str]:

@@ -29,7 +29,11 @@ def follow(frontend: Frontend, starts: list[str]) -> tuple[set[str], list[dict[s
     tree, queue, found = frontend.tree, [*starts], []
     seen: set[str] = set()
     reported: set[str] = set()
-    scripts = " ".join(str(s) for s in (frontend.manifest.get("scripts") or {}).values()) + frontend.options.extra_commands
+    own = frontend.root_manifest.get("scripts", {}) | frontend.manifest.get("scripts", {})
+    scripts = " ".join(map(str, own.values())) + frontend.options.extra_commands
+    # What runs before Next.js, in the source as it is, may make what it imports.
+    made = bool(frontend.options.extra_commands) or any(own.get(name) for name in ("install", "postinstall", "prepare", "prebuild"))
+    made |= not re.fullmatch(r"\s*(NODE_ENV=\S+ |npx )*next build[\w\s-]*", own.get("build", "next build"))
     while queue:
         path = queue.pop()
         if not path or path in seen:
@@ -49,7 +53,7 @@ def follow(frontend: Frontend, starts: list[str]) -> tuple[set[str], list[dict[s
                 queue.append(value)
             elif kind == "missing" and specifier not in reported:
                 reported.add(specifier)
-                found.append(_missing(frontend, path, line, specifier, value, scripts))
+                found.append(_missing(frontend, path, line, specifier, value, scripts, made))
             elif kind == "package" and value not in reported and not types and not _provided(frontend, value, specifier):
                 reported.add(value)
                 severity = (
@@ -69,10 +73,15 @@ def _provided(frontend: Frontend, package: str, specifier: str) -> bool:
     return frontend.locked(package) or pnp or package in ("@", "~") or "*" in {p for p, _ in frontend.aliases[0]}
 
 
-def _missing(frontend: Frontend, path: str, line: int, specifier: str, spot: str, scripts: str) -> dict[str, Any]:
+def _missing(frontend: Frontend, path: str, line: int, specifier: str, spot: str, scripts: str, made: bool) -> dict[str, Any]:
     tree = frontend.tree
-    generated = re.search(r"generated|\.velite|contentlayer|\.source|(^|/)\.|__generated__|paraglide|\.d$", spot) or (
-        re.search(r"codegen|generate|velite|contentlayer|prisma", scripts) and re.search(r"prisma|graphql|gql|generated|content", specifier)
+    generated = (
+        made
+        or re.search(r"generated|\.velite|contentlayer|\.source|(^|/)\.|__generated__|paraglide|\.d$", spot)
+        or (
+            re.search(r"codegen|generate|velite|contentlayer|prisma", scripts)
+            and re.search(r"prisma|graphql|gql|generated|content", specifier)
+        )
     )
     stem = posixpath.basename(spot).lower()
     near = [

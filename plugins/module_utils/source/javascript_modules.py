@@ -40,6 +40,7 @@ class Options:
     # Variables of the build, which alone reach the browser.
     build_environment: set[str] = field(default_factory=set)
     extra_commands: str = ""
+    fonts: str = "fetch"
     role: str = "frontend_image"
 
 

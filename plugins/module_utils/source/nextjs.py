@@ -6,8 +6,10 @@ refuse is an error; what may be generated, or is not reached, is a warning.
 
 from __future__ import annotations
 
+import os
 import posixpath
 import re
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -42,6 +44,7 @@ def check(root: str, options: Options, tree: Tree | None = None) -> list[dict[st
         out += _health(frontend)
         out += _localhost(frontend, reached)
         out += _secret_names(frontend, reached)
+        out += _fonts(frontend, reached)
     out += credentials(tree)
     code = [path for path in tree.files if path.endswith(CODE) and not TESTS.search(path)]
     reads, public = Reads(tree, code, READ), _public_names(frontend)
@@ -49,6 +52,32 @@ def check(root: str, options: Options, tree: Tree | None = None) -> list[dict[st
     given = {name for name in options.environment | options.build_environment if not name.startswith(PUBLIC)} | public
     out += documented(tree, given, reads, f"{options.role}_extra_environment", PUBLIC, f"{options.role}_build_environment")
     return out
+
+
+FONTS_HOST = "fonts.googleapis.com"
+
+
+def can_reach(host: str) -> bool:
+    """Whether this machine can connect to a host; through a proxy that is not known, and assumed."""
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return True
+    try:
+        socket.create_connection((host, 443), timeout=3).close()
+    except OSError:
+        return False
+    return True
+
+
+def _fonts(frontend: Frontend, reached: set[str]) -> Iterator[dict[str, Any]]:
+    """A build that fetches fonts fails after the whole installation where it cannot reach their host."""
+    for path in sorted(reached) if frontend.options.fonts == "fetch" else ():
+        text = frontend.tree.text(path) or ""
+        if (position := text.find("next/font/google")) >= 0:
+            if not can_reach(FONTS_HOST):
+                message = f"the build fetches fonts from {FONTS_HOST}, which this machine cannot reach: Next.js then fails"
+                advice = f"set {frontend.options.role}_fonts: fallback, or keep the fonts in the source (next/font/local)"
+                yield finding("fonts", "warning", message, f"{path}:{line_of(text, position)}", advice)
+            return
 
 
 def _public_names(frontend: Frontend) -> set[str]:

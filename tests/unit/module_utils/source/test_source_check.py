@@ -1,3 +1,4 @@
+# ruff: noqa: E501 # tables
 """What the preflight says of a source: what certainly fails is refused for its true reason, and nothing else is."""
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from datetime import date
 
 import pytest
 from ansible_collections.berth.stack.plugins.module_utils.source import fastapi as source_fastapi
+from ansible_collections.berth.stack.plugins.module_utils.source import javascript_dependencies
 from ansible_collections.berth.stack.plugins.module_utils.source import nextjs as source_nextjs
 from ansible_collections.berth.stack.plugins.module_utils.source.findings import accept, line, open_findings, unusable
+from ansible_collections.berth.stack.plugins.module_utils.source.tree import file_findings, select
 from ansible_collections.berth.stack.plugins.module_utils.source.versions import node_allows, python_allows
 from conftest import ROOT
 from trees import BACKEND, FRONTEND, checkout, write
@@ -227,7 +230,135 @@ def test_a_broken_frontend_is_refused_for_its_true_reason(tmp_path, case):
     assert reason in errors[0]
 
 
+POETRY_LOCK = """
+[[package]]
+name = "fastapi"
+version = "0.115.0"
+files = [{file = "fastapi-0.115.0-py3-none-any.whl", hash = "sha256:0"}]
+[package.dependencies]
+starlette = ">=0.40"
+[[package]]
+name = "starlette"
+version = "0.41.0"
+[[package]]
+name = "uvicorn"
+version = "0.32.0"
+[package.dependencies]
+httptools = {version = ">=0.6", optional = true, markers = "extra == 'standard'"}
+[package.extras]
+standard = ["httptools (>=0.6)"]
+[[package]]
+name = "httptools"
+version = "0.6.4"
+[[package]]
+name = "sqlmodel"
+version = "0.0.22"
+[package.dependencies]
+sqlalchemy = "*"
+pywin32 = {version = "*", markers = "sys_platform == 'win32'"}
+[[package]]
+name = "sqlalchemy"
+version = "2.0.1"
+[[package]]
+name = "pywin32"
+version = "306"
+files = [{file = "pywin32-306-cp311-cp311-win_amd64.whl", hash = "sha256:0"}]
+[[package]]
+name = "pyjwt"
+version = "2.9.0"
+[metadata]
+lock-version = "2.0"
+"""
+POETRY_PROJECT = (
+    '[tool.poetry]\nname = "x"\n[tool.poetry.dependencies]\npython = "^3.11"\nfastapi = "*"\nuvicorn = {version = "*", extras = ["standard"]}\n'
+    'sqlmodel = "*"\n'
+)
+PDM_LOCK = "".join(
+    f'[[package]]\nname = "{name}"\nversion = "1"\ngroups = ["{group}"]\nfiles = [{{file = "{name}-1-py3-none-any.whl", hash = "sha256:0"}}]\n'
+    for name, group in (
+        ("fastapi", "default"),
+        ("uvicorn", "default"),
+        ("sqlalchemy", "default"),
+        ("sqlmodel", "default"),
+        ("pyjwt", "dev"),
+    )
+)
+DEVELOPMENT = "imports jwt, and pyjwt is only a development dependency"
+LOCKS = {
+    "Poetry 1": ({"poetry.lock": POETRY_LOCK, "pyproject.toml": POETRY_PROJECT}, [DEVELOPMENT]),
+    "Poetry 1, with it": ({"poetry.lock": POETRY_LOCK, "pyproject.toml": POETRY_PROJECT + 'pyjwt = "*"\n'}, []),
+    "Poetry 2": (
+        {
+            "poetry.lock": POETRY_LOCK,
+            "pyproject.toml": '[project]\nname = "x"\ndependencies = ["fastapi (>=0.1)", "uvicorn[standard]", "sqlmodel", "pyjwt (>=2,<3)"]\n',
+        },
+        [],
+    ),
+    "PDM": ({"pdm.lock": PDM_LOCK, "pyproject.toml": '[project]\nname = "x"\ndependencies = ["fastapi"]\n'}, [DEVELOPMENT]),
+}
+
+
+@pytest.mark.parametrize("case", LOCKS)
+def test_the_locks_of_poetry_and_pdm_are_read(tmp_path, case):
+    files, expected = LOCKS[case]
+    source = {path: text for path, text in BACKEND.items() if path != "requirements.txt"}
+    findings = source_fastapi.check(write(tmp_path, source, files), source_fastapi.Options(machine="x86_64"))
+    assert [expected[0] in one for one in messages(findings, "error")] == [True] * len(expected), findings
+    assert not [item for item in findings if "pywin32" in item["message"]]
+
+
+def test_a_requirements_file_in_utf_16_is_read(tmp_path):
+    source = write(tmp_path, BACKEND)
+    (source / "requirements.txt").write_bytes(BACKEND["requirements.txt"].replace("\n", "\r\n").encode("utf-16"))
+    assert messages(source_fastapi.check(source, source_fastapi.Options()), "error") == []
+
+
+def test_what_is_out_of_the_source_is_named_before_the_build(tmp_path):
+    layers = {"requirements.txt": "-e ../libs/shared\n" + BACKEND["requirements.txt"]}
+    errors = messages(backend(tmp_path / "a", layers), "error")
+    assert len(errors) == 1
+    assert errors[0].startswith("requirements.txt:1: ../libs/shared is out of the source")
+    assert "backend_image_app_root" in errors[0]
+
+
+def test_a_package_of_the_source_is_found_where_it_is_installed_from(tmp_path):
+    monorepo = {f"api/{path}": text for path, text in BACKEND.items()} | {
+        "api/requirements.txt": "-e ../libs/shared\n" + BACKEND["requirements.txt"],
+        "api/app/database.py": "import shared.models\nengine = 1\n",
+        "libs/shared/pyproject.toml": '[project]\nname = "shared"\ndependencies = []\n',
+        "libs/shared/src/shared/__init__.py": "",
+        "libs/shared/src/shared/models.py": "",
+    }
+    assert messages(source_fastapi.check(write(tmp_path, monorepo), source_fastapi.Options(app_root="api")), "error") == []
+    del monorepo["libs/shared/src/shared/models.py"]
+    errors = messages(source_fastapi.check(write(tmp_path / "b", monorepo), source_fastapi.Options(app_root="api")), "error")
+    assert [error.partition(" -> ")[0] for error in errors] == ["api/app/database.py:1: imports shared.models, which is not in the source"]
+
+
+def test_links_inside_the_source_are_followed_and_others_named(tmp_path):
+    source = write(tmp_path, BACKEND, {"libs/shared/__init__.py": "x = 1\n", "app/database.py": "from shared import x as engine\n"})
+    (source / "shared").symlink_to("libs/shared")
+    (source / "CLAUDE.md").symlink_to("AGENTS.md")
+    selection = select(source, "fastapi", role="backend_image")
+    assert messages(source_fastapi.check(source, source_fastapi.Options()), "error") == []
+    notes = list(file_findings(source, selection))
+    assert [(item["severity"], item["where"]) for item in notes] == [("warning", "CLAUDE.md")]
+    (source / "data").symlink_to("../data")
+    found = [item for item in file_findings(source, select(source, "fastapi", role="backend_image")) if item["severity"] == "error"]
+    assert [item["where"] for item in found] == ["data"]
+    assert "this link leads to ../data, out of the source" in found[0]["message"]
+
+
 SOUND_BACKENDS = {
+    "Alembic's own search path": {
+        "alembic/env.py": "import os, sys\nsys.path.append(os.path.join(os.getcwd(), 'src'))\nfrom models import Base\n", "src/models.py": "Base = 1\n",
+    },
+    "a search path that main extends": {
+        "app/extra.py": "import sys\nsys.path.insert(0, 'lib')\nimport tools.store\n", "lib/tools/store.py": "", "lib/tools/__init__.py": "",
+    },
+    "what a package that is not known may bring": {
+        "requirements.txt": BACKEND["requirements.txt"] + "company-base==1\n", "app/extra.py": "import httpx, requests, company_things\n",
+    },
     "an import that may fail": {"app/extra.py": "try:\n    import ujson\nexcept ImportError:\n    ujson = None\n"},
     "an import for the type checker": {"app/extra.py": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from nowhere import X\n"},
     "a module that nothing imports": {"scripts/old.py": "import nowhere\nprint 'x'\n"},
@@ -257,7 +388,70 @@ def test_a_sound_backend_is_not_refused(tmp_path, case):
     assert messages(backend(tmp_path, SOUND_BACKENDS[case], extra), "error") == []
 
 
+MAC_LOCK = json.dumps(
+    {
+        "packages": {
+            "": {"dependencies": {"next": "15.1.0", "react": "19.0.0", "react-dom": "19.0.0"}},
+            "node_modules/next": {
+                "version": "15.1.0",
+                "optionalDependencies": {"@next/swc-darwin-arm64": "1", "@next/swc-linux-x64-gnu": "1"},
+            },
+            "node_modules/react": {"version": "19.0.0"},
+            "node_modules/lightningcss": {
+                "version": "1.30.1",
+                "optionalDependencies": {
+                    "lightningcss-darwin-arm64": "1",
+                    "lightningcss-linux-x64-gnu": "1",
+                    "lightningcss-linux-x64-musl": "1",
+                },
+            },
+            "node_modules/lightningcss-darwin-arm64": {"version": "1.30.1", "optional": True},
+            "node_modules/@next/swc-darwin-arm64": {"version": "1", "optional": True},
+        }
+    },
+    indent=1,
+)
+
+
+def test_a_lock_file_of_another_platform_is_named_with_the_package(tmp_path, monkeypatch):
+    monkeypatch.setattr(javascript_dependencies, "builders_machine", lambda: "x86_64")
+    findings = frontend(tmp_path, {"package-lock.json": MAC_LOCK})
+    errors, warnings = messages(findings, "error"), messages(findings, "warning")
+    assert len(errors) == 1
+    assert "the lock file has lightningcss without its program for this platform, lightningcss-linux-x64-gnu" in errors[0]
+    assert "npm install --package-lock-only --os=linux --cpu=x64" in errors[0]
+    assert len(warnings) == 1  # Next.js fetches its own where it can
+    assert "@next/swc-linux-x64-gnu" in warnings[0]
+
+
+def test_a_lock_file_of_all_platforms_is_not_spoken_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(javascript_dependencies, "builders_machine", lambda: "x86_64")
+    lock = json.loads(MAC_LOCK)
+    for name in ("lightningcss-linux-x64-gnu", "@next/swc-linux-x64-gnu"):
+        lock["packages"][f"node_modules/{name}"] = {"version": "1", "optional": True}
+    assert frontend(tmp_path, {"package-lock.json": json.dumps(lock)}) == []
+
+
+@pytest.mark.parametrize(("reached", "fonts", "found"), [(False, "fetch", 1), (True, "fetch", 0), (False, "fallback", 0)])
+def test_fonts_that_the_build_cannot_fetch_are_named_before_it(tmp_path, monkeypatch, reached, fonts, found):
+    asked = []
+    monkeypatch.setattr(source_nextjs, "can_reach", lambda host: asked.append(host) or reached)
+    layout = 'import { Inter } from "next/font/google";\n' + FRONTEND["app/layout.tsx"]
+    warnings = messages(frontend(tmp_path, {"app/layout.tsx": layout}, fonts=fonts), "warning")
+    assert len(warnings) == found
+    assert not warnings or warnings[0].startswith("app/layout.tsx:1: the build fetches fonts from fonts.googleapis.com")
+    assert not warnings or "frontend_image_fonts: fallback" in warnings[0]
+    assert asked == (["fonts.googleapis.com"] if fonts == "fetch" else [])
+
+
 SOUND_FRONTENDS = {
+    "what a script of its own makes": {
+        "package.json": FRONTEND["package.json"].replace(
+            '"build": "next build"', '"build": "next build", "postinstall": "node scripts/gen.js"'
+        ),
+        "lib/api.ts": 'export { x as api } from "./made";\n',
+        ".gitignore": "lib/made.ts\n",
+    },
     "a package that the lock file has": {"lib/api.ts": 'import x from "react/jsx-runtime";\nexport const api = x;\n'},
     "modules of Node.js": {"lib/api.ts": 'import path from "path";\nimport "server-only";\nexport const api = path;\n'},
     "imports in comments and strings": {"lib/api.ts": '// import x from "nowhere";\n/* require("nowhere") */\nexport const api = "x";\n'},
