@@ -50,6 +50,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     own = {
         "backend_image_secrets_environment": {"SENTRY_TOKEN": "sentry"},
         "frontend_image_build_environment": {"NEXT_PUBLIC_TITLE": "Shop"},
+        "output": str(directory / "out.json"),
     }
     done = subprocess.run(
         [Path(sys.executable).with_name("ansible-playbook"), directory / "play.yml", "-e", json.dumps(own)],
