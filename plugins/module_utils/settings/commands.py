@@ -295,6 +295,8 @@ def hint_options(stack: str, environment: Mapping[str, str], inventory: str = ""
     """
     named = stack != DEFAULT_STACK and environment.get("STACK_NAME") == stack
     words = [f"{name}={shlex.quote(environment[name])}" for name in IDENTITY if named and environment.get(name)]
+    if application := environment.get(f"{PREFIX}APP"):
+        words.append(f"APP={shlex.quote(application)}")
     return [*words, f"INVENTORY={shlex.quote(inventory)}"] if inventory else words
 
 

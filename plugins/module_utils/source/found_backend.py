@@ -151,6 +151,10 @@ def backend(root: str | os.PathLike[str], given: dict[str, Any], beside: Path | 
         for where in declared_routes.unknown
     ]
     routes += _documents(application, entry, declared_routes)
+    if (below := declared_routes.text(_of_constructor(application, entry, "root_path"))) and below.strip("/"):
+        # What is in front of the application is to pass requests below this path; it answers them with and without it.
+        health = [route for route in routes if HEALTHY.match(route.path)]
+        routes = [Route(below.rstrip("/"), entry.where, False, True), *health]
     _libraries(part, installed)
     _port(part, tree, commands, entry)
     _health(part, routes, application, entry)
@@ -819,6 +823,8 @@ def _environment(
             environment[name] = "@frontend@/api/auth/jwks"
         elif name not in GIVEN and _fetched(application, name):
             environment[name] = "@frontend@"
+        elif variables.ORIGINS.match(name) and read.required:
+            environment[name] = '["@url@"]' if re.search(r"list|sequence|set", read.type, re.I) else "@url@"
         elif (
             name not in GIVEN
             and variables.FRONTEND_ADDRESS.match(name)
@@ -877,6 +883,12 @@ def _processes(part: Part, commands: list[Process], entries: list[Entry], applic
     for one in commands:
         if (one.app and _fits(entry, one.app)) or not one.own or not one.command or re.fullmatch(r"release|web", one.name):
             continue
+        if any(
+            "uvicorn.run(" in (application.tree.text(posixpath.join(entry.folder, word)) or "")
+            for word in one.command
+            if word.endswith(".py")
+        ):
+            continue  # a program that starts the application
         other = next((each for each in entries if one.app and _fits(each, one.app)), None)
         if other and one.port and re.fullmatch(r"[a-z][a-z0-9-]{0,19}", one.name):
             # It is reached by its name, which is that of the compose file's.

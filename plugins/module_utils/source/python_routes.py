@@ -21,7 +21,10 @@ ROUTERS = {"APIRouter", "Router"} | APPLICATIONS
 METHODS = {"get", "post", "put", "patch", "delete", "head", "options", "websocket", "route", "api_route", "websocket_route"}
 # What a file that has to do with routes has in it.
 ROUTING = re.compile(r"[Rr]outer|FastAPI|Starlette|\.mount\(|Route\(|Mount\(|@\w+\.(?:get|post|put|patch|delete|websocket|api_route)\(")
-CONSTANT = re.compile(r"""^[ \t]*(\w+)[ \t]*(?::[^=\n"']+)?=[ \t]*["']([\w./{}:-]{1,80})["'][ \t]*(?:#.*)?$""", re.M)
+CONSTANT = re.compile(
+    r"""^[ \t]*(\w+)[ \t]*(?::[^=\n"']+)?=[ \t]*(?:Field\(\s*(?:default\s*=\s*)?)?["']([\w./{}:-]{1,80})["'][ \t]*(?:[,)].*)?(?:#.*)?$""",
+    re.M,
+)
 # Routes of a list, which some application is given.
 ANY = "*"
 ADDERS = {"add_api_route", "add_route", "add_websocket_route", "add_api_websocket_route"}

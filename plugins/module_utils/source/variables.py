@@ -21,11 +21,16 @@ FILES = re.compile(r"""(\}|["'`]|\+\s*["'`])_FILE["'`]""")
 # --- what a name says -----------------------------------------------------------------------------------------------------------
 DATABASE = re.compile(r"^(\w+_)?(DATABASE|DB|POSTGRES(QL)?|PG|SQLALCHEMY_DATABASE|SQL)_?(URL|URI|DSN|CONNECTION_STRING)(_\w+)?$|^DSN$")
 OTHER_DATABASE = re.compile(r"REDIS|MONGO|MYSQL|SQLITE|TEST|NEO4J|ELASTIC|VECTOR|QDRANT|CLICKHOUSE")
-PARTS = re.compile(r"^(POSTGRES|PG|DB|DATABASE)_?(SERVER|HOST|PORT|USER|USERNAME|PASSWORD|PASS|DB|NAME|DATABASE)$")
+PARTS = re.compile(
+    r"^(POSTGRES|PG|DB|DATABASE)_?(SERVER|HOST|HOSTNAME|PORT|USER|USERNAME|PASSWORD|PASS|PWD|DB|NAME|DATABASE|DB_NAME|DATABASE_NAME)$"
+)
 PART = {
-    "SERVER": "host", "HOST": "host", "PORT": "port", "USER": "user", "USERNAME": "user", "PASSWORD": "password", "PASS": "password",
-    "DB": "name", "NAME": "name", "DATABASE": "name",
-}  # fmt: skip
+    **dict.fromkeys(("SERVER", "HOST", "HOSTNAME"), "host"),
+    "PORT": "port",
+    **dict.fromkeys(("USER", "USERNAME"), "user"),
+    **dict.fromkeys(("PASSWORD", "PASS", "PWD"), "password"),
+    **dict.fromkeys(("DB", "NAME", "DATABASE", "DB_NAME", "DATABASE_NAME"), "name"),
+}
 # Keys with which an application signs or encrypts for itself: nobody else needs to know them, so they can be drawn.
 OWN_KEY = re.compile(
     r"^((JWT|AUTH|SESSION|APP|APPLICATION|COOKIE|CSRF|TOKEN|ACCESS|REFRESH|ACCESS_TOKEN|REFRESH_TOKEN|BETTER_AUTH|NEXTAUTH|NEXT_AUTH|SIGNING|API|"
@@ -54,6 +59,7 @@ PUBLIC_SOCKET = re.compile(r"^NEXT_PUBLIC_(\w+_)?(WS|WSS|WEBSOCKET|SOCKET)(_\w+)
 FRONTEND_ADDRESS = re.compile(
     r"^(FRONTEND|CLIENT|WEB|APP|SITE|PUBLIC|BASE|BETTER_AUTH|DOMAIN|SERVER|BACKEND)_?(URL|ORIGIN|HOST|BASE_URL|PUBLIC_URL)$"
 )
+ORIGINS = re.compile(r"^(\w+_)?(CORS|ALLOWED|ALLOW|TRUSTED|FRONTEND|CLIENT)\w*_ORIGINS?(_\w+)?$|^(CORS_)?ORIGINS?$")
 # Where the keys that sign tokens are.
 KEYS = re.compile(r"(^|_)JWKS?_(URL|URI|ENDPOINT)$")
 # Given by the platform, or meant for tools.
@@ -70,6 +76,7 @@ class Read:
     where: str
     default: str | None = None
     required: bool = False
+    type: str = ""  # as it is annotated
 
 
 def merged(reads: Iterator[Read]) -> dict[str, Read]:
@@ -179,7 +186,8 @@ def _fields(path: str, node: ast.ClassDef) -> Iterator[Read]:
         if name.startswith("_"):
             continue
         optional = "None" in ast.unparse(field.annotation) or "Optional" in ast.unparse(field.annotation)
-        yield Read(name, f"{path}:{field.lineno}", _text(default), default is None and not (optional and value is not None))
+        required = default is None and not (optional and value is not None)
+        yield Read(name, f"{path}:{field.lineno}", _text(default), required, ast.unparse(field.annotation))
 
 
 def _prefix(node: ast.AST) -> ast.expr | None:

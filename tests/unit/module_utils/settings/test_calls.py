@@ -235,6 +235,7 @@ def test_a_hint_has_what_another_stack_is_reached_by():
     assert calls.hint_options("second", {"STACK_NAME": "second", "LOCAL_DIR": "/srv/a b"}) == ["STACK_NAME=second", "LOCAL_DIR='/srv/a b'"]
     # The inventory names it: the name in the environment would change nothing.
     assert calls.hint_options("app-staging", {"HTTPS_PORT": "9443"}, "inventory/staging.yml") == ["INVENTORY=inventory/staging.yml"]
+    assert calls.hint_options("berth", {"BERTH_APP": "/srv/a b/app.yml"}) == ["APP='/srv/a b/app.yml'"]
 
 
 def load_plugin(kind: str, name: str):

@@ -676,6 +676,42 @@ def test_a_prefix_that_is_put_together_at_run_time_is_told(tmp_path):
     assert found(tmp_path, files).value("edge_backend_paths") == ["/auth/jwt/items", "/docs", "/openapi.json"]
 
 
+def test_an_application_below_a_root_path_gets_what_is_below_it(tmp_path):
+    main = "from fastapi import FastAPI\nversion = 'v1'\napp = FastAPI(root_path=f'/api/{version}')\n@app.get('/users')\ndef u(): ...\n"
+    analysis = found(tmp_path, {"requirements.txt": "fastapi\n", "main.py": main + "@app.get('/health')\ndef h(): ...\n"})
+    assert analysis.value("edge_backend_paths") == ["/api/*", "/health"]
+    assert analysis.value("backend_image_health_path") == "/health"
+
+
+def test_settings_of_pydantic_with_fields_are_read(tmp_path):
+    settings = (
+        "from pydantic_settings import BaseSettings\nfrom pydantic import Field\nclass Settings(BaseSettings):\n"
+        '    API_V1_STR: str = Field("/api/v1", description="prefix")\n    BACKEND_CORS_ORIGINS: list[str]\n    frontend_origins: str\n'
+        "    postgres_host: str\n    postgres_database_name: str\n    postgres_pass: str\n"
+    )
+    main = "from fastapi import FastAPI\nfrom api import router\nfrom settings import Settings\nsettings = Settings()\napp = FastAPI()\n"
+    router = "from fastapi import APIRouter\nrouter = APIRouter()\n@router.get('/items')\ndef i(): ...\n"
+    main += "app.include_router(router, prefix=settings.API_V1_STR)\n"
+    analysis = found(tmp_path, {"requirements.txt": "fastapi\n", "main.py": main, "api.py": router, "settings.py": settings})
+    assert analysis.value("edge_backend_paths") == ["/api/v1/items", "/docs", "/openapi.json"]
+    environment = analysis.value("backend_image_environment")
+    assert environment["BACKEND_CORS_ORIGINS"] == '["@url@"]'
+    assert environment["FRONTEND_ORIGINS"] == "@url@"
+    assert environment["POSTGRES_DATABASE_NAME"] == "@database_name@"
+    assert analysis.value("backend_image_secrets_environment") == {"POSTGRES_PASS": "database_password"}
+
+
+def test_the_command_of_a_compose_file_that_runs_the_application_is_no_further_process(tmp_path):
+    services = "  api: {build: backend, command: python main.py}\n  jobs: {build: backend, command: celery -A app worker}\n"
+    write(tmp_path, {"compose.yaml": f"services:\n{services}"})
+    run = "import uvicorn\nuvicorn.run('app.main:app')\n"
+    application = {"app/main.py": "from app.x import y\n" + MAIN, "app/x.py": "y = 1\n"}
+    analysis = found(tmp_path, {"requirements.txt": "fastapi\n", "main.py": run, **application})
+    assert analysis.value("backend_image_app") == "app.main:app"
+    notes = [note for note in analysis.notes if "further process" in note]
+    assert notes == ["a further process of the backend: jobs (../compose.yaml:3) runs celery -A app worker; it does not run by itself"]
+
+
 def test_the_application_that_a_program_of_the_source_runs_is_the_entry_point(tmp_path):
     run = "import uvicorn\nif __name__ == '__main__':\n    uvicorn.run('two.main:app', port=8000)\n"
     files = {"requirements.txt": "fastapi\n", "one/main.py": MAIN, "two/main.py": MAIN, "run.py": run}
