@@ -472,17 +472,17 @@ DOCUMENTED = {
 
 
 def test_a_public_variable_is_one_of_the_build(tmp_path):
-    def told(number, layer=None, **options):
+    def warned(number, layer=None, **options):
         return messages(frontend(tmp_path / str(number), DOCUMENTED, layer or {}, **options), "warning")
 
-    (documented,) = told(1)
+    (documented,) = warned(1)
     assert documented.startswith(".env.example:1: NEXT_PUBLIC_API_URL is documented here, read in lib/api.ts:1, and given nowhere -> set")
     assert "frontend_image_build_environment.NEXT_PUBLIC_API_URL" in documented and "extra_environment" not in documented
     # In the container's environment the browser does not see it.
-    found = told(2, environment={"NEXT_PUBLIC_API_URL"})
+    found = warned(2, environment={"NEXT_PUBLIC_API_URL"})
     assert any("set for the container only" in line and "frontend_image_build_environment.NEXT_PUBLIC_API_URL" in line for line in found)
-    assert told(3, build_environment={"NEXT_PUBLIC_API_URL"}) == []
-    assert told(4, build_environment={"NEXT_PUBLIC_API_URL"}, environment={"NEXT_PUBLIC_API_URL"}) == []
+    assert warned(3, build_environment={"NEXT_PUBLIC_API_URL"}) == []
+    assert warned(4, build_environment={"NEXT_PUBLIC_API_URL"}, environment={"NEXT_PUBLIC_API_URL"}) == []
     # A file of the source that the build reads, where git has it.
     write(tmp_path / "5", FRONTEND, DOCUMENTED, {".env.production": "NEXT_PUBLIC_API_URL=/api\n"})
     for command in (["init", "-q"], ["add", "-A"]):
