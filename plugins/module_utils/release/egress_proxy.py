@@ -72,14 +72,16 @@ async def relay(port: int, hosts: list[str], reader: asyncio.StreamReader, write
         if len(hosts) > 1:
             host, sent = await asyncio.wait_for(_read_name(reader), SECONDS)
         if host not in hosts:
-            print(f"refused: {host or 'a connection that names no host'}, port {port}, is not among {', '.join(hosts)}", flush=True)
+            print(
+                f"WARNING: refused: {host or 'a connection that names no host'}, port {port}, is not among {', '.join(hosts)}", flush=True
+            )
             return
         answers, opened = await asyncio.wait_for(asyncio.open_connection(host, port), SECONDS)
         upstream = opened
         opened.write(sent)
         await asyncio.gather(_pump(reader, opened), _pump(answers, writer))
     except (OSError, TimeoutError, asyncio.TimeoutError) as error:  # noqa: UP041 # two classes before Python 3.11
-        print(f"failed: {host}:{port}: {str(error) or 'timed out'}", flush=True)
+        print(f"WARNING: failed: {host}:{port}: {str(error) or 'timed out'}", flush=True)
     finally:
         for end in filter(None, (upstream, writer)):
             end.close()
@@ -109,7 +111,7 @@ async def serve(targets: list[str], health_port: int) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    print(f"relays to {', '.join(targets)}", flush=True)
+    print(f"INFO: relays to {', '.join(targets)}", flush=True)
     await stopped.wait()
 
 

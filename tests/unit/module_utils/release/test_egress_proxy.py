@@ -106,4 +106,4 @@ def test_it_runs_from_its_text_alone_and_ends_on_sigterm() -> None:
         return started, health, await asyncio.wait_for(process.wait(), 10)
 
     started, health, status = asyncio.run(main())
-    assert started == b"relays to localhost:18992\n" and health.startswith(b"HTTP/1.1 200") and status == 0
+    assert started == b"INFO: relays to localhost:18992\n" and health.startswith(b"HTTP/1.1 200") and status == 0

@@ -2,8 +2,11 @@ import os
 
 import httpx
 from fastapi import FastAPI
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 app = FastAPI()
+# The public name only, as the edge passes it on: so probes must ask for it.
+app.add_middleware(TrustedHostMiddleware, allowed_hosts=["localhost"])
 
 
 @app.get("/health")
