@@ -38,6 +38,7 @@ NEUTRAL: dict[str, Any] = {
     "frontend_image_migrate_command": [],
     "frontend_image_downgrade_command": [],
     "frontend_image_database_scheme": "postgresql",
+    "frontend_image_database_options": "auto",
     "edge_backend_paths": [],
     "edge_frontend_paths": [],
 }

@@ -293,6 +293,7 @@ def _environment(part: Part, application: Frontend, config: str) -> None:
         part.add("build_environment", build, "likely", _places(where, build), "written into the pages at build")
     reads_database = "database_url" in secrets.values()
     part.add("database_scheme", "postgresql", "certain" if reads_database else "likely", "", "the usual form" if reads_database else "")
+    _driver(part, application)
     _placeholders(part, application, reads, secrets)
 
 
@@ -324,6 +325,15 @@ def _in_browsers(application: Frontend, names: set[str]) -> set[str]:
 def _on_server(application: Frontend, path: str) -> bool:
     """Whether the code of a file runs on the server, as far as it says so: what has "use client" runs in browsers."""
     return not re.match(r"\s*[\"']use client[\"']", application.tree.text(path) or "")
+
+
+def _driver(part: Part, application: Frontend) -> None:
+    """The form of the database's address, where the driver has one of its own for TLS (plugins/filter/database.py)."""
+    names, manifest = set(application.manifest.get("dependencies") or {}), application.at("package.json")
+    if "@prisma/client" in names and not {"@prisma/adapter-pg", "@prisma/adapter-neon"} & names:
+        part.add("database_options", "prisma", "likely", manifest, "Prisma's own engine connects")
+    elif "postgres" in names and "pg" not in names:
+        part.add("database_options", "postgres.js", "certain", manifest, "postgres.js connects")
 
 
 def _places(where: dict[str, str], names: dict[str, str]) -> str:

@@ -761,6 +761,21 @@ def test_what_packages_read_by_themselves_is_given(tmp_path, files, given, drawn
     assert [one.name for one in analysis.secrets if one.own] == drawn
 
 
+@pytest.mark.parametrize(
+    ("dependencies", "options"),
+    [
+        ('"pg": "8"', "auto"),
+        ('"postgres": "3"', "postgres.js"),
+        ('"@prisma/client": "6"', "prisma"),
+        ('"@prisma/client": "7", "@prisma/adapter-pg": "7"', "auto"),
+    ],
+    ids=["node-postgres", "postgres.js", "Prisma", "Prisma by node-postgres"],
+)
+def test_the_frontends_driver_decides_how_its_address_asks_for_tls(tmp_path, dependencies, options):
+    manifest = {"package.json": f'{{"dependencies": {{"next": "15.1.0", {dependencies}}}}}'}
+    assert found(tmp_path, frontend=manifest).value("frontend_image_database_options") == options
+
+
 def test_a_build_gets_placeholders_only_for_what_it_demands(tmp_path):
     demanding = {"lib/db.ts": 'if (!process.env.DATABASE_URL) throw new Error("DATABASE_URL");\n'}
     assert found(tmp_path, frontend=demanding).value("frontend_image_build_placeholders") == ["DATABASE_URL"]
