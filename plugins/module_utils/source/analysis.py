@@ -138,10 +138,16 @@ def analyse(backend_source: Path | None, frontend_source: Path | None, given: di
     pages: list[Page] = []
     parts: list[Part] = []
     if backend_source is not None:
-        part, routes = backend(backend_source, given, _beside(backend_source, frontend_source))
+        try:
+            part, routes = backend(backend_source, given, _beside(backend_source, frontend_source))
+        except Exception as error:  # of files that nobody has thought of
+            part = _failed("backend", error)
         parts.append(part)
     if frontend_source is not None:
-        part, pages = frontend(frontend_source, given)
+        try:
+            part, pages = frontend(frontend_source, given)
+        except Exception as error:  # as above
+            part = _failed("frontend", error)
         parts.append(part)
     for part in parts:
         out.found |= part.found
@@ -154,6 +160,12 @@ def analyse(backend_source: Path | None, frontend_source: Path | None, given: di
     _paths(out, routes, pages)
     _shared(out)
     return out
+
+
+def _failed(service: str, error: Exception) -> Part:
+    """Of a source that the analysis itself fails on."""
+    why = f"the analysis of the {service}'s source failed ({type(error).__name__}: {error}); this is a defect of Berth's: set "
+    return Part(service, problems=[why + f"stack_analysis: false, and what differs from the defaults of role {service}_image"])
 
 
 def stated(values: dict[str, Any]) -> Analysis:

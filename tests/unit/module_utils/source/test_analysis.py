@@ -885,3 +885,15 @@ def test_a_backend_that_checks_the_frontends_tokens_asks_it_inside_the_network(t
     # It is the secret that the frontend has.
     assert analysis.value("backend_image_secrets_environment") == {"BETTER_AUTH_SECRET": "better_auth_secret"}
     assert analysis.schema(set()) == {"better_auth_secret": {"services": ["frontend", "backend"]}}
+
+
+def test_an_analysis_that_fails_names_the_way_around_it(tmp_path, monkeypatch):
+    def fail(*_: Any) -> None:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(f"{analyse.__module__}.frontend", fail)
+    analysis = found(tmp_path)
+    (problem,) = analysis.questions(set())
+    assert "the analysis of the frontend's source failed (RecursionError: too deep)" in problem
+    assert "stack_analysis: false" in problem
+    assert analysis.value("backend_image_app") == "main:app"
