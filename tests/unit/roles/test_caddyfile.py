@@ -19,16 +19,15 @@ OTHERS = {
     "edge_internal": True,
     "edge_https_port": 8443,
     "edge_http_port": 8080,
-    "edge_serving": "/etc/caddy/serving",
-    "edge_small_body": 65536,
-    "edge_buffer": 16384,
     "edge_maintenance_open_paths": ["/health"],
 }
 
 
 def rendered(**paths: list[str]) -> str:
-    defaults = yaml.safe_load((ROOT / "roles/edge/defaults/main.yml").read_text())
-    values = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in (defaults | OTHERS | paths).items()}
+    defaults, constants = (yaml.safe_load((ROOT / f"roles/edge/{part}/main.yml").read_text()) for part in ("defaults", "vars"))
+    constants = {name: value for name, value in constants.items() if "{{" not in str(value)}
+    every = constants | defaults | OTHERS | paths
+    values = {name: trust_as_template(value) if isinstance(value, str) else value for name, value in every.items()}
     text = (ROOT / "roles/edge/templates/Caddyfile.j2").read_text()
     return str(Templar(DataLoader(), values).template(trust_as_template(text)))
 
