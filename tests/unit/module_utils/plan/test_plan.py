@@ -350,6 +350,15 @@ def test_a_lookup_inside_a_structure_is_seen_and_one_that_fails_is_hashed_as_wri
     assert desired(project, other="{{ lookup('file', nowhere) }}")
 
 
+def test_what_follows_from_the_sources_is_not_evaluated_as_they_are_hashed_themselves() -> None:
+    assert action.looked_up("{{ lookup('berth.stack.found', 'backend_image_app') }}") == (False, set())
+    assert action.looked_up("{{ lookup('berth.stack.found', 'x') }}{{ lookup('file', 'y') }}") == (True, set())
+    assert action.looked_up(["{{ lookup('ansible.builtin.env', 'X') }}", {"a": "{{ lookup(\"berth.stack.found\", 'x') }}"}]) == (
+        False,
+        {"X"},
+    )
+
+
 def test_facts_of_the_host_are_no_settings(project: Path) -> None:
     """They are asked for by the run that installs an engine, and by no other."""
     facts = {"module_setup": True, "gather_subset": ["min"], "distribution": "Debian"}
