@@ -211,6 +211,22 @@ def test_a_user_whom_the_application_does_not_let_go_is_removed_in_the_database(
     assert deleted.startswith('DELETE FROM auth."user" WHERE email = \'verify-')
 
 
+@pytest.mark.parametrize(("after", "outcome"), [({"t": "3 9"}, "ok"), ({"t": "2 7"}, "ok"), ({"t": "0 0"}, "broken"), ({}, "broken")])
+def test_rows_of_a_database_survive_a_restart(checked, monkeypatch, after, outcome):
+    contents = iter([{"t": "3 9", "empty": "0 0"}, after | {"empty": "0 0"}])
+
+    def query(self: EndToEndCheck, *statements: str) -> str:
+        if statements == (e2e_check.CONTENT,):
+            return json.dumps(next(contents))
+        return "1000" if "pg_database_size" in statements[0] else "[]"
+
+    monkeypatch.setattr(EndToEndCheck, "query", query)
+    monkeypatch.setattr(e2e_check, "WATCH_CONNECTIONS", ("SELECT watched",))
+    results = checked(RELAY, INSIDE, database={"container": "d", "name": "a", "table": "t"}, restart=True)
+    assert results["restart"]["outcome"] == "ok"
+    assert results["data_kept"]["outcome"] == outcome
+
+
 def test_connections_that_exist_during_a_request_only_are_seen(checked, monkeypatch):
     seen = {"user": "backend_g1", "application": "", "remote": True, "tls": "TLSv1.3"}
 

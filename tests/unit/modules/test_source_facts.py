@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.berth.stack.plugins.module_utils.source.analysis import analyse
 from ansible_collections.berth.stack.plugins.modules.source_facts import backend, frontend
 from conftest import ROOT
 
@@ -14,15 +15,16 @@ PAIRS = ROOT / "tests" / "sources" / "pairs"
 
 
 def facts(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Facts of backend and frontend of an external application, by its variables."""
+    """Facts of backend and frontend of an external application, laid out as its analysis says."""
     pair = PAIRS / name
-    variables = yaml.safe_load((pair / "vars.yml").read_text())
+    variables = yaml.safe_load((pair / "vars.yml").read_text()) or {}
 
     def place(service: str) -> Path:
         return Path(variables.get(f"stack_{service}_source", f"{pair}/{service}").replace("{{ stack_pair }}", str(pair)))
 
-    layout = {key: variables.get(f"backend_image_{key}", value) for key, value in (("app_root", "."), ("dependencies", "auto"))}
-    return backend(place("backend"), layout), frontend(place("frontend"), {"subpath": variables.get("frontend_image_source_subpath", ".")})
+    found = analyse(place("backend"), place("frontend"))
+    layout = {key: found.value(f"backend_image_{key}") for key in ("app_root", "dependencies")}
+    return backend(place("backend"), layout), frontend(place("frontend"), {"subpath": found.value("frontend_image_source_subpath")})
 
 
 @pytest.mark.parametrize(
