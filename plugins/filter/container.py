@@ -113,6 +113,8 @@ def placeholder(name: str) -> str:
     """A value for a build that requires the variable `name`: of a valid form, without a function."""
     if re.search(r"DATABASE|POSTGRES", name):
         return "postgresql://build:build@127.0.0.1:9/build"
+    if re.search(r"(REDIS|VALKEY|CACHE|BROKER|CELERY|QUEUE)\w*_UR[IL]$", name):
+        return "redis://:build@127.0.0.1:9/0"
     return "http://127.0.0.1:9" if re.search(r"UR[IL]$", name) else "placeholder-of-the-build-0123456789abcdef"
 
 

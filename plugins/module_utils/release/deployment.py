@@ -485,10 +485,15 @@ class Deployment:
         # What works without being asked (workers, the scheduler) must not do so beside the new release's, and may take long to end.
         unasked = {service for one in known for service in one.get("background") or []}
         background = [name for name in old if self._service_of(name) in unasked]
-        old = [name for name in old if name not in background]
+        # The way out of a job that still runs.
+        relays = [name for name in old if background and self._service_of(name).startswith("egress-")]
+        others = [actual["Id"] for name in old if name not in relays and (actual := self.engine.find(f"/containers/{name}/json"))]
+        old = [name for name in old if name not in background and name not in relays]
         for name in background:
             if self.rollout.record_change(f"drain and remove {name} (in the background)"):
                 drain.start([name], 0, 0)
+        if relays and self.rollout.record_change(f"remove {', '.join(relays)} after the others (in the background)"):
+            drain.start(relays, 0, 0, others)
         seconds = self.options["standby_seconds"]
         standby = [name for name in old if outcome["before"] and name.endswith(f"-{outcome['before']}")] if seconds else []
         rest = [name for name in old if name not in standby]

@@ -8,6 +8,7 @@ import os
 import secrets
 import signal
 import time
+from collections.abc import Collection
 
 from ..docker.client import Engine, EngineError
 from ..docker.ownership import DRAINING, own_names, stack_containers
@@ -54,8 +55,11 @@ class Drain:
         write(self.owners_file, json.dumps(existing | dict.fromkeys(names, token)), 0o600)
         return token
 
-    def start(self, names: list[str], after: float, wait: float) -> bool:
-        """Drain `names` `after` seconds from now and wait up to `wait` seconds for it; True if they are removed by then."""
+    def start(self, names: list[str], after: float, wait: float, behind: Collection[str] = ()) -> bool:
+        """Drain `names` `after` seconds from now, and when the containers with the ids `behind` are gone; wait up to `wait` seconds for it.
+
+        True if they are removed by then.
+        """
         found = [self.engine.find(f"/containers/{name}/json") for name in names]
         identities = [actual["Id"] for actual in found if actual]
         token = self._claim(names)
@@ -72,7 +76,7 @@ class Drain:
                 os.closerange(3, 4096)
                 with self.lock_file.open("a") as file:
                     fcntl.flock(file, fcntl.LOCK_SH)
-                    self._drain(names, after, token)
+                    self._drain(names, after, token, behind)
             finally:
                 os._exit(0)
         os.waitpid(child, 0)
@@ -83,8 +87,10 @@ class Drain:
             time.sleep(0.05)
         return bool(wait)
 
-    def _drain(self, names: list[str], after: float, token: str) -> None:
+    def _drain(self, names: list[str], after: float, token: str, behind: Collection[str] = ()) -> None:
         time.sleep(after)
+        while self.store.root.is_dir() and any(self.engine.find(f"/containers/{identity}/json") for identity in behind):
+            time.sleep(1)
         for name in names:
             if not self.store.root.is_dir():
                 return  # the stack was destroyed meanwhile

@@ -78,6 +78,7 @@ def test_secrets_are_known_by_their_names():
 def test_placeholders_have_the_form_that_is_asked_for():
     assert placeholder("DATABASE_URL").startswith("postgresql://") and placeholder("BACKEND_URL").startswith("http://")
     assert len(placeholder("BETTER_AUTH_SECRET")) >= 32
+    assert placeholder("REDIS_URL") == placeholder("MY_CACHE_URL") == "redis://:build@127.0.0.1:9/0"
 
 
 def test_build_secrets_are_files_by_id():

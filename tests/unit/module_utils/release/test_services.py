@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from ansible_collections.berth.stack.plugins.module_utils.release.drain import Drain
 from ansible_collections.berth.stack.plugins.module_utils.state import jobs
-from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed
-from engines import Host, release
+from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed, Lock
+from conftest import PLUGINS
+from engines import ME, Host, release
 from test_deployment import act, manifest
 
 REDIS: dict[str, Any] = {
@@ -74,12 +75,15 @@ def drained(host: Host, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list
     """Deploy v1 and v2, both with a worker, jobs and further services in the background, and drain; (containers, after) of each drain."""
     started: list[tuple[list[str], float]] = []
 
-    def start(self: Drain, names: list[str], after: float, wait: float) -> bool:
+    def start(self: Drain, names: list[str], after: float, wait: float, behind: Any = ()) -> bool:
         started.append((names, after))
         return True
 
     monkeypatch.setattr(Drain, "start", start)
-    host.infrastructure |= {"services": ["backend", "frontend", "worker", "scheduler"], "background": ["worker", "scheduler"]}
+    host.infrastructure |= {
+        "services": ["backend", "frontend", "worker", "scheduler", "egress-backend"],
+        "background": ["worker", "scheduler"],
+    }
     prepare(host)
     for version, more in (("v1", {}), ("v2", options)):
         host.images(version)
@@ -96,6 +100,27 @@ def drained(host: Host, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list
 def test_what_nobody_asks_is_drained_at_once_each_by_itself(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     started = drained(host, monkeypatch)
     assert started == [(["s-scheduler-v1"], 0), (["s-worker-v1"], 0), (["s-frontend-v1", "s-backend-v1"], 0.3)]
+
+
+def test_the_way_out_of_a_job_is_removed_after_all_others(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.engine.place("s-egress-backend-v1", **{"berth.service": "egress-backend", "berth.version": "v1"})
+    started = drained(host, monkeypatch)
+    assert started[2] == (["s-egress-backend-v1"], 0) and started[3] == (["s-frontend-v1", "s-backend-v1"], 0.3)
+    assert ["s-egress-backend-v1"] not in [names for names, _ in started[:2]]
+
+
+def test_a_drain_waits_for_those_that_it_is_behind(host: Host) -> None:
+    drain = Drain(host.engine, host.store, Lock(host.store, ME))
+    host.store.prepare()
+    host.engine.place("s-egress-backend-v1", **{"berth.service": "egress-backend", "berth.version": "v1"})
+    host.engine.place("s-scheduler-v1", **{"berth.service": "scheduler", "berth.version": "v1"})
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(f"{PLUGINS}.module_utils.release.drain.time", host.clock)
+    before: list[int] = []
+    host.clock.after(30, lambda: before.append(len(host.engine.changes)) or host.engine.containers.pop("s-scheduler-v1"))
+    drain._drain(["s-egress-backend-v1"], 0, drain._claim(["s-egress-backend-v1"]), ["s-scheduler-v1"])
+    monkey.undo()
+    assert before == [0] and host.engine.changes[0] == ("POST", "/containers/s-egress-backend-v1/rename")
 
 
 def test_what_nobody_asks_is_not_kept_on_standby(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
