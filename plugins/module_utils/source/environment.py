@@ -65,8 +65,8 @@ def documented(
             )
             if built and name.startswith(built):
                 how = f"{build_variable}.{name} (the build writes it into the pages, and each environment has its own image)"
-            there = f"only given as {name}_FILE, which the source does not read" if as_file else "given nowhere"
+            given_how = f"only given as {name}_FILE, which the source does not read" if as_file else "given nowhere"
             if as_file:
                 how = f"{variable.replace('_extra_', '_secrets_')}: {{{name}: {name.lower()}}}"
-            yield finding("documented", "warning", f"{name} is documented here, read in {read[name]}, and {there}",
+            yield finding("documented", "warning", f"{name} is documented here, read in {read[name]}, and {given_how}",
                           f"{path}:{number}", f"set {how}, if the application needs it")  # fmt: skip
