@@ -31,9 +31,12 @@ class Reads(dict[str, str]):
                     break
         return super().__contains__(name)
 
+    def mentions(self, word: str) -> bool:
+        return any(word in (self.tree.text(path) or "") for path in self.paths)
+
 
 def documented(
-    tree: Tree, given: set[str], read: dict[str, str], variable: str, built: str = "", build_variable: str = ""
+    tree: Tree, given: set[str], read: Reads, variable: str, built: str = "", build_variable: str = ""
 ) -> Iterator[dict[str, Any]]:
     """Variables that an example file documents without a usable value, that the source reads and that nothing gives.
 
@@ -47,7 +50,9 @@ def documented(
             if not match:
                 continue
             name, value = match[1], match[2].strip("\"'")
-            if name not in read or name in given or f"{name}_FILE" in given or (value and not PLACEHOLDER.search(value)):
+            as_file = f"{name}_FILE" in given
+            # A program that knows of one such variable may know of all.
+            if name not in read or name in given or (as_file and read.mentions("_FILE")) or (value and not PLACEHOLDER.search(value)):
                 continue
             secret = kind(name) in ("database", "own key", "secret", "model")
             how = (
@@ -60,5 +65,8 @@ def documented(
             )
             if built and name.startswith(built):
                 how = f"{build_variable}.{name} (the build writes it into the pages, and each environment has its own image)"
-            yield finding("documented", "warning", f"{name} is documented here, read in {read[name]}, and given nowhere",
+            given_how = f"only given as {name}_FILE, which the source does not read" if as_file else "given nowhere"
+            if as_file:
+                how = f"{variable.replace('_extra_', '_secrets_')}: {{{name}: {name.lower()}}}"
+            yield finding("documented", "warning", f"{name} is documented here, read in {read[name]}, and {given_how}",
                           f"{path}:{number}", f"set {how}, if the application needs it")  # fmt: skip

@@ -96,9 +96,11 @@ def test_a_path_is_asked_where_the_source_declares_it(tmp_path, code, there):
 HEALTH = {
     "atlas": ("/livez", "/api/health"),
     "board": ("/healthz", "/api/health"),
+    "depot": ("/health", "/api/health"),
     "forge": ("/health", "/"),
     "harbour": ("/api/health", "/"),
     "ledger": ("/health", "/"),
+    "orchard": ("/health", "/api/health"),
     "relay": ("/health", "/"),
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.berth.stack.plugins.module_utils.source import fastapi, nextjs
 from ansible_collections.berth.stack.plugins.module_utils.source.analysis import (
     NEUTRAL,
     Analysis,
@@ -122,6 +123,28 @@ EXPECTED: dict[str, tuple[str, str, dict[str, Any]]] = {
             "frontend_image_health_path": "/",
         },
     ),
+    "orchard": (
+        "",
+        "web",
+        {
+            "backend_image_app": "orchard_api.main:app",
+            "backend_image_app_root": "api",
+            "backend_image_health_path": "/health",
+            "backend_image_migrate_command": [],
+            "frontend_image_health_path": "/api/health",
+            "edge_backend_paths": ["/docs", "/health", "/openapi.json"],
+        },
+    ),
+    "depot": (
+        "backend",
+        "frontend",
+        {
+            "backend_image_app": "depot.main:app",
+            "backend_image_health_path": "/health",
+            "backend_image_migrate_command": [],
+            "frontend_image_health_path": "/api/health",
+        },
+    ),
 }
 
 
@@ -133,6 +156,25 @@ def test_a_pair_needs_no_variable_that_is_in_its_sources(pair):
     assert analysis.questions(set()) == []
     set_by_hand = set(yaml.safe_load((PAIRS / pair / "vars.yml").read_text())) & set(expected)
     assert set_by_hand <= {"frontend_image_build_environment"}
+
+
+@pytest.mark.parametrize("pair", EXPECTED)
+def test_the_preflight_has_no_error_for_a_pair(pair, monkeypatch):
+    backend, frontend, _ = EXPECTED[pair]
+    analysis = analyse(PAIRS / pair / backend, PAIRS / pair / frontend)
+    monkeypatch.setattr(nextjs, "can_reach", lambda host: False)
+    python = {"bookworm": "3.11", "trixie": "3.13"}[analysis.value("backend_image_debian_release")]
+    node = {"bookworm": "18.20.4", "trixie": "20.19.2"}[analysis.value("frontend_image_debian_release")]
+    one = fastapi.Options(
+        python=python,
+        **{name: analysis.value(f"backend_image_{name}") for name in ("app", "app_root", "pythonpath", "dependencies", "health_path")},
+    )
+    other = nextjs.Options(
+        subpath=analysis.value("frontend_image_source_subpath"), node=node, health_path=analysis.value("frontend_image_health_path")
+    )
+    found = [*fastapi.check(PAIRS / pair / backend, one), *nextjs.check(PAIRS / pair / frontend, other)]
+    assert [item for item in found if item["severity"] == "error"] == []
+    assert bool([item for item in found if item["check"] == "fonts"]) == (pair == "orchard")
 
 
 def test_a_secret_that_only_its_reader_knows_is_drawn():

@@ -313,6 +313,18 @@ def test_a_requirements_file_in_utf_16_is_read(tmp_path):
     assert messages(source_fastapi.check(source, source_fastapi.Options()), "error") == []
 
 
+@pytest.mark.parametrize(("more", "found"), [("", 1), ("import os\nTOKEN = open(os.environ['TOKEN_FILE']).read()\n", 0)])
+def test_a_variable_that_is_given_only_as_a_file_which_nothing_reads_is_named(tmp_path, more, found):
+    layers = {".env.example": "DATABASE_URL=\n", "app/extra.py": more}
+    warnings = messages(backend(tmp_path, layers, environment={"DATABASE_URL_FILE"}), "warning")
+    assert len([one for one in warnings if "DATABASE_URL_FILE" in one]) == found
+    assert not found or any(
+        ".env.example:1: DATABASE_URL is documented here, read in app/database.py:4, and only given as DATABASE_URL_FILE" in one
+        and "backend_image_secrets_environment: {DATABASE_URL: database_url}" in one
+        for one in warnings
+    )
+
+
 def test_what_is_out_of_the_source_is_named_before_the_build(tmp_path):
     layers = {"requirements.txt": "-e ../libs/shared\n" + BACKEND["requirements.txt"]}
     errors = messages(backend(tmp_path / "a", layers), "error")
@@ -659,7 +671,7 @@ def test_a_documented_variable_that_nothing_gives_is_warned_of(tmp_path):
     assert warnings[0].startswith(
         ".env.example:2: TOKEN_SECRET is documented here, read in app/database.py:2, and given nowhere -> set SECRET_TOKEN_SECRET=..."
     )
-    assert not [w for w in messages(backend(tmp_path, layers, environment={"TOKEN_SECRET_FILE"}), "warning") if "documented" in w]
+    assert not [w for w in messages(backend(tmp_path, layers, environment={"TOKEN_SECRET"}), "warning") if "documented" in w]
 
 
 DOCUMENTED = {

@@ -1,0 +1,1 @@
+require("fs").writeFileSync("note.txt", "built in the workspace");

@@ -1,0 +1,1 @@
+export default function handler(request, response) { response.json({ status: "ok" }); }
