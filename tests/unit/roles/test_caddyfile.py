@@ -22,6 +22,7 @@ OTHERS = {
     "edge_serving": "/etc/caddy/serving",
     "edge_small_body": 65536,
     "edge_buffer": 16384,
+    "edge_compressed_types": ["text/*", "application/json*"],
     "edge_maintenance_open_paths": ["/health"],
 }
 
@@ -47,3 +48,10 @@ def test_paths_of_the_frontend_come_before_those_of_the_backend():
     text = rendered(edge_backend_paths=["/api/*"], edge_frontend_paths=["/api/auth/*"])
     assert text.index("handle @hidden") < text.index("handle @frontend") < text.index("handle @backend")
     assert "not path /health" in text
+
+
+def test_only_responses_of_known_length_are_compressed():
+    """Caddy 2.6 does not flush its encoders: a streamed page would arrive at its end."""
+    found = re.findall(r"\bencode [^\n]*\{\s*match \{(.*?)\}", rendered(), re.S)
+    assert found and all("header Content-Length *" in matcher and "header Content-Type text/*" in matcher for matcher in found)
+    assert len(found) == rendered().count("encode ")
