@@ -115,7 +115,7 @@ def test_a_pair_is_built_and_served_by_variables_alone(name, workshop, record_pr
         subprocess.run(LOCK[manager], cwd=source / directory, env=os.environ | path, check=True, timeout=300)
         shutil.rmtree(source / directory / "node_modules", ignore_errors=True)
     # Each pair begins with no data of another's.
-    play("destroy", source, "-e", f"teardown_confirm={STACK}", "-e", "teardown_images=false")
+    play("destroy", source, "-e", f"teardown_confirm={STACK}", "-e", '{"teardown_images": false}')
     started = time.monotonic()
     reported = play("deploy", source)
     record_property("seconds", round(time.monotonic() - started, 1))
