@@ -95,6 +95,7 @@ def test_a_path_is_asked_where_the_source_declares_it(tmp_path, code, there):
 # The health paths of the tested pairs, which their sources declare.
 HEALTH = {
     "atlas": ("/livez", "/api/health"),
+    "courier": ("/health", "/"),
     "board": ("/healthz", "/api/health"),
     "depot": ("/health", "/api/health"),
     "forge": ("/health", "/"),
