@@ -58,7 +58,8 @@ def test_every_value_has_one_form_wherever_it_runs():
     container = as_container(SERVICE | {"environment": given()}, {}, "v1")
     assert container["environment"] == expected()
     assert set(container_body(container, {})["Env"]) == {f"{name}={value}" for name, value in expected().items()}
-    (worker,) = release_services({"w": {"command": ["w"], "environment": given()}}, SERVICE, {"app": "s-app", "data": "s-data", "egress": "s-egress"})
+    networks = {"app": "s-app", "data": "s-data", "egress": "s-egress"}
+    (worker,) = release_services({"w": {"command": ["w"], "environment": given()}}, SERVICE, networks)
     assert as_container(worker, {}, "v1")["environment"] == expected() | {"LOG_LEVEL": "INFO"}
     assert as_compose_service("backend", CONTAINER | {"environment": given()}, "s", {})["environment"] == expected()
     service = service_body(SPEC | {"environment": container["environment"]}, "v1", NETWORKS, SECRETS, SETTINGS)
