@@ -860,8 +860,8 @@ def _fetched(application: Application, name: str) -> bool:
 
 
 def _database_part(name: str, read: variables.Read, environment: dict[str, Any], secrets: dict[str, str], files: dict[str, str]) -> None:
-    match = variables.PARTS.match(name)
-    assert match
+    if not (match := variables.PARTS.match(name)):
+        return
     part = variables.PART[match[2]]
     if part == "host":
         environment[name] = "@database_host@"
