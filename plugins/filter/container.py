@@ -9,6 +9,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 
 from ..module_utils.settings.environment import ValueRefused, texts
+from ..module_utils.state.store import PLACEHOLDER
 
 # Keys of a service that are not keys of its container.
 OWN = ("service", "repository", "tag", "release", "secrets")
@@ -125,6 +126,8 @@ def import_arguments(environment: dict[str, Any], secrets: dict[str, str], schem
     which the build makes of the placeholder of that name.
     """
     given = environment_texts(environment, "backend_image_extra_environment")
+    # The name that the release will have: a host's name in a URL.
+    given = {name: value.replace(PLACEHOLDER, "build") for name, value in given.items()}
     files = {value for value in given.values() if value.startswith("/run/secrets/")}
     sources = {path: path.rpartition("/")[2] for path in sorted(files)} | dict(sorted(secrets.items()))
     # Nothing that an application rejects as a placeholder.

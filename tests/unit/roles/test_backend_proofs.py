@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import dockerfiles
 import pytest
@@ -148,8 +149,11 @@ def test_an_application_that_can_be_imported_is_not_spoken_of(tmp_path, interpre
         "app = os.environ['TOKEN'] + open(os.environ['DATABASE_URL_FILE']).read()\nassert app == 'placeholderpostgresql://x'\n"
     )
     arguments = import_arguments(
-        {"LEVEL": "INFO", "DATABASE_URL_FILE": "/run/secrets/database_url"}, {"TOKEN": "token"}, "postgresql+asyncpg"
+        {"LEVEL": "INFO", "DATABASE_URL_FILE": "/run/secrets/database_url", "KEYS_URL": "http://shop-frontend-@release@:3000/keys"},
+        {"TOKEN": "token"},
+        "postgresql+asyncpg",
     )
+    assert urlsplit(json.loads(arguments["ENVIRONMENT"])["KEYS_URL"]).hostname == "shop-frontend-build"
     given = json.loads(arguments["PLACEHOLDERS"])
     assert given["/run/secrets/database_url"].startswith("postgresql+asyncpg://")
     given |= {"TOKEN": "placeholder", "/run/secrets/database_url": "postgresql://x"}
