@@ -116,7 +116,7 @@ $(COLLECTIONS)/.installed: requirements.yml bin/install-collections | $(VENV)/.i
 test: setup-test ## Run lint, unit tests, application tests, two Molecule scenarios, and the deployed application in a browser
 	@bin/test
 
-test-all: setup-test ## Run all of test, every Molecule scenario and six external applications (hours)
+test-all: setup-test ## Run all of test, every Molecule scenario and the external applications (hours)
 	@bin/test long
 
 mutate: setup-test ## Prove on a running stack that acceptance criteria can fail; writes the tables of docs/acceptance.md; some: M=names
@@ -147,5 +147,5 @@ rig: setup ## Start test hosts on this machine with their own engine and sshd: m
 rig-destroy: setup ## Remove the test hosts
 	@$(CALL) playbook molecule/shared/rig/destroy.yml
 
-sources: setup-test ## Build and serve six external applications, or one: make sources S=board
+sources: setup-test ## Build and serve the external applications, or one: make sources S=board
 	@BERTH_ENV_FILE= $(VENV)/bin/pytest -q -s tests/sources $${S:+-k "$$S"}
