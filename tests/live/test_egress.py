@@ -99,7 +99,7 @@ def test_the_frontend_has_a_list_of_its_own(listed: None) -> None:
 
 
 def test_the_verification_finds_what_the_lists_say(listed: None) -> None:
-    done = verb("verify", BERTH_ID="SSEC-05")
+    done = verb("verify", "-e", json.dumps(EGRESS), BERTH_ID="SSEC-05")
     assert done.returncode == 0, done.stdout[-3000:]
 
 
@@ -107,7 +107,7 @@ def test_the_verification_finds_a_way_round_the_list(listed: None) -> None:
     network, backend = f"{STACK}-internet", containers("backend")[0]
     docker("network", "connect", network, backend)
     try:
-        done = verb("verify", BERTH_ID="SSEC-05")
+        done = verb("verify", "-e", json.dumps(EGRESS), BERTH_ID="SSEC-05")
         assert done.returncode != 0 and "has a way out by" in done.stdout
     finally:
         docker("network", "disconnect", network, backend)
