@@ -120,6 +120,16 @@ def line_of(text: str, position: int) -> int:
     return text.count("\n", 0, position) + 1
 
 
+def first_named(tree: Tree, folders: list[str], patterns: tuple[tuple[str, str], ...]) -> tuple[str, str]:
+    """(group 1, file:line) of the first match in the `folders`; empty texts for none. `patterns`: (name of the file, expression)."""
+    for folder in folders:
+        for name, pattern in patterns:
+            path = f"{folder}/{name}".lstrip("/")
+            if path in tree.written and (match := re.search(pattern, tree.text(path) or "", re.M)):
+                return match[1], f"{path}:{line_of(tree.text(path) or '', match.start())}"
+    return "", ""
+
+
 # --- credentials --------------------------------------------------------------------------------------------------------
 
 # Forms that only a provider's own keys have, with the setting that the value belongs into.

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from . import variables
-from .checks import TESTS, Tree, line_of
+from .checks import TESTS, Tree, first_named, line_of
 from .fastapi import HEALTHY
 from .found import Part, Secret
 from .javascript_dependencies import NEXT_NEEDS, _next_version
@@ -29,6 +29,13 @@ ROUTE = re.compile(r"^(?:src/)?(?:app/(?P<app>(?:.*/)?)(?P<kind>page|route)|page
 STANDALONE = re.compile(r"node\s+(?:\./)?\.next/standalone/(\S+)")
 # Variables that every frontend gets when it runs (roles/wiring).
 GIVEN = {"BETTER_AUTH_URL", "BACKEND_URL"}
+# What names one Node.js.
+WANTED = (
+    (".nvmrc", r"^\s*v?(\d+)"),
+    (".node-version", r"^\s*v?(\d+)"),
+    (".tool-versions", r"^nodejs\s+(\d+)"),
+    ("Dockerfile", r"^FROM\s+\S*node:(\d+)"),
+)
 DEMANDS = re.compile(r"\bthrow\b|createEnv\s*\(|z\s*\.\s*object\s*\(|envsafe|assert\(|invariant\(")
 
 
@@ -159,19 +166,9 @@ def _asked(application: Frontend) -> tuple[str, str]:
 
 def _wanted(application: Frontend) -> tuple[str, str]:
     """(22, where) of what names one Node.js."""
-    tree = application.tree
-    for folder in dict.fromkeys([application.base, ""]):
-        for name, pattern in (
-            (".nvmrc", r"^\s*v?(\d+)"),
-            (".node-version", r"^\s*v?(\d+)"),
-            (".tool-versions", r"^nodejs\s+(\d+)"),
-            ("Dockerfile", r"^FROM\s+\S*node:(\d+)"),
-        ):
-            path = posixpath.join(folder, name)
-            if path in tree.written and (match := re.search(pattern, tree.text(path) or "", re.M)):
-                return match[1], f"{path}:{line_of(tree.text(path) or '', match.start())}"
+    named = first_named(application.tree, list(dict.fromkeys([application.base, ""])), WANTED)
     volta = str((application.manifest.get("volta") or {}).get("node") or "")
-    return (volta.partition(".")[0], application.at("package.json")) if volta[:1].isdigit() else ("", "")
+    return named if named[0] or not volta[:1].isdigit() else (volta.partition(".")[0], application.at("package.json"))
 
 
 # --- routes -----------------------------------------------------------------------------------------------------------------------

@@ -54,6 +54,11 @@ class Declared:
         default_factory=dict
     )  # directory of a package of the source, or a path out of it -> file:line that names it
 
+    def where(self, name: str) -> str:
+        """file:line that declares the dependency `name`."""
+        file, line, _ = self.names[name]
+        return f"{file}:{line}"
+
     def roots(self) -> list[str]:
         """The directories that the packages of the source are imported from."""
         return [clean(f"{folder}/{below}") for folder in self.local if not folder.startswith("..") for below in ("", "src")]
@@ -67,11 +72,22 @@ def clean(path: str) -> str:
     return "" if cleaned == "." else cleaned
 
 
-def _toml(tree: Tree, path: str) -> dict[str, Any]:
+def toml(tree: Tree, path: str) -> dict[str, Any]:
+    """A TOML file of the source; empty where it is none."""
     try:
         return tomllib.loads(tree.text(path) or "")
     except tomllib.TOMLDecodeError:
         return {}
+
+
+def required_python(data: dict[str, Any]) -> str:
+    """What a pyproject.toml or uv.lock asks of Python, as a specifier; empty for nothing."""
+    found = (
+        data.get("project", {}).get("requires-python")
+        or data.get("requires-python")
+        or data.get("tool", {}).get("poetry", {}).get("dependencies", {}).get("python")
+    )
+    return found if isinstance(found, str) and found.strip() != "*" else ""
 
 
 # A requirement that is a directory: -e ../libs/shared[extra], ./vendor/x, .
@@ -150,7 +166,7 @@ def _poetry_python(spec: Any, options_python: str) -> bool:
 
 
 def _project(tree: Tree, path: str, found: Declared, where: list[dict[str, str]]) -> None:
-    data = _toml(tree, path)
+    data = toml(tree, path)
     for text in data.get("project", {}).get("dependencies", []):
         _add(found, text, path, _line_with(tree, path, text), where)
     for name, spec in data.get("tool", {}).get("poetry", {}).get("dependencies", {}).items():
@@ -190,9 +206,9 @@ def _poetry(tree: Tree, path: str) -> list[dict[str, Any]]:
             "resolution-markers": [marker] if isinstance(marker := package.get("markers"), str) and "extra" not in marker else [],
             "source": {"directory": package["source"]["url"]} if package.get("source", {}).get("type") == "directory" else {},
         }
-        for package in _toml(tree, path).get("package", [])
+        for package in toml(tree, path).get("package", [])
     ]
-    project = _toml(tree, str(PurePosixPath(path).with_name("pyproject.toml")))
+    project = toml(tree, str(PurePosixPath(path).with_name("pyproject.toml")))
     own = needs(project.get("tool", {}).get("poetry", {}).get("dependencies", {}))
     for text in project.get("project", {}).get("dependencies", []):
         requirement, marker = markers.split(text)
@@ -203,7 +219,7 @@ def _poetry(tree: Tree, path: str) -> list[dict[str, Any]]:
 
 def _pdm(tree: Tree, path: str) -> list[dict[str, Any]]:
     """The packages of a pdm.lock, and the project itself, in the form of a uv.lock."""
-    locked = _toml(tree, path).get("package", [])
+    locked = toml(tree, path).get("package", [])
     own = [
         {"name": package["name"], "marker": package.get("marker")} for package in locked if "default" in package.get("groups", ["default"])
     ]
@@ -217,7 +233,7 @@ def _lock(tree: Tree, kind: str, path: str, found: Declared, where: list[dict[st
     A lock is for all systems and Pythons: a package is installed where a chain of dependencies leads to it whose markers hold.
     """
     by_name: dict[str, list[dict[str, Any]]] = {}
-    packages_ = {"poetry": _poetry, "pdm": _pdm}[kind](tree, path) if kind != "uv" else _toml(tree, path).get("package", [])
+    packages_ = {"poetry": _poetry, "pdm": _pdm}[kind](tree, path) if kind != "uv" else toml(tree, path).get("package", [])
     for package in packages_:
         by_name.setdefault(normal(package["name"]), []).append(package)
     own = [p for several in by_name.values() for p in several if {"virtual", "editable"} & set(p.get("source", {}))]
@@ -275,13 +291,13 @@ def declared(tree: Tree, options: Options) -> tuple[Declared, dict[str, list[dic
         choice = next(iter(usable), "")
     found.file = files.get(choice, clean(choice))
     own = next((f"{root}/pyproject.toml".lstrip("/") for root in roots if f"{root}/pyproject.toml".lstrip("/") in tree.paths), "")
-    if choice != "uv" and "build-system" in _toml(tree, own):
+    if choice != "uv" and "build-system" in toml(tree, own):
         found.local.setdefault(clean(str(PurePosixPath(own).parent)), own)
     if choice in LOCKS and found.file:
         locked = _lock(tree, choice, found.file, found, where)
     elif choice == "pyproject" and found.file:
         _project(tree, found.file, found, where)
-        found.opaque |= found.file.endswith("setup.py") or "dependencies" in _toml(tree, found.file).get("project", {}).get("dynamic", [])
+        found.opaque |= found.file.endswith("setup.py") or "dependencies" in toml(tree, found.file).get("project", {}).get("dynamic", [])
     elif found.file:
         _requirements(tree, found.file, found, set(), where)
         pinned = bool(found.names) and all(spec.startswith("==") for _, _, spec in found.names.values())
@@ -299,7 +315,7 @@ def declared(tree: Tree, options: Options) -> tuple[Declared, dict[str, list[dic
 
 
 def _is_project(tree: Tree, path: str) -> bool:
-    data = _toml(tree, path)
+    data = toml(tree, path)
     return path.endswith("setup.py") or "project" in data or "poetry" in data.get("tool", {})
 
 
@@ -345,13 +361,8 @@ def dependency_findings(
     ):
         if path not in tree.paths:
             continue
-        data = _toml(tree, path)
-        required = (
-            data.get("project", {}).get("requires-python")
-            or data.get("requires-python")
-            or data.get("tool", {}).get("poetry", {}).get("dependencies", {}).get("python")
-        )
-        if isinstance(required, str) and python_allows(required, options.python) is False:
+        required = required_python(toml(tree, path))
+        if required and python_allows(required, options.python) is False:
             message = f"the source asks for Python {required}, the image has {options.python}"
             where = f"{path}:{_line_with(tree, path, 'requires-python')}"
             yield finding("version", "error", message, where, _python_advice(required, options))
