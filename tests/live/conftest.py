@@ -11,6 +11,7 @@ import secrets
 import ssl
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +36,43 @@ def verb(name: str, *words: str, **environment: str) -> subprocess.CompletedProc
     """Run `make NAME`'s playbook to its end."""
     command = [str(ROOT / ".venv/bin/ansible-playbook"), f"playbooks/{name}.yml", *words]
     return subprocess.run(command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=300, check=False)
+
+
+@contextmanager
+def other_edge(directory: Path, replaced: dict[str, str], before: str, name: str, program: str) -> Iterator[str]:
+    """Address of an edge of its own, with this stack's routes, certificate and image, and one upstream.
+
+    `replaced`: {upstream of the routes: the one instead}; `before`: the release before the one that serves, as the mark names it, or empty;
+    the upstream is the Python `program`, called STACK-`name`. Nothing of it counts as the stack's.
+    """
+    config = Path("/var/lib") / STACK / "edge/config"
+    upstream, edge, network = (f"{STACK}-{name}{end}" for end in ("", "-edge", "-network"))
+    # Images hand their labels to containers.
+    labels = ["--label", f"berth.test={STACK}", "--label", "berth.stack=", "--label", "berth.service="]
+    own = (docker("ps", "--quiet", f"--filter=label=berth.stack={STACK}", f"--filter=label=berth.service={s}") for s in ("backend", "edge"))
+    image, caddy = (docker("inspect", "--format", "{{.Image}}", container) for container in own)
+    routes = (config / "Caddyfile").read_text()
+    for old, new in replaced.items():
+        assert old in routes
+        routes = routes.replace(old, new)
+    (directory / "Caddyfile").write_text(routes)
+    mark = min(path.name for path in (config / "serving").iterdir()).partition("~")[0]
+    (directory / "serving").mkdir()
+    (directory / "serving" / (f"{mark}~{before}" if before else mark)).touch()
+    for path in (directory, directory / "serving"):
+        path.chmod(0o755)
+    docker("network", "create", *labels, network)
+    try:
+        docker("run", "--detach", "--name", upstream, *labels, "--network", network, "--entrypoint", "python3", image, "-c", program)
+        docker(
+            "run", "--detach", "--name", edge, *labels, "--network", network, "--publish", "127.0.0.1::8443", "--volume",
+            f"{directory}:/etc/caddy:ro", "--volume", f"{STACK}-edge:/data", "--tmpfs", "/run/caddy:mode=1777", caddy,
+        )  # fmt: skip
+        yield f"https://localhost:{docker('port', edge, '8443/tcp').rsplit(':', 1)[1]}"
+    finally:
+        for container in (edge, upstream):
+            subprocess.run(["docker", "rm", "--force", "--volumes", container], capture_output=True, check=False)
+        docker("network", "rm", network)
 
 
 def existing() -> list[str]:

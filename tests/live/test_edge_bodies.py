@@ -11,14 +11,14 @@ import sys
 import time
 import uuid
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from conftest import BASE_URL, EDGE_CA, STACK, docker
+from conftest import BASE_URL, EDGE_CA, STACK, docker, other_edge
 
 ROOT = Path(__file__).resolve().parents[2]
-ROUTES = Path("/var/lib") / STACK / "edge/config/Caddyfile"
 ECHO = """
 import asyncio, re
 async def handle(reader, writer):
@@ -39,42 +39,17 @@ asyncio.run(main())
 
 
 @pytest.fixture
-def other_edge(tmp_path: Path):
-    """An edge with this stack's routes, whose upstream refuses connections, and an echo server as the previous release. Yields its port."""
-    network, echo, edge = (f"{STACK}-bodies-{name}" for name in ("network", "echo", "edge"))
-    # Images hand their labels to containers; these are none of the stack.
-    labels = ["--label", f"berth.test={STACK}", "--label", "berth.stack=", "--label", "berth.service="]
-    backend, front = (
-        docker("ps", "--quiet", f"--filter=label=berth.stack={STACK}", f"--filter=label=berth.service={s}") for s in ("backend", "edge")
-    )
-    image, caddy = (docker("inspect", "--format", "{{.Image}}", found) for found in (backend, front))
-    refusing, serving = f"{edge}:9", f"{echo}:8000"
-    routes = ROUTES.read_text()
-    for where, instead in (("{release}", refusing), ("{before}", serving)):
-        assert f"{STACK}-backend-{where}:8000" in routes
-        routes = routes.replace(f"{STACK}-backend-{where}:8000", instead)
-    (tmp_path / "Caddyfile").write_text(routes)
-    # As while a release is watched: the one that serves refuses, the one before answers.
-    name = min(path.name for path in (ROUTES.parent / "serving").iterdir())
-    (tmp_path / "serving").mkdir()
-    (tmp_path / "serving" / f"{name.partition('~')[0]}~before").touch()
-    for directory in (tmp_path, tmp_path / "serving"):
-        directory.chmod(0o755)
-    docker("network", "create", *labels, network)
-    try:
-        docker("run", "--detach", "--name", echo, *labels, "--network", network, "--entrypoint", "python3", image, "-c", ECHO)
-        docker(
-            "run", "--detach", "--name", edge, *labels, "--network", network, "--publish", "127.0.0.1::8443", "--volume",
-            f"{tmp_path}:/etc/caddy:ro", "--volume", f"{STACK}-edge:/data", "--tmpfs", "/run/caddy:mode=1777", caddy,
-        )  # fmt: skip
-        yield int(docker("port", edge, "8443/tcp").rsplit(":", 1)[1])
-    finally:
-        for name in (edge, echo):
-            subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
-        docker("network", "rm", network)
+def refusing(tmp_path: Path) -> Iterator[str]:
+    """Address of an edge as while a release is monitored: the one that serves refuses connections, the one before is ECHO."""
+    backends = {
+        f"{STACK}-backend-{{release}}:8000": f"{STACK}-bodies-edge:9",
+        f"{STACK}-backend-{{before}}:8000": f"{STACK}-bodies:8000",
+    }
+    with other_edge(tmp_path, backends, "before", "bodies", ECHO) as found:
+        yield found
 
 
-def test_no_body_is_mixed_up_when_the_release_that_serves_refuses(other_edge: int) -> None:
+def test_no_body_is_mixed_up_when_the_release_that_serves_refuses(refusing: str) -> None:
     reported: Counter[str] = Counter()
 
     async def one(http: httpx.AsyncClient) -> None:
@@ -86,7 +61,7 @@ def test_no_body_is_mixed_up_when_the_release_that_serves_refuses(other_edge: in
             ] += 1
 
     async def main() -> None:
-        async with httpx.AsyncClient(base_url=f"https://localhost:{other_edge}", verify=str(EDGE_CA), timeout=20) as http:
+        async with httpx.AsyncClient(base_url=refusing, verify=str(EDGE_CA), timeout=20) as http:
             for _ in range(50):
                 try:
                     await http.get("/health")

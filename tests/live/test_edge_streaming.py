@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
-from conftest import EDGE_CA, STACK, docker
+from conftest import EDGE_CA, STACK, other_edge
 
-ROUTES = Path("/var/lib") / STACK / "edge/config/Caddyfile"
 # As Next.js streams a fallback of Suspense first; without compression of its own.
 PAGE = """
 import asyncio
@@ -39,31 +36,9 @@ asyncio.run(main())
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an edge with this stack's routes, whose frontend is PAGE."""
-    directory = tmp_path_factory.mktemp("edge")
-    network, page, edge = (f"{STACK}-streaming-{name}" for name in ("network", "page", "edge"))
-    labels = ["--label", f"berth.test={STACK}", "--label", "berth.stack=", "--label", "berth.service="]
-    backend, front = (
-        docker("ps", "--quiet", f"--filter=label=berth.stack={STACK}", f"--filter=label=berth.service={s}") for s in ("backend", "edge")
-    )
-    image, caddy = (docker("inspect", "--format", "{{.Image}}", found) for found in (backend, front))
-    (directory / "Caddyfile").write_text(ROUTES.read_text().replace(f"{STACK}-frontend-{{release}}:3000", f"{page}:3000"))
-    name = min(path.name for path in (ROUTES.parent / "serving").iterdir())
-    (directory / "serving").mkdir()
-    (directory / "serving" / name.partition("~")[0]).touch()
-    for path in (directory, directory / "serving"):
-        path.chmod(0o755)
-    docker("network", "create", *labels, network)
-    try:
-        docker("run", "--detach", "--name", page, *labels, "--network", network, "--entrypoint", "python3", image, "-c", PAGE)
-        docker(
-            "run", "--detach", "--name", edge, *labels, "--network", network, "--publish", "127.0.0.1::8443", "--volume",
-            f"{directory}:/etc/caddy:ro", "--volume", f"{STACK}-edge:/data", "--tmpfs", "/run/caddy:mode=1777", caddy,
-        )  # fmt: skip
-        yield f"https://localhost:{docker('port', edge, '8443/tcp').rsplit(':', 1)[1]}"
-    finally:
-        for name in (edge, page):
-            subprocess.run(["docker", "rm", "--force", "--volumes", name], capture_output=True, check=False)
-        docker("network", "rm", network)
+    page = {f"{STACK}-frontend-{{release}}:3000": f"{STACK}-streaming:3000"}
+    with other_edge(tmp_path_factory.mktemp("edge"), page, "", "streaming", PAGE) as found:
+        yield found
 
 
 async def first_and_last(address: str, path: str, accepted: str) -> tuple[float, float, httpx.Response]:

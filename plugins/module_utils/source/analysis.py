@@ -41,6 +41,7 @@ NEUTRAL: dict[str, Any] = {
     "frontend_image_database_options": "auto",
     "edge_backend_paths": [],
     "edge_frontend_paths": [],
+    "verify_required": [],
 }
 # What is added to what an operator sets, instead of being replaced by it.
 ADDED: dict[str, Any] = {
