@@ -8,7 +8,7 @@ from typing import Any
 
 from ansible.errors import AnsibleFilterError
 
-from ..module_utils.settings.environment import ValueRefused, texts
+from ..module_utils.settings.environment import ValueRefused, secret_names, texts
 from ..module_utils.state.store import PLACEHOLDER
 
 # Keys of a service that are not keys of its container.
@@ -64,8 +64,6 @@ def as_migration(migration: dict[str, Any], common: dict[str, Any], version: str
     return {key: value for key, value in migration.items() if key != "command"} | {"container": container | once}
 
 
-# Names of variables whose value is a secret.
-SECRET_NAME = re.compile(r"(SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIALS?|SERVICE_?ROLE(_KEY)?)$", re.IGNORECASE)
 # Run before the program by the image's interpreter, because the images have no shell. It sets the variables inside the process, so
 # that neither docker inspect nor the engine's API shows them.
 SETTERS = {
@@ -103,11 +101,6 @@ def build_secrets(files: dict[str, str]) -> list[dict[str, str]]:
 def build_environment(variables: dict[str, Any]) -> str:
     """The Dockerfile's BUILD_ENV as JSON, in which no value can define another variable; empty for none."""
     return json.dumps(environment_texts(variables, "frontend_image_build_environment"), ensure_ascii=False) if variables else ""
-
-
-def named_secrets(variables: dict[str, Any]) -> list[str]:
-    """The names of `variables` whose values are secrets by their names; public keys (..._PUBLIC_KEY) are not."""
-    return sorted(name for name in variables if SECRET_NAME.search(name) and not re.search(r"PUBLISHABLE|PUBLIC_KEY$|SITE_KEY$", name))
 
 
 def placeholder(name: str) -> str:
@@ -165,7 +158,7 @@ class FilterModule:
             "build_secrets": build_secrets,
             "build_environment": build_environment,
             "build_arguments": build_arguments,
-            "named_secrets": named_secrets,
+            "named_secrets": secret_names,
             "placeholder": placeholder,
             "image_name": image_name,
             "import_arguments": import_arguments,

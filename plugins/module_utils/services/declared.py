@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from ..docker.ownership import DECLARED
 from ..docker.spec import SpecError, size
-from ..settings.environment import ValueRefused, texts
+from ..settings.environment import ValueRefused, secret_names, texts
 from . import scheduler
 from .scheduler import InvalidSchedule, Schedule
 
@@ -39,7 +39,6 @@ JOB_KEYS = {"schedule", "command", "timeout", "environment", "make_up"}
 HEALTH_KEYS = {"test", "interval", "timeout", "retries", "start_period", "start_interval", "disable"}
 TIMEOUT = 3600
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s)?")
-SECRET_NAME = re.compile(r"(SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_?KEY)$", re.IGNORECASE)
 SLOT = re.compile(r"{(\w+)(?::\w+)?}")
 
 
@@ -219,7 +218,7 @@ def _of_environment(entry: Mapping[str, Any], given: Mapping[str, Any]) -> Itera
         texts(variables, "")
     except ValueRefused as error:
         yield from (f".environment{line}" for line in str(error).splitlines())
-    shown = sorted(name for name in variables if SECRET_NAME.search(str(name)) and name not in given["environment_secrets"])
+    shown = [name for name in secret_names(variables) if name not in given["environment_secrets"]]
     if shown:
         yield (
             f".environment: {', '.join(shown)} shows in docker inspect: give a secret as a file (secrets), or by "

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
+
+# Names of variables whose value is a secret, and of those that say so of something public.
+SECRET_NAME = re.compile(r"(SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIALS?|SERVICE_?ROLE(_KEY)?)$", re.IGNORECASE)
+PUBLIC_NAME = re.compile(r"PUBLISHABLE|(PUBLIC|SITE)_KEY$")
 
 
 class ValueRefused(ValueError):
@@ -95,3 +100,14 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         return float(value)
     raise ValueError(f"has {_described(value)} in it: write that in quotes")
+
+
+def secret_names(variables: Mapping[str, Any]) -> list[str]:
+    """The names of `variables` whose values are secrets by their names. Credentials may be the path of their file, which is none."""
+    return sorted(
+        name
+        for name, value in ((str(name), value) for name, value in variables.items())
+        if SECRET_NAME.search(name)
+        and not PUBLIC_NAME.search(name)
+        and not (re.search(r"CREDENTIALS?$", name, re.IGNORECASE) and str(value).startswith("/"))
+    )

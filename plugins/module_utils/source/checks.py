@@ -297,7 +297,7 @@ def _google_key(text: str, match: re.Match[str], kind: str) -> str:
 def _credential(path: str, number: int, what: str, name: str, variable: str, committed: bool, test: bool) -> dict[str, Any]:
     setting = name or variable
     of = f" ({name})" if name else ""
-    give = f"give {setting} as a secret file (secrets_services in group_vars)" if setting else "give it as a secret file"
+    give = f"give {setting} as a secret (secrets_extra_schema, docs/secrets.md)" if setting else "give it as a secret file"
     if setting == "OPENAI_API_KEY":
         give = "set OPENAI_API_KEY in Berth's .env"
     if setting == "npm_config":

@@ -51,6 +51,26 @@ def test_a_lock_that_cannot_be_released_is_named_with_what_removes_it(tmp_path, 
         assert "Reach the model" in (state / "audit.jsonl").read_text()
 
 
+REVERTS = """\
+- hosts: docker_hosts
+  gather_facts: false
+  tasks:
+    - block:
+        - name: Reach the model
+          ansible.builtin.command: /bin/false
+      rescue:
+        - ansible.builtin.import_role: {name: berth.stack.release, tasks_from: revert_updated_hosts}
+"""
+
+
+def test_a_failed_host_of_which_nobody_knows_what_runs_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nowhere.sock")
+    status, told = run(tmp_path, REVERTS, "-e", f"release_state_dir={tmp_path}", "-e", '{"__release_updated_hosts": []}')
+    assert status == 2
+    assert "What runs on localhost now could not be read (" in told
+    assert "nowhere.sock" in told
+
+
 TRUSTS = """\
 - hosts: docker_hosts
   gather_facts: false

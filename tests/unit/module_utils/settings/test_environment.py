@@ -13,7 +13,7 @@ from ansible_collections.berth.stack.plugins.filter.container import as_containe
 from ansible_collections.berth.stack.plugins.module_utils.docker.spec import container_body
 from ansible_collections.berth.stack.plugins.module_utils.release.swarm_spec import service_body
 from ansible_collections.berth.stack.plugins.module_utils.services.declared import release_services
-from ansible_collections.berth.stack.plugins.module_utils.settings.environment import ValueRefused, texts
+from ansible_collections.berth.stack.plugins.module_utils.settings.environment import ValueRefused, secret_names, texts
 from test_compose import CONTAINER
 from test_container_filters import SERVICE
 from test_swarm_spec import NETWORKS, SECRETS, SETTINGS, SPEC
@@ -102,3 +102,17 @@ def test_a_build_argument_is_one_text():
 def test_a_value_of_the_build_is_not_taken_for_a_further_variable():
     assert json.loads(build_environment({"TITLE": "x y=1 Z=2", "B": "two\nlines"})) == {"TITLE": "x y=1 Z=2", "B": "two\nlines"}
     assert build_environment({}) == ""
+
+
+def test_secrets_are_known_by_their_names():
+    """Of a container, a build and a declared service alike."""
+    secret = [
+        "BETTER_AUTH_SECRET",
+        "GITHUB_TOKEN",
+        "NEXT_PUBLIC_OPENAI_API_KEY",
+        "SMTP_PASSWD",
+        "STRIPE_CREDENTIALS",
+        "SUPABASE_SERVICE_ROLE_KEY",
+    ]
+    other = ["GOOGLE_APPLICATION_CREDENTIALS", "NEXT_PUBLIC_CHATKIT_PUBLIC_KEY", "NEXT_PUBLIC_TITLE", "OPENAI_API_KEY_FILE", 1]
+    assert secret_names(dict.fromkeys(secret, "x") | dict.fromkeys(other, "/run/secrets/x")) == secret
