@@ -52,6 +52,14 @@ options:
   smoke_timeout: {description: Seconds until the smoke checks must pass., type: float, default: 5}
   health_timeout: {description: Seconds until the new containers must be healthy., type: int, default: 60}
   migrate_timeout: {description: Seconds until a migration must have ended., type: int, default: 120}
+  migrate_lock_timeout:
+    description: Seconds that a statement of a migration may wait for a lock; the migration is ended then. 0 for no limit.
+    type: int
+    default: 10
+  migrate_statement_timeout:
+    description: Seconds that a statement of a migration may take; the migration is ended then. 0 for no limit.
+    type: int
+    default: 0
   monitor_seconds: {description: Seconds to monitor the release after the traffic switch., type: float, default: 0}
   standby_seconds: {description: Seconds to keep the previous release running without traffic., type: float, default: 0}
   drain_wait: {description: Seconds to wait for the old containers; after that they drain in the background., type: float, default: 0}
@@ -111,6 +119,8 @@ def main() -> None:
         "smoke_timeout": {"type": "float", "default": 5},
         "health_timeout": {"type": "int", "default": 60},
         "migrate_timeout": {"type": "int", "default": 120},
+        "migrate_lock_timeout": {"type": "int", "default": 10},
+        "migrate_statement_timeout": {"type": "int", "default": 0},
         "monitor_seconds": {"type": "float", "default": 0},
         "standby_seconds": {"type": "float", "default": 0},
         "drain_wait": {"type": "float", "default": 0},

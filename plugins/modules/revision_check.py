@@ -64,7 +64,7 @@ def main() -> None:
     target = {"schema": given["migrations"], "migrations": steps}
     try:
         revision = Revision(Database(Engine(), base["container"], base["name"]) if base else None, base)
-        found = compared(Store(given["directory"]), revision.read(target), target, accepted=given["schema"] == "accept")
+        found = compared(Store(given["directory"]), revision.read(target), target, given["schema"] == "accept", revision)
         require_compatible(found, given["release"], "deploy", given["schema"])
     except (Failed, EngineError) as error:
         module.fail_json(msg=str(error))

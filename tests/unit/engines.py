@@ -120,7 +120,7 @@ class FakeEngine(Engine):
 
     def _listed(self, labels: list[str]) -> list[dict[str, Any]]:
         return [
-            {"Id": name, "Names": [f"/{name}"], "Labels": one["Config"]["Labels"]}
+            {"Id": name, "Names": [f"/{name}"], "Labels": one["Config"]["Labels"], "NetworkSettings": one["NetworkSettings"]}
             for name, one in self.containers.items()
             if set(labels) <= {f"{key}={value}" for key, value in one["Config"]["Labels"].items()}
         ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -73,8 +74,35 @@ def _breaking_change(call: ast.Call) -> str:
     return ""
 
 
+# What a migration's content does not depend on: its place in the chain, which is compared by itself, and its way back.
+PLACE = frozenset({"revision", "down_revision", "branch_labels", "depends_on"})
+
+
+def _canonical(node: Any) -> Any:
+    """A syntax tree without places, formatting and what Python versions add to it."""
+    if isinstance(node, ast.AST):
+        fields = [(name, _canonical(value)) for name, value in ast.iter_fields(node) if value not in (None, [])]
+        return [type(node).__name__, *(one for one in fields if one[0] not in ("ctx", "kind", "type_comment"))]
+    return [_canonical(one) for one in node] if isinstance(node, list) else repr(node)
+
+
+def _content(tree: ast.Module) -> str:
+    """A hash of what a migration does: of its module without imports, texts, its place in the chain and downgrade()."""
+    parts = []
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        place = any(isinstance(target, ast.Name) and target.id in PLACE for target in targets)
+        back = isinstance(node, ast.FunctionDef) and node.name == "downgrade"
+        text = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if isinstance(node, ast.FunctionDef) and ast.get_docstring(node, clean=False) is not None:
+            del node.body[0]
+        if not (place or back or text or isinstance(node, (ast.Import, ast.ImportFrom))):
+            parts.append(_canonical(node))
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
 def revision(text: str) -> dict[str, Any] | None:
-    """{revision, down: [revisions], breaking: [text with line]} of one migration; None for another file."""
+    """{revision, down: [revisions], breaking: [text with line], content: hash} of one migration; None for another file."""
     try:
         tree = ast.parse(text)
     except SyntaxError:
@@ -89,7 +117,8 @@ def revision(text: str) -> dict[str, Any] | None:
     comment = re.search(r"#\s*berth:\s*(compatible|breaking)\b", text)
     if comment:
         breaking = [] if comment[1] == "compatible" else breaking or ["declared by a comment"]
-    return {"revision": name, "down": [down] if isinstance(down, str) else list(down or []), "breaking": breaking}
+    down = [down] if isinstance(down, str) else list(down or [])
+    return {"revision": name, "down": down, "breaking": breaking, "content": _content(tree)}
 
 
 def _walk(source: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -158,14 +187,14 @@ def query(table: str = "") -> str:
 
 
 def schema(source: Path, files: Iterable[str] | None = None) -> dict[str, Any]:
-    """{heads: [revisions], revisions: {revision: {down, breaking}}} of a source, and `table`, where its env.py names one; empty without
-    Alembic migrations. `files`: those in the image, all by default."""
+    """{heads: [revisions], revisions: {revision: {down, breaking, content}}} of a source, and `table`, where its env.py names one; empty
+    without Alembic migrations. `files`: those in the image, all by default."""
     found: dict[str, dict[str, Any]] = {}
     versions, environments = _environment_of(source, None if files is None else {Path(os.path.normpath(source / path)) for path in files})
     for path in versions:
         step = revision(path.read_text(errors="replace"))
         if step:
-            found[step["revision"]] = {"down": step["down"], "breaking": step["breaking"]}
+            found[step["revision"]] = {key: step[key] for key in ("down", "breaking", "content")}
     if not found:
         return {}
     below = {name for step in found.values() for name in step["down"]}
@@ -183,7 +212,8 @@ class Comparison:
     `state`: "unversioned" (the release has no Alembic migrations), "unread" (the database could not be read), "new" (no migration ran
     yet), "same", "behind" (the release's migrations are pending), "ahead" (compatible), "breaking" (ahead and not compatible), "unknown"
     (a revision that no recorded release has), "diverged" (another branch), "edited" (the migrations that ran differ from the release's),
-    "heads" (the release has several heads, and its command upgrades to one).
+    "heads" (the release has several heads, and its command upgrades to one), "rows" (the version table has a revision and its ancestor),
+    "unstamped" (migrations ran, their tables exist, and the version table does not, or is empty).
     """
 
     state: str
@@ -193,7 +223,7 @@ class Comparison:
     notes: list[str] = field(default_factory=list)
 
 
-REFUSED = ("breaking", "unknown", "diverged", "edited", "heads")
+REFUSED = ("breaking", "unknown", "diverged", "edited", "heads", "rows", "unstamped")
 
 
 def ancestors(revisions: dict[str, dict[str, Any]], names: Iterable[str]) -> set[str]:
@@ -208,6 +238,11 @@ def ancestors(revisions: dict[str, dict[str, Any]], names: Iterable[str]) -> set
     return found
 
 
+def _contents_differ(before: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether two records of a migration have different contents; an older Berth did not record them."""
+    return bool(before.get("content") and now.get("content") and before["content"] != now["content"])
+
+
 def edited_revisions(recorded: dict[str, Any], chain: dict[str, dict[str, Any]], at: Iterable[str]) -> list[str]:
     """How the migrations that ran on the database differ from those in `chain`, a line each."""
     before, found, changes = recorded.get("revisions") or {}, set(at), list[str]()
@@ -220,16 +255,23 @@ def edited_revisions(recorded: dict[str, Any], chain: dict[str, dict[str, Any]],
             )
         elif now is None and found <= set(chain):
             changes.append(f"{name} ran on this database, and the release does not have it")
+        elif now is not None and _contents_differ(before[name], chain[name]):
+            changes.append(f"{name} does something else in the release than it did when it ran")
     return changes
 
 
 def compare(
-    at: list[str] | None, recorded: dict[str, Any], others: Iterable[dict[str, Any]], target: dict[str, Any], every_head: bool
+    at: list[str] | None,
+    recorded: dict[str, Any],
+    others: Iterable[dict[str, Any]],
+    target: dict[str, Any],
+    every_head: bool,
+    tables: Iterable[str] = (),
 ) -> Comparison:
     """Compare a release (`target`, its schema) with the database's revisions `at`, None where it could not be read.
 
     `recorded`: the recorded schema of the database; `others`: schemas of all recorded releases; `every_head`: whether the release's
-    command upgrades to all heads.
+    command upgrades to all heads; `tables`: those of the backend where `at` is empty.
     """
     chain, heads = target.get("revisions") or {}, sorted(target.get("heads") or [])
     if not chain:
@@ -240,14 +282,17 @@ def compare(
         return Comparison("unread", [], heads)
     found = sorted(at)
     if not found:
-        return Comparison("new", [], heads)
+        ran = sorted(recorded.get("heads") or [])
+        return Comparison("unstamped", ran, heads, notes=sorted(tables)) if ran and tables else Comparison("new", [], heads)
+    revisions: dict[str, dict[str, Any]] = {}
+    for one in (*others, target, recorded):
+        revisions |= one.get("revisions") or {}
+    if lower := [name for name in found if any(name in ancestors(revisions, [other]) for other in found if other != name)]:
+        return Comparison("rows", found, heads, notes=lower)
     if changes := edited_revisions(recorded, chain, found):
         return Comparison("edited", found, heads, notes=changes)
     if set(found) <= set(chain):
         return Comparison("same" if found == heads else "behind", found, heads)
-    revisions: dict[str, dict[str, Any]] = {}
-    for one in (*others, target, recorded):
-        revisions |= one.get("revisions") or {}
     if lost := sorted(set(found) - set(revisions)):
         return Comparison("unknown", found, heads, notes=lost)
     later = ancestors(revisions, found)
@@ -310,6 +355,21 @@ def refusal(found: Comparison, release: str, verb: str) -> str:
             f"{both} Nothing was changed. Choose what to do with the database:\n"
             f"  {again} SCHEMA=downgrade   downgrade these migrations; data written since then stays where they keep it\n"
             f"  {again} SCHEMA=restore     restore the backup from before these migrations; data written since then is lost"
+        )
+    if found.state == "unstamped":
+        some = listed(found.notes[:5]) + (f" and {len(found.notes) - 5} more" if len(found.notes) > 5 else "")
+        return (
+            f"The database has no revision, although its migrations ran to {at} and tables exist ({some}): the version table was removed "
+            f"or emptied. The head of {release} is {heads}. Nothing was changed.\n"
+            f"Write the revision that the tables have (alembic stamp {at}, in a container of the backend), or restore a backup "
+            f"(make backups). Or:\n"
+            f"  {again} SCHEMA=accept     run all migrations; only where you know that they do not need these tables to be missing"
+        )
+    if found.state == "rows":
+        return (
+            f"{both} Nothing was changed.\n"
+            f"The version table has several rows, and {listed(found.notes)} comes before another of them: it was written by hand, or two "
+            "migrations ran at the same time. Find out to which revision the tables fit, and remove the other rows."
         )
     if found.state == "edited":
         details = "\n".join(f"  {note}" for note in found.notes)

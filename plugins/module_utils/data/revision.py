@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ..docker.client import EngineError
 from ..state.store import Failed, Store
 from .dumps import Database, DumpError
 from .migrations import REFUSED, TABLE, Comparison, compare, literal, query, refusal, upgrades_all_heads
@@ -12,6 +13,11 @@ from .migrations import REFUSED, TABLE, Comparison, compare, literal, query, ref
 # Sessions of a removed container. A statement that waits for a lock does not notice its client's end, and goes on blocking others.
 END_SESSIONS = """SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
 WHERE client_addr = ANY ({addresses}::inet[]) AND backend_start <= to_timestamp({before})"""
+
+TABLES = """SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = {schema} AND c.relname <> {table} AND c.relkind IN ('r', 'p') ORDER BY 1"""
+# Of another or a new database it differs, although the name is the same.
+IDENTITY = "SELECT system_identifier || ':' || oid FROM pg_control_system(), pg_database WHERE datname = current_database()"
 
 
 def chosen(found: dict[str, list[str]], table: str, home: str) -> list[str]:
@@ -60,12 +66,27 @@ class Revision:
             raise Failed(f"The revision of the database cannot be read: {error}") from error
         return chosen(json.loads(output or "{}"), table, self.base.get("schema", ""))
 
+    def identity(self) -> str:
+        """What tells this very database from others; empty where it cannot be read."""
+        try:
+            return self.database.sql(IDENTITY) if self.database else ""
+        except (DumpError, EngineError):
+            return ""
+
     def end_sessions(self, addresses: list[str], before: float) -> int:
         """End the sessions of a removed container; returns how many."""
         if self.database is None or not addresses:
             return 0
         found = literal("{" + ",".join(addresses) + "}")
         return int(self.database.sql(END_SESSIONS.format(addresses=found, before=f"{before:.3f}"), "postgres") or 0)
+
+    def tables(self, target: dict[str, Any]) -> list[str]:
+        """The backend's tables except the version table."""
+        if self.database is None:
+            return []
+        place, _, table = self.table(target).rpartition(".")
+        names = self.database.sql(TABLES.format(schema=literal(place or self.base.get("schema", "")), table=literal(table or TABLE)))
+        return names.splitlines()
 
 
 def command_of(target: dict[str, Any]) -> list[str]:
@@ -79,18 +100,22 @@ def recorded_schema(store: Store) -> dict[str, Any]:
     return schema if schema.get("revisions") else schema | (store.manifest(store.current).get("schema") or {})
 
 
-def compared(store: Store, at: list[str] | None, target: dict[str, Any], accepted: bool = False) -> Comparison:
-    """Compare a release (a manifest) with the database's revisions `at`; `accepted`: regard the recorded chain as the release's."""
+def compared(
+    store: Store, at: list[str] | None, target: dict[str, Any], accepted: bool = False, revision: Revision | None = None
+) -> Comparison:
+    """Compare a release (a manifest) with the database's revisions `at`; `accepted`: regard the recorded chain as the release's;
+    `revision`: what they were read with."""
     command = command_of(target)
     # Without a command nothing is upgraded, so several heads do not matter.
     every = not command or upgrades_all_heads(command)
     ran = recorded_schema(store)
     others = [*(manifest.get("schema") or {} for manifest in store.releases()), ran]
-    return compare(at, {} if accepted else ran, others, target.get("schema") or {}, every)
+    tables = revision.tables(target) if revision and at == [] and ran.get("heads") else []
+    return compare(at, {} if accepted else ran, others, target.get("schema") or {}, every, tables)
 
 
 def require_compatible(found: Comparison, release: str, verb: str, choice: str) -> None:
     """Raise Failed where a release does not fit the database and `choice` (SCHEMA) does not resolve that."""
-    chosen_for = {"breaking": ("downgrade", "restore", "accept"), "heads": ()}
+    chosen_for = {"breaking": ("downgrade", "restore", "accept"), "heads": (), "rows": ()}
     if found.state in REFUSED and choice not in chosen_for.get(found.state, ("accept",)):
         raise Failed(refusal(found, release, verb))

@@ -311,7 +311,22 @@ def start(engine: Engine, name: str, patience: float = 10) -> None:
 
 
 class RunFailed(Exception):
-    """A one-off container that failed; the message has its last log lines."""
+    """A one-off container that failed; the message has its last log lines. `status`: its exit status, None where it did not end."""
+
+    status: int | None = None
+
+
+class Observer:
+    """What run_to_end reports of a container; this one ignores it."""
+
+    def started(self, name: str, used: list[str]) -> None:
+        """It runs, with these IP addresses."""
+
+    def ended(self, log: str) -> None:
+        """It ended, or its time is over; called before it is removed."""
+
+    def removed(self, used: list[str], when: float) -> None:
+        """It was removed at this time (Unix seconds). Servers may still work for it."""
 
 
 def addresses(actual: dict[str, Any] | None) -> list[str]:
@@ -321,47 +336,44 @@ def addresses(actual: dict[str, Any] | None) -> list[str]:
 
 
 def run_to_end(
-    engine: Engine,
-    spec: dict[str, Any],
-    labels: dict[str, str],
-    timeout: float,
-    on_failure: Callable[[list[str], float], Any] = lambda addresses_used, when: None,
+    engine: Engine, spec: dict[str, Any], labels: dict[str, str], timeout: float, observer: Observer | None = None, lines: int = 200
 ) -> str:
-    """Run a one-off container, remove it, and return its output. Raises RunFailed where its exit status is not 0.
-
-    `on_failure` gets the addresses of a failed container and the time of its removal (Unix seconds): servers may still work for it.
-    """
+    """Run a one-off container, remove it, and return its output (the last `lines`). Raises RunFailed where its exit status is not 0."""
     name, spec = spec["name"], spec | {"labels": labels | (spec.get("labels") or {})}
+    observer = observer or Observer()
 
-    def remove(addresses_used: list[str], succeeded: bool) -> None:
+    def remove(used: list[str]) -> None:
         now = time.time()
         engine.call("DELETE", f"/containers/{name}", {"force": "true", "v": "true"})
-        if not succeeded:
-            on_failure(addresses_used, now)
+        observer.removed(used, now)
 
     leftover = engine.find(f"/containers/{name}/json")
     if leftover:  # of a run that was killed
         refuse_foreign(name, leftover, labels)
-        remove(addresses(leftover), False)
+        remove(addresses(leftover))
     image = engine.find(f"/images/{spec['image']}/json")
     if image is None:
         raise RunFailed(f"image {spec['image']} is not on this host")
     create(engine, name, container_body(spec, image))
-    addresses_used: list[str] = []
-    succeeded = False
+    used: list[str] = []
+    output = ""
     try:
         start(engine, name)
-        addresses_used = addresses(engine.find(f"/containers/{name}/json"))
+        used = addresses(engine.find(f"/containers/{name}/json"))
+        observer.started(name, used)
         status = engine.call("POST", f"/containers/{name}/wait", timeout=timeout)["StatusCode"]
-        output = engine.logs(name, 200)
-        succeeded = status == 0
+        output = engine.logs(name, lines)
     except (EngineError, OSError) as error:
         timed_out = "time" in str(error).lower()
-        raise RunFailed(
-            f"{name} did not end within {timeout} s; last lines:\n{engine.logs(name)}" if timed_out else f"{name} {error}"
-        ) from error
+        with contextlib.suppress(EngineError, OSError):
+            output = engine.logs(name, lines)
+        last = "\n".join(output.splitlines()[-20:])
+        raise RunFailed(f"{name} did not end within {timeout} s; last lines:\n{last}" if timed_out else f"{name} {error}") from error
     finally:
-        remove(addresses_used, succeeded)
+        observer.ended(output)
+        remove(used)
     if status:
-        raise RunFailed(f"{name} ended with exit status {status}; last lines:\n" + "\n".join(output.splitlines()[-25:]))
+        failed = RunFailed(f"{name} ended with exit status {status}; last lines:\n" + "\n".join(output.splitlines()[-25:]))
+        failed.status = status
+        raise failed
     return output

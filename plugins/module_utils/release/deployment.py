@@ -16,13 +16,14 @@ from ..data.server_log import refused_statements
 from ..docker.client import Engine, EngineError
 from ..docker.image_layers import content_hash
 from ..docker.ownership import DECLARED
-from ..docker.reconcile import RunFailed, Unhealthy, run_to_end
+from ..docker.reconcile import RunFailed, Unhealthy
 from ..docker.spec import SpecError
 from ..secrets.store import Store as Secrets
 from ..state.interrupts import Interrupted, error_message
 from ..state.store import Failed, Lock, Store, fingerprint, now, with_name
 from .drain import Drain, retire
 from .edge import SETTLE
+from .migration import Migration, command_text
 from .rollout import Rollout
 from .swarm import SwarmRollout
 
@@ -197,7 +198,7 @@ class Deployment:
         if at is None and final and self.store.schema.get("heads"):
             at = self.store.schema["heads"]
         choice = self.options["schema"]
-        self.comparison = compared(self.store, at, target, accepted=choice == "accept")
+        self.comparison = compared(self.store, at, target, choice == "accept", self.revision)
         # A deploy names the version of the images, which releases with another configuration share.
         name = target["image_version"] if self.options["manifest"] else target["version"]
         require_compatible(self.comparison, name, self.options["verb"], choice)
@@ -207,8 +208,13 @@ class Deployment:
 
     def migrate(self, target: dict[str, Any]) -> None:
         """Run the release's pending migrations, after a dump."""
-        schema, rollback = self.store.schema, not self.options["manifest"]
-        due = [step for step in target.get("migrations") or [] if self._is_due(step, target, schema, rollback)]
+        schema, steps = self.store.schema, target.get("migrations") or []
+        identity = self.revision.identity() if steps else ""
+        if identity and schema.get("database", identity) != identity:
+            # Another database than the one that is recorded: what ran there did not run here.
+            schema = {key: value for key, value in schema.items() if key not in ("migrated", "commands")}
+        due = [step for step in steps if self._is_due(step, target, schema)]
+        outputs: dict[str, str] = {}
         has_data = self.comparison.at or schema.get("migrated")
         if due and self.options["backup"] and self.database and has_data and self.rollout.record_change("back up the database"):
             self._dump(f"before-{target['version']}")
@@ -216,7 +222,8 @@ class Deployment:
             started = time.time()
             with ThreadPoolExecutor(max_workers=4) as pool:
                 try:
-                    list(pool.map(self._run_migration, due))
+                    for step, output in zip(due, pool.map(lambda step: self._run_step(target, step), due), strict=True):
+                        outputs[step["service"]] = output
                 except Interrupted:
                     # Do not wait for a migration that is given up; its sessions in the server end as its container is removed.
                     for step in due:
@@ -226,14 +233,14 @@ class Deployment:
             if due and self.database:
                 self._warn_of_refused_statements(self.database, started)
         for step in due:
-            self.rollout.record_change(self._describe_migration(step, target))
+            self.rollout.record_change(self._describe_migration(step, target, outputs.get(step["service"], "")))
         if not self.check:
-            self._record_schema(target, schema, due)
+            self._record_schema(target, schema | ({"database": identity} if due and identity else {}), due)
 
-    def _is_due(self, step: dict[str, Any], target: dict[str, Any], schema: dict[str, Any], rollback: bool) -> bool:
-        """Whether to run a migration: the database's revision is behind; or, for a new release, the command, or the image of a tool
-        whose steps are unknown, has not run against this database."""
-        service, state = step["service"], self.comparison.state
+    def _is_due(self, step: dict[str, Any], target: dict[str, Any], schema: dict[str, Any]) -> bool:
+        """Whether to run a migration: the database's revision is behind; or, for a new release, its check command says so; or the command,
+        or the image of a tool whose steps are unknown, has not run against this database."""
+        service, state, rollback = step["service"], self.comparison.state, not self.options["manifest"]
         command, last_command = step["container"].get("entrypoint"), (schema.get("commands") or {}).get(service)
         image = (schema.get("migrated") or {}).get(service)
         alembic = step.get("alembic") and state != "unversioned"
@@ -243,10 +250,32 @@ class Deployment:
             return False
         if alembic and is_alembic(command or []):
             return not rollback and last_command is not None and last_command != command
+        if step.get("check") and not rollback and not self.check:
+            return bool(self._pending(step, target))
         return image is None or (not rollback and (image != target["images"][service] or last_command != command))
 
-    def _run_migration(self, step: dict[str, Any]) -> str:
-        return run_to_end(self.engine, step["container"], self.options["labels"], self.options["migrate_timeout"], self._end_sessions)
+    def _run_step(self, target: dict[str, Any], step: dict[str, Any]) -> str:
+        return self._run_container(target, step["service"], step["container"])
+
+    def _pending(self, step: dict[str, Any], target: dict[str, Any]) -> str:
+        """What a migration's check command says where its exit status is not 0, that is, migrations are pending; empty where it is."""
+        try:
+            self._run_container(target, step["service"], step["container"] | {"entrypoint": step["check"]}, "check")
+            return ""
+        except RunFailed as error:
+            if error.status is None:
+                raise
+            return str(error)
+
+    def _run_container(self, target: dict[str, Any], service: str, spec: dict[str, Any], kind: str = "migration") -> str:
+        """Run a one-off container of a migration for a release; its log is kept with the release."""
+        login = Secrets(self.store.root / "secrets").database_login(target.get("secrets_generation", ""), service)
+        about = (
+            f"{kind} of {service} for {target['version']}, image {spec['image']}, login {login or 'unknown'}: "
+            f"{command_text(spec.get('entrypoint') or [])}"
+        )
+        log = self.store.migration_log(target["version"], service, kind)
+        return Migration(self.engine, self.revision, spec, self.options["labels"], self.options, log, about).run()
 
     def _warn_of_refused_statements(self, database: Database, started: float) -> None:
         """Warn of statements that the server refused since a time: a migration that catches the error exits with 0 all the same."""
@@ -263,16 +292,16 @@ class Deployment:
                 + more
             )
 
-    def _end_sessions(self, addresses: list[str], before: float) -> None:
-        """End the sessions of a failed migration: a statement that waits for a lock goes on blocking others."""
-        with contextlib.suppress(DumpError, EngineError):
-            self.revision.end_sessions(addresses, before)
-
-    def _describe_migration(self, step: dict[str, Any], target: dict[str, Any]) -> str:
-        """The action line of a migration that succeeded; RunFailed where the database is not at the release's head after it."""
+    def _describe_migration(self, step: dict[str, Any], target: dict[str, Any], output: str) -> str:
+        """The action line of a migration that succeeded; RunFailed where the database is not at the release's head after it, or its check
+        command says that migrations are pending. Of a tool whose steps are unknown it has the output's last line: only the tool knows
+        whether there was anything to do."""
         service, before, heads = step["service"], self.comparison.at, self.comparison.heads
         if not step.get("alembic") or self.comparison.state == "unversioned":
-            return f"migrate the database for {service}"
+            if step.get("check") and not self.check and self.options["manifest"] and (pending := self._pending(step, target)):
+                raise RunFailed(f"the migration of {service} ended with exit status 0, and its check command still reports:\n{pending}")
+            last = output.splitlines()[-1].strip()[:160] if output.strip() else ""
+            return f"migrate the database for {service}" + (f": {last}" if last else "")
         after = heads if self.check else self.revision.read(target, required=True)
         command = step["container"].get("entrypoint") or []
         if after is None or (not after and not is_alembic(command)):
@@ -321,7 +350,7 @@ class Deployment:
         def downgrade() -> None:
             if self.rollout.record_change(f"downgrade the database: {listed(self.comparison.at)} -> {listed(heads)}"):
                 self._backup_first(target)
-                run_to_end(self.engine, spec, self.options["labels"], self.options["migrate_timeout"], self._end_sessions)
+                self._run_container(target, step["service"], spec, "downgrade")
                 self._after_schema_change(target)
 
         return downgrade
@@ -402,6 +431,7 @@ class Deployment:
         if new and not self.check:
             retired = retire(self.engine, self.store, self.options["retain"], {target["version"], target.get("previous", ""), before})
             retired += [f"backup {name}" for name in self.backups.prune(self.options["retain"], automatic=True)]
+            self.store.forget_logs()
             needed = [manifest.get("secrets_generation", "") for manifest in self.store.releases()]
             retired += [f"secret generation {number}" for number in Secrets(self.store.root / "secrets").prune(needed)]
         return {"changed": changed or new, "release": target["version"], "before": before, "retired": retired}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlsplit
 
 ALPHABET = string.ascii_letters + string.digits
 # Placeholders of examples, and the first guesses of an attacker.
@@ -213,6 +213,13 @@ class Store:
             {n: {"source": "generated", "generation": generation, "made": made, "version": 1, "previous": []} for n in record["values"]},
         )
         return record
+
+    def database_login(self, generation: str, service: str) -> str:
+        """The user of a service's database URL in a generation; empty where there is none."""
+        try:
+            return unquote(urlsplit(self.record(int(generation))["files"][service]["database_url"]).username or "")
+        except (OSError, ValueError, KeyError):
+            return ""
 
     def prune(self, keep: Iterable[str]) -> list[str]:
         """Remove all generations except `keep` and the newest; returns their numbers."""

@@ -2,7 +2,7 @@
 
 All of it is in the state directory (`/var/lib/<stack>`):
 
-- `releases/<release>.json`: the manifest, all that is needed to run the release again
+- `releases/<release>.json`: the manifest, all that is needed to run the release again; `<release>.<service>-migration.log` beside it
 - `current`: the name of the active release
 - `pending.json`: the unfinished operation, which the next run continues
 - `schema.json`: the database's revision, and the images and commands that migrated it
@@ -35,6 +35,8 @@ from .record import Record
 
 # The release's name in a manifest that has none yet: the name depends on the content.
 PLACEHOLDER = "@release@"
+# A bill of materials or a log beside a manifest: RELEASE.SERVICE.cdx.json, RELEASE.SERVICE-migration.log.
+ATTACHED = re.compile(r"(.+)\.[^.]+\.(?:cdx\.json|log)")
 # Keys that are not part of a release's identity. Services are those of the infrastructure, which has its own.
 VOLATILE = ("version", "released", "by", "previous", "fingerprint", "services")
 
@@ -134,9 +136,23 @@ class Store:
         write(self.root / "current", manifest["version"] + "\n", 0o644)
 
     def forget(self, release: str) -> None:
-        """Remove a manifest and the bills of materials of its release."""
-        for path in [self.folder / f"{release}.json", *self.folder.glob(f"{release}.*.cdx.json")]:
-            path.unlink(missing_ok=True)
+        """Remove a manifest, and the bills of materials and logs of its release."""
+        (self.folder / f"{release}.json").unlink(missing_ok=True)
+        for path in self.folder.glob("*"):
+            if (found := ATTACHED.fullmatch(path.name)) and found[1] == release:
+                path.unlink(missing_ok=True)
+
+    def migration_log(self, release: str, service: str, kind: str = "migration") -> Path:
+        """The file of a migration's log; creates its directory."""
+        self.prepare()
+        return self.folder / f"{release}.{service}-{kind}.log"
+
+    def forget_logs(self) -> None:
+        """Remove the logs of releases that failed."""
+        known = {manifest["version"] for manifest in self.releases()}
+        for path in self.folder.glob("*.log"):
+            if (found := ATTACHED.fullmatch(path.name)) and found[1] not in known:
+                path.unlink(missing_ok=True)
 
     # the pending operation and the database ---------------------------------------------------------------------------
 

@@ -17,9 +17,8 @@ from ansible_collections.berth.stack.plugins.module_utils.data.migrations import
     schema,
     version_table,
 )
-from ansible_collections.berth.stack.plugins.module_utils.data.revision import chosen
-from ansible_collections.berth.stack.plugins.module_utils.docker.client import EngineError
-from ansible_collections.berth.stack.plugins.module_utils.docker.reconcile import RunFailed, run_to_end
+from ansible_collections.berth.stack.plugins.module_utils.data.revision import IDENTITY, chosen
+from ansible_collections.berth.stack.plugins.module_utils.docker.reconcile import Observer, RunFailed, run_to_end
 from ansible_collections.berth.stack.plugins.module_utils.state.interrupts import Interrupted
 from ansible_collections.berth.stack.plugins.module_utils.state.store import Failed
 from engines import LABELS, Host, pair
@@ -60,11 +59,41 @@ def test_the_chain_of_a_source(tmp_path: Path) -> None:
     (folder / "1.py").write_text(HEAD.format("1", None, "pass"))
     (folder / "2.py").write_text(HEAD.format("2", "1", 'op.drop_column("t", "c")'))
     (folder / "note.py").write_text("def f(:")
-    assert schema(tmp_path) == {
+    found = schema(tmp_path)
+    contents = [one.pop("content") for one in found["revisions"].values()]
+    assert len(set(contents)) == 2 and all(len(one) == 16 for one in contents)
+    assert found == {
         "heads": ["2"],
         "revisions": {"1": {"down": [], "breaking": []}, "2": {"down": ["1"], "breaking": ["drop_column, line 5"]}},
     }
     assert schema(tmp_path / "migrations/versions/none") == {}
+
+
+SAME = {
+    "its place": (HEAD.format("2", "1a", "op.f('x', 1)")),
+    "a comment": HEAD.format("2", "1", "op.f('x', 1)  # why"),
+    "its format": HEAD.format("2", "1", 'op.f(\n        "x",\n        1,\n    )'),
+    "its texts": '"""What it does."""\n' + HEAD.format("2", "1", '"""Here."""\n    op.f("x", 1)'),
+    "the way back": HEAD.format("2", "1", "op.f('x', 1)").replace("drop_table", "rename_table"),
+    "an import": "import sqlalchemy as sa\n" + HEAD.format("2", "1", "op.f('x', 1)"),
+}
+OTHER = {
+    "a value": HEAD.format("2", "1", "op.f('y', 1)"),
+    "a step": HEAD.format("2", "1", "op.f('x', 1); op.g()"),
+    "what it calls": "NAMES = ['a']\n" + HEAD.format("2", "1", "op.f('x', 1)"),
+}
+
+
+@pytest.mark.parametrize("text", SAME.values(), ids=SAME)
+def test_the_content_of_a_migration_is_what_it_does(text: str) -> None:
+    first, second = revision(HEAD.format("2", "1", "op.f('x', 1)")), revision(text)
+    assert first and second and first["content"] == second["content"]
+
+
+@pytest.mark.parametrize("text", OTHER.values(), ids=OTHER)
+def test_another_content_of_a_migration_is_seen(text: str) -> None:
+    first, second = revision(HEAD.format("2", "1", "op.f('x', 1)")), revision(text)
+    assert first and second and first["content"] != second["content"]
 
 
 def source(folder: Path, steps: dict[str, Any], **files: str) -> Path:
@@ -126,6 +155,13 @@ def chain(*steps: str, breaking: str = "") -> dict[str, Any]:
 
 ONE, TWO = chain("1"), chain("1", "2<1")
 TWO_B = chain("1", "2b<1")
+
+
+def edited(source: dict[str, Any], name: str, content: str) -> dict[str, Any]:
+    """A schema whose revision `name` has this content."""
+    return source | {"revisions": source["revisions"] | {name: source["revisions"][name] | {"content": content}}}
+
+
 STATES = {
     # the database's revisions, the chain that ran there, chains that are remembered, the release's, its state
     "no migrations in the source": (["1"], ONE, [], {}, "unversioned"),
@@ -151,6 +187,11 @@ STATES = {
     "a step that ran was taken away": (["3"], chain("1", "2<1", "3<2"), [], chain("1", "3<1"), "edited"),
     "the first step that ran was taken away": (["2"], TWO, [], chain("2"), "edited"),
     "what ran has another place": (["3"], chain("1", "2<1", "3<2"), [], chain("1", "3<1", "2<3"), "edited"),
+    "a step that ran does something else": (["2"], edited(TWO, "1", "a"), [], edited(TWO, "1", "b"), "edited"),
+    "a step that did not run does something else": (["1"], edited(TWO, "2", "a"), [], edited(TWO, "2", "b"), "behind"),
+    "an older Berth did not record what a step does": (["2"], TWO, [], edited(TWO, "1", "b"), "same"),
+    "a revision and the one before it": (["1", "2"], TWO, [], TWO, "rows"),
+    "a revision and one far below it, remembered only": (["1", "3"], chain("1", "2<1", "3<2"), [], ONE, "rows"),
     "edited above what ran": (["1"], ONE, [TWO], chain("1", "1a<1", "2<1a"), "behind"),
 }
 
@@ -159,6 +200,11 @@ STATES = {
 def test_how_a_release_compares_with_the_database(case: tuple[Any, ...]) -> None:
     at, ran, others, target, state = case
     assert compare(at, ran, others, target, every_head=False).state == state
+
+
+def test_tables_without_a_revision_where_migrations_ran() -> None:
+    assert compare([], TWO, [], TWO, every_head=False, tables=["task"]).state == "unstamped"
+    assert [compare([], ran, [], TWO, False, tables).state for ran, tables in (({}, ["task"]), (TWO, []))] == ["new", "new"]
 
 
 def test_several_heads_are_right_where_the_command_says_so() -> None:
@@ -192,6 +238,9 @@ def test_of_several_tables_that_of_the_backend_is_read() -> None:
 # a run ------------------------------------------------------------------------------------------------------------------
 
 ALEMBIC = ["python3", "-m", "alembic", "upgrade", "head"]
+CHECK = ["node", "check.mjs"]
+# Of a tool whose steps are unknown, what it says is told.
+FRONTEND = "migrate the database for frontend: last of s-frontend-migrate"
 
 
 class Server:
@@ -199,6 +248,7 @@ class Server:
 
     def __init__(self, host: Host, at: list[str]) -> None:
         self.host, self.at, self.then, self.ran, self.asked = host, at, [""], list[str](), list[str]()
+        self.tables, self.identity, self.sessions = list[str](), "7:1", list[dict[str, Any]]()
         host.infrastructure = host.infrastructure | {"database": {"container": "s-database", "name": "app", "schema": "backend"}}
         host.engine.place("s-database")
         host.engine.execute = self.execute  # type: ignore[method-assign]
@@ -208,12 +258,16 @@ class Server:
         if container != "s-database":
             return 0, ""
         self.asked.append(command[-1])
-        return 0, "1" if "pg_terminate" in command[-1] else json.dumps({"backend": self.at} if self.at else {})
+        answers = {"pg_terminate": "1", IDENTITY: self.identity, "c.relname <>": "\n".join(self.tables)}
+        answers |= {"pg_blocking_pids": json.dumps(self.sessions), "": json.dumps({"backend": self.at} if self.at else {})}
+        return 0, next(answer for words, answer in answers.items() if words in command[-1])
 
     def start(self, name: str) -> None:
         if name.endswith("-migrate"):
             self.ran.append(name)
-            self.at = self.then if name == "s-backend-migrate" else self.at
+            # Its check command changes nothing.
+            check = self.host.engine.containers[name]["Config"].get("Entrypoint") == CHECK
+            self.at = self.then if name == "s-backend-migrate" and not check else self.at
 
     def deploy(
         self, version: str, source: dict[str, Any], command: list[str] | None = None, check: bool = False, **other: Any
@@ -221,10 +275,12 @@ class Server:
         """Deploy; what was done to the database, in words. The migration brings it to the head of the source."""
         self.host.images(version)
         self.then = other.pop("then", source.get("heads", []))
+        checks = {"check": CHECK} if other.pop("checked", False) else {}
         steps = [
             {"service": "backend", "alembic": True, "downgrade": ["downgrade", "{revision}"]}
             | {"container": {"name": "s-backend-migrate", "image": f"s-backend:{version}", "entrypoint": command or ALEMBIC}},
             {"service": "frontend"}
+            | checks
             | {"container": {"name": "s-frontend-migrate", "image": f"s-frontend:{version}", "entrypoint": ["node", "migrate.mjs"]}},
         ]
         made = manifest(self.host, version, schema=source, migrations=steps)
@@ -247,7 +303,7 @@ class Server:
 
 def test_each_migration_that_ran_is_told_by_the_revision_before_and_after(host: Host) -> None:
     server = Server(host, [])
-    assert server.deploy("v1", TWO) == ["migrate the database for backend: none -> 2", "migrate the database for frontend"]
+    assert server.deploy("v1", TWO) == ["migrate the database for backend: none -> 2", FRONTEND]
     assert server.deploy("v1", TWO) == [] and server.ran == []
     three = chain("1", "2<1", "3<2")
     assert server.deploy("v2", three)[0] == "migrate the database for backend: 2 -> 3"
@@ -272,7 +328,7 @@ def test_an_older_release_is_refused_by_deploy_as_by_rollback(host: Host) -> Non
         "v1 is not compatible with the database: later migrations remove or change what it needs.\n  2: drop_column, line 5"
     )
     assert "The database is at revision 2; the head of v1 is 1." in message and "make deploy VERSION=v1 SCHEMA=downgrade" in message
-    assert server.deploy("v1", ONE, schema="accept") == ["migrate the database for frontend"]
+    assert server.deploy("v1", ONE, schema="accept") == [FRONTEND]
     server.deploy("v2", chain("1", "2<1", breaking="2"))
     with pytest.raises(Failed, match="make rollback VERSION=v1 SCHEMA=restore"):
         act(host, release="v1").run()
@@ -308,6 +364,7 @@ def test_restore_without_a_fitting_backup_is_refused_before_anything_is_touched(
         (["9"], TWO, "Neither v2 nor a recorded release has 9"),
         (["2"], chain("1", "2<1", "2b<1"), "end in 2 heads (2, 2b)"),
         (["2"], chain("1", "1a<1", "2<1a"), "2 comes after 1a in the release, and came after 1 when it ran"),
+        (["1", "2"], TWO, "several rows, and 1 comes before another of them"),
     ],
 )
 def test_what_cannot_be_known_is_refused_with_both_revisions(host: Host, at: list[str], source: dict[str, Any], words: str) -> None:
@@ -321,12 +378,41 @@ def test_what_cannot_be_known_is_refused_with_both_revisions(host: Host, at: lis
     assert words in server.refused("v2", source)
 
 
+def test_a_migration_that_ran_and_does_something_else_now_is_refused(host: Host) -> None:
+    server = Server(host, [])
+    server.deploy("v1", edited(TWO, "1", "a"))
+    message = server.refused("v2", edited(TWO, "1", "b"))
+    assert "1 does something else in the release than it did when it ran" in message and "The database is at revision 2" in message
+    assert server.deploy("v2", edited(TWO, "1", "b"), schema="accept") == [FRONTEND]
+    assert server.deploy("v3", edited(TWO, "1", "b")) == [FRONTEND], "what was accepted is the record from then on"
+
+
+def test_tables_whose_version_table_is_gone_are_not_migrated_from_the_start(host: Host) -> None:
+    server = Server(host, [])
+    server.deploy("v1", TWO)
+    server.at, server.tables = [], ["note", "task"]
+    for check in (False, True):
+        message = server.refused("v2", TWO, check=check)
+        assert "its migrations ran to 2 and tables exist (note, task)" in message and "The head of v2 is 2. Nothing was changed." in message
+        assert "alembic stamp 2" in message and "make deploy VERSION=v2 SCHEMA=accept" in message
+    with pytest.raises(Failed, match="make rollback VERSION=v1 SCHEMA=accept"):
+        act(host, release="v1").run()
+    assert server.deploy("v2", TWO, schema="accept")[0] == "migrate the database for backend: none -> 2"
+
+
+def test_a_database_that_is_ahead_of_what_is_recorded_is_taken_as_it_is(host: Host) -> None:
+    server = Server(host, [])
+    server.deploy("v1", ONE)
+    server.at = ["2"]
+    assert server.deploy("v2", TWO) == [FRONTEND] and host.store.schema["heads"] == ["2"]
+
+
 def test_an_edited_chain_that_is_accepted_is_the_one_from_then_on(host: Host) -> None:
     server = Server(host, [])
     server.deploy("v1", TWO)
     squashed = chain("2")
     assert "SCHEMA=accept" in server.refused("v2", squashed)
-    assert server.deploy("v2", squashed, schema="accept") == ["migrate the database for frontend"]
+    assert server.deploy("v2", squashed, schema="accept") == [FRONTEND]
     assert (host.store.current, server.deploy("v2", squashed)) == ("v2", [])
 
 
@@ -353,6 +439,55 @@ def test_another_command_is_run_with_the_same_image(host: Host) -> None:
     server.deploy("v1", TWO)
     assert server.deploy("v1", TWO, ["python3", "-m", "app.migrate"]) == ["run the migration command of backend (the database stays at 2)"]
     assert (server.deploy("v1", TWO, ["python3", "-m", "app.migrate"]), server.ran) == ([], [])
+
+
+# tools whose steps are unknown ------------------------------------------------------------------------------------------
+
+
+def test_another_database_of_the_same_name_has_not_had_what_ran_in_the_one_before(host: Host) -> None:
+    server = Server(host, [])
+    server.deploy("v1", TWO)
+    assert host.store.schema["database"] == "7:1"
+    server.identity = "7:2"
+    assert server.deploy("v1-config", TWO, check=True)[-1].startswith("migrate the database for frontend")
+    act(host, release="v1", backup=False).run()
+    assert server.ran == ["s-frontend-migrate"] and host.store.schema["database"] == "7:2"
+    act(host, release="v1", backup=False).run()
+    assert server.ran == ["s-frontend-migrate"]
+
+
+def test_a_check_command_says_whether_migrations_are_pending(host: Host) -> None:
+    server, statuses = Server(host, []), [1, 0, 0]
+    call = host.engine.call
+
+    def wait(method: str, path: str, *words: Any, **other: Any) -> Any:
+        if path == "/containers/s-frontend-migrate/wait" and host.engine.containers["s-frontend-migrate"]["Config"]["Entrypoint"] == CHECK:
+            return {"StatusCode": statuses.pop(0)}
+        return call(method, path, *words, **other)
+
+    host.engine.call = wait  # type: ignore[method-assign]
+    # Pending, then run, then no more.
+    assert FRONTEND in server.deploy("v1", TWO, checked=True)
+    assert server.ran.count("s-frontend-migrate") == 3 and statuses == [0]
+    # Of another image nothing is pending: the tool says so.
+    assert server.deploy("v2", TWO, checked=True) == [] and server.ran == ["s-frontend-migrate"] and statuses == []
+    # One that ends well and leaves migrations pending has failed.
+    statuses[:] = [1, 3]
+    with pytest.raises(
+        Failed, match=r"(?s)the migration of frontend ended with exit status 0, and its check command still reports:.*status 3"
+    ):
+        server.deploy("v3", TWO, checked=True)
+    assert host.store.current == "v2"
+
+
+def test_a_check_command_is_not_asked_by_a_rollback_or_in_check_mode(host: Host) -> None:
+    server = Server(host, [])
+    server.deploy("v1", TWO, checked=True)
+    server.deploy("v2", TWO, checked=True)
+    server.ran.clear()
+    assert act(host, backup=False).run()["release"] == "v1"
+    server.deploy("v3", TWO, checked=True, check=True)
+    assert server.ran == []
 
 
 def test_a_command_of_ones_own_is_run_with_each_new_image(host: Host) -> None:
@@ -407,22 +542,23 @@ def test_going_back_starts_the_database_and_asks_it_then(host: Host) -> None:
 # what is left of a migration that fails ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("status", "ended"), [(0, []), (1, ["127.0.0.1"])])
-def test_what_a_failed_container_left_elsewhere_is_ended(host: Host, status: int, ended: list[str]) -> None:
+@pytest.mark.parametrize("status", [0, 1])
+def test_what_a_container_left_elsewhere_is_ended_after_it(host: Host, status: int) -> None:
     host.engine.image("sha256:m")
     host.engine.exits["s-migrate"] = status
     reported: list[str] = []
 
-    def gone(addresses: list[str], when: float) -> None:
-        assert "s-migrate" not in host.engine.containers
-        reported.extend(addresses)
+    class Ends(Observer):
+        def removed(self, addresses: list[str], when: float) -> None:
+            assert "s-migrate" not in host.engine.containers
+            reported.extend(addresses)
 
     spec = {"name": "s-migrate", "image": "sha256:m", "networks": [{"name": "s-data"}]}
     try:
-        run_to_end(host.engine, spec, LABELS, 5, gone)
-    except (RunFailed, EngineError):
-        assert status
-    assert reported == ended
+        run_to_end(host.engine, spec, LABELS, 5, Ends())
+    except RunFailed as error:
+        assert error.status == status
+    assert reported == ["127.0.0.1"]
 
 
 def test_sessions_of_a_migration_that_fails_are_ended(host: Host) -> None:

@@ -30,7 +30,8 @@ def act(host: Host, check: bool = False, **other: Any) -> Deployment:
         "smoke_timeout": 5,
         "health_timeout": 60,
     }
-    options |= {"migrate_timeout": 120, "monitor_seconds": 0, "standby_seconds": 0, "drain_wait": 0, "retain": 5, "backup": True, "who": ME}
+    options |= {"migrate_timeout": 120, "migrate_lock_timeout": 10, "migrate_statement_timeout": 0}
+    options |= {"monitor_seconds": 0, "standby_seconds": 0, "drain_wait": 0, "retain": 5, "backup": True, "who": ME}
     return Deployment(options | other, check)
 
 
