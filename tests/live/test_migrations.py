@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import secrets
 import shutil
+import ssl
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from conftest import ROOT, docker, verb
 
@@ -31,6 +37,7 @@ def downgrade():
 '''
 ADDS = {"up": 'op.add_column("task", sa.Column("{name}", sa.Text()))', "back": 'op.drop_column("task", "{name}")'}
 DROPS = {"up": 'op.drop_column("task", "extra")', "back": 'op.add_column("task", sa.Column("extra", sa.Text()))'}
+EXTRA = ("extra", "0001", {"up": DROPS["back"], "back": DROPS["up"]})
 # What waits for a lock for as long as nobody ends it.
 WAITS = {"up": 'op.execute("SET LOCAL lock_timeout = 0"); op.add_column("task", sa.Column("{name}", sa.Text()))', "back": "pass"}
 
@@ -108,10 +115,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 def test_the_revision_of_the_database_decides(stack: Stack) -> None:
-    extra, drop = (
-        ("extra", "0001", ADDS | {"up": 'op.add_column("task", sa.Column("extra", sa.Text()))', "back": DROPS["up"]}),
-        ("drop", "extra", DROPS),
-    )
+    extra, drop = EXTRA, ("drop", "extra", DROPS)
     one, two = stack.source("one", extra), stack.source("two", extra, drop)
 
     # Each migration that runs is told.
@@ -140,8 +144,17 @@ def test_the_revision_of_the_database_decides(stack: Stack) -> None:
     stack.refuse(put, "were edited after they ran", "extra comes after put", "came after 0001", "at revision drop")
     taken = stack.source("taken", ("drop", "0001", DROPS))
     stack.refuse(taken, "extra ran here, and the release does not have it", "SCHEMA=accept", check=True)
+    other = stack.source("other", (extra[0], extra[1], ADDS), drop)
+    stack.refuse(other, "extra does something else in the release", "at revision drop", "SCHEMA=accept", check=True)
     renamed = stack.source("renamed", ("extra", "first", extra[2]), drop, first="first")
     stack.refuse(renamed, "0001 ran here, and the release does not have it", check=True)
+
+    # Nor is the version table believed where it cannot be right.
+    stack.sql("INSERT INTO backend.alembic_version VALUES ('extra')")
+    stack.refuse(two, "several rows, and extra comes before another", "at revision drop, extra", check=True)
+    stack.sql("DELETE FROM backend.alembic_version")
+    stack.refuse(two, "its migrations ran to drop and tables exist", "task", "alembic stamp drop", check=True)
+    stack.sql("INSERT INTO backend.alembic_version VALUES ('drop')")
 
     # What somebody did by hand is seen, and what was not run against this database is run.
     assert "nothing has changed" in stack.deploy(two)[1]
@@ -176,3 +189,67 @@ def test_the_revision_of_the_database_decides(stack: Stack) -> None:
     # Going back with the database, when asked to.
     stack.serve(two, "downgrade the database: drop -> extra", BERTH_VERSION=first, BERTH_SCHEMA="downgrade")
     assert (stack.sql(REVISION), (STATE / "current").read_text().strip().startswith(first)) == ("extra", True)
+
+
+READER = "BEGIN; SELECT count(*) FROM backend.task; SELECT pg_sleep(900)"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+
+
+class Visitor:
+    """A user of the stack with a task."""
+
+    def __init__(self, stack: Stack) -> None:
+        base = f"https://localhost:{PORTS['HTTPS_PORT']}"
+        context = ssl.create_default_context(cafile=stack.environment["LOCAL_DIR"] + "/edge-ca.crt")
+        self.http = httpx.Client(base_url=base, verify=context, timeout=30, trust_env=False, headers={"Origin": base})
+        email = f"live-{secrets.token_hex(6)}@example.com"
+        body = {"name": "Live", "email": email, "password": secrets.token_urlsafe(18)}
+        self.http.post("/api/auth/sign-up/email", json=body).raise_for_status()
+        self.http.headers["Authorization"] = f"Bearer {self.http.get('/api/auth/token').raise_for_status().json()['token']}"
+
+    def seconds(self, path: str) -> float:
+        """How long an answer takes."""
+        began = time.monotonic()
+        self.http.get(path).raise_for_status()
+        return time.monotonic() - began
+
+
+def test_a_migration_that_waits_for_a_lock_ends_in_seconds_and_names_who_holds_it(stack: Stack) -> None:
+    limit = 4
+    status, output = stack.deploy(stack.source("before", EXTRA))
+    assert status == 0, output[-4000:]
+    visitor = Visitor(stack)
+    words = ["--env", "PGAPPNAME=the-reader", f"{STACK}-database", "psql", "-U", "postgres", "-d", "app", "-c", READER]
+    docker("exec", "--detach", *words)
+    while stack.sql("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'the-reader'") == "0":
+        time.sleep(0.1)
+    # It sets a timeout of its own, none, and its driver ignores PGOPTIONS.
+    waits = stack.source("waiting", EXTRA, ("more", "extra", WAITS))
+    during: list[float] = []
+    with ThreadPoolExecutor() as pool:
+        deployed = pool.submit(stack.deploy, waits, variables={"release_migrate_lock_timeout": limit})
+        while not deployed.done() and stack.sql(WAITING) == "0":
+            time.sleep(0.1)
+        began = time.monotonic()
+        query = pool.submit(visitor.seconds, "/api/tasks")  # it stands behind the migration
+        other = Visitor(stack)
+        while not deployed.done():
+            during.append(other.seconds("/api/health"))
+            time.sleep(0.2)
+        ended = time.monotonic() - began
+    status, output = deployed.result()
+    after = visitor.seconds("/api/tasks")
+    print(
+        f"the deploy ended {ended:.1f} s after the wait began (limit {limit} s); "
+        f"health during it: at most {max(during):.2f} s of {len(during)}; "
+        f"the request for the table: {query.result():.2f} s during, {after:.2f} s after"
+    )
+    assert status == 2 and "is still active" in output, output[-4000:]
+    expected = ["waited ", "release_migrate_lock_timeout, 4 s", "a lock on backend.task", "ADD COLUMN cmore", "application the-reader"]
+    assert not [word for word in [*expected, "SELECT pg_sleep(900)", "pg_terminate_backend("] if word not in output], output[-4000:]
+    assert ended <= limit + 5 and query.result() <= limit + 2 and max(during) < 1 and after < 1
+    assert stack.sql(WAITING) == "0" and stack.sql(REVISION) == "extra"
+    log = re.search(rf"Its log: ({STATE}/releases/\S+[.]backend-migration[.]log)", output)
+    assert log and "login backend_g1" in Path(log[1]).read_text(), output[-4000:]
+    stack.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'the-reader'")
+    stack.serve(waits, "migrate the database for backend: extra -> more")
