@@ -162,6 +162,10 @@ def test_the_revision_of_the_database_decides(stack: Stack) -> None:
     stack.serve(two, "migrate the database for backend: extra -> drop")
     command = {"backend_image_migrate_command": ["python3", "-m", "alembic", "-x", "seed=1", "upgrade", "head"]}
     stack.serve(two, "run the migration command of backend (the database stays at drop)", variables=command)
+    # A tool that says that migrations are pending after it ended well is believed.
+    check = {"frontend_image_migrate_check_command": ["node", "-e", "console.log('3 are pending'); process.exit(1)"]}
+    status, output = stack.deploy(two, variables=command | check)
+    assert status == 2 and "its check command still reports" in output and "3 are pending" in output, output[-4000:]
     stack.sql("UPDATE backend.alembic_version SET version_num = 'elsewhere'")
     stack.refuse(two, "Neither", "has elsewhere", "at revision elsewhere", "is drop", variables=command)
     stack.sql("UPDATE backend.alembic_version SET version_num = 'drop'")
