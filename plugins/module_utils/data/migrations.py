@@ -79,10 +79,10 @@ PLACE = frozenset({"revision", "down_revision", "branch_labels", "depends_on"})
 
 
 def _canonical(node: Any) -> Any:
-    """A syntax tree without places, formatting and what Python versions add to it."""
+    """A syntax tree without places, formatting, annotations and what Python versions add to it."""
     if isinstance(node, ast.AST):
         fields = [(name, _canonical(value)) for name, value in ast.iter_fields(node) if value not in (None, [])]
-        return [type(node).__name__, *(one for one in fields if one[0] not in ("ctx", "kind", "type_comment"))]
+        return [type(node).__name__, *(one for one in fields if one[0] not in ("ctx", "kind", "type_comment", "annotation", "returns"))]
     return [_canonical(one) for one in node] if isinstance(node, list) else repr(node)
 
 

@@ -75,6 +75,9 @@ SAME = {
     "its format": HEAD.format("2", "1", 'op.f(\n        "x",\n        1,\n    )'),
     "its texts": '"""What it does."""\n' + HEAD.format("2", "1", '"""Here."""\n    op.f("x", 1)'),
     "the way back": HEAD.format("2", "1", "op.f('x', 1)").replace("drop_table", "rename_table"),
+    "annotations": HEAD.format("2", "1", "op.f('x', 1)")
+    .replace("upgrade()", "upgrade() -> None")
+    .replace('revision = "2"', 'revision: str = "2"'),
     "an import": "import sqlalchemy as sa\n" + HEAD.format("2", "1", "op.f('x', 1)"),
 }
 OTHER = {
