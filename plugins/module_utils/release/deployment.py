@@ -215,7 +215,7 @@ class Deployment:
             schema = {key: value for key, value in schema.items() if key not in ("migrated", "commands")}
         due = [step for step in steps if self._is_due(step, target, schema)]
         outputs: dict[str, str] = {}
-        has_data = self.comparison.at or schema.get("migrated")
+        has_data = self.comparison.at or self.store.schema.get("migrated")
         if due and self.options["backup"] and self.database and has_data and self.rollout.record_change("back up the database"):
             self._dump(f"before-{target['version']}")
         if not self.check:

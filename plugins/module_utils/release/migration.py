@@ -61,8 +61,9 @@ class Migration(Observer):
         self.output = ""
         self.over = Event()
         self.watcher: Thread | None = None
-        # The last wait for a lock, as seen at a time (monotonic); the limit that was exceeded, and the session.
+        # The last wait for a lock, as seen at a time (monotonic), and when the migration ended; the limit that was exceeded, and the session.
         self.wait: tuple[float, dict[str, Any]] | None = None
+        self.end = 0.0
         self.exceeded: tuple[str, dict[str, Any]] | None = None
 
     def run(self) -> str:
@@ -89,6 +90,7 @@ class Migration(Observer):
             self.watcher.start()
 
     def ended(self, log: str) -> None:
+        self.end = time.monotonic()
         self.over.set()
         if self.watcher:
             self.watcher.join(RECENT)
@@ -127,7 +129,7 @@ class Migration(Observer):
         if kind == "statement":
             limit = f"the limit is {self.limits['migrate_statement_timeout']} s (release_migrate_statement_timeout)"
             return f"A statement of {name} ran for {session['seconds']:.0f} s, {limit}: {statement_text(session['statement'])}\n{text}"
-        if not database or not self.wait or time.monotonic() - self.wait[0] > RECENT:
+        if not database or not self.wait or (not kind and self.end - self.wait[0] > RECENT):
             return text
         limit = f" (limit: release_migrate_lock_timeout, {seconds} s)" if (seconds := self.limits["migrate_lock_timeout"]) else ""
         return f"{name} {describe_wait(self.wait[1], limit, self._containers(), database.container)}\n{text}"

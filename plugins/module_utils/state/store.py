@@ -174,7 +174,7 @@ class Store:
 
     @property
     def schema(self) -> dict[str, Any]:
-        """{migrated: {service: image id}, commands: {service: command}, and of the backend heads and revisions}."""
+        """{migrated: {service: image id}, commands: {service: command}, database: its identity, and of the backend heads and revisions}."""
         return self.note("schema.json")
 
     def record_schema(self, schema: dict[str, Any]) -> None:
