@@ -61,9 +61,10 @@ class Migration(Observer):
         self.output = ""
         self.over = Event()
         self.watcher: Thread | None = None
-        # The last wait for a lock, as seen at a time (monotonic), and when the migration ended; the limit that was exceeded, and the session.
+        # The last wait for a lock, as seen at a time (monotonic), and when the migration ended.
         self.wait: tuple[float, dict[str, Any]] | None = None
         self.end = 0.0
+        # The limit that was exceeded, and the session.
         self.exceeded: tuple[str, dict[str, Any]] | None = None
 
     def run(self) -> str:
