@@ -17,7 +17,7 @@ from ..state.store import now, write
 
 INTERVAL = 0.5
 # The server's own timeout, where a driver passes it on, comes first: the tool gets its error and can say which step failed.
-GRACE = 0.5
+GRACE = 0.3
 # A wait that was seen so many seconds before the end explains a failure: a tool needs time to end.
 RECENT = 5
 LINES = 5000
@@ -108,13 +108,16 @@ class Migration(Observer):
         database = self.revision.database
         keys = ("migrate_lock_timeout", "migrate_statement_timeout")
         lock, statement = (limit + GRACE if (limit := self.limits[key]) else 0 for key in keys)
-        while database and not self.over.wait(INTERVAL):
+        pause = INTERVAL
+        while database and not self.over.wait(pause):
+            pause = INTERVAL
             try:
                 found = sessions(database.sql(sessions_query(used)))
             except (DumpError, EngineError, OSError):
                 continue  # the timeouts in the server remain
             if waiting := max((one for one in found if one["waited"] is not None), key=lambda one: float(one["waited"]), default=None):
                 self.wait = time.monotonic(), waiting
+                pause = min(INTERVAL, max(0.01, lock - waiting["waited"])) if lock else INTERVAL
             if exceeded := overdue(found, lock, statement):
                 self.exceeded = exceeded
                 with contextlib.suppress(EngineError, OSError):
