@@ -42,12 +42,9 @@ class Revision:
         the release has no Alembic migrations."""
         if self.database is None or not (target.get("schema") or {}).get("revisions"):
             return None
-        actual = self.database.engine.find(f"/containers/{self.database.container}/json")
-        if actual is None or not actual["State"]["Running"] or actual["State"]["Paused"]:
+        if not self.database.running():
             if required:
-                raise Failed(
-                    f"The database is not running ({self.database.container}), so its revision cannot be read: make deploy starts it."
-                )
+                raise Failed(f"The database is not running ({self.database.place}), so its revision cannot be read: make deploy starts it.")
             return None
         table = self.table(target)
         try:
