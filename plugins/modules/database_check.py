@@ -57,8 +57,8 @@ def tls_version(address: str, hostaddr: str, port: int, authority: str) -> str:
     with socket.create_connection((hostaddr or address, port), SECONDS) as plain:
         plain.sendall(SSL_REQUEST)
         if (answer := plain.recv(1)) != b"S":
-            said = "does not offer TLS" if answer == b"N" else "does not answer as PostgreSQL does"
-            raise ValueError(f"the server {said}; database_external requires sslmode=verify-full")
+            problem = "does not offer TLS" if answer == b"N" else "does not answer as PostgreSQL does"
+            raise ValueError(f"the server {problem}; database_external requires sslmode=verify-full")
         with context.wrap_socket(plain, server_hostname=address) as encrypted:
             return encrypted.version() or ""
 

@@ -103,8 +103,8 @@ def sql(server: Path) -> Iterator[Sql]:
 
 def deploy(sql: Sql, access: dict, *numbers: int, extensions: tuple[str, ...] = ()) -> list[str]:
     """What the module does, with the secrets of these generations; its actions."""
-    wanted = logins(ROLES, [record(n) for n in numbers])
-    plan = plan_roles(json.loads(sql(CLUSTER.format(database="'app'"))), ROLES, wanted, access, list(extensions))
+    desired = logins(ROLES, [record(n) for n in numbers])
+    plan = plan_roles(json.loads(sql(CLUSTER.format(database="'app'"))), ROLES, desired, access, list(extensions))
     sql(";\n".join(plan.statements) or "SELECT 1")
     inside = plan_database(json.loads(sql(INSIDE)), "app", ROLES, access, list(extensions))
     sql(";\n".join(inside.statements) or "SELECT 1")
