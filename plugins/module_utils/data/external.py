@@ -20,6 +20,29 @@ from .dumps import SLOW, Database, DumpError
 # Prints a line for each login that cannot connect. The image has a shell and PostgreSQL's tools, nothing else.
 LOGINS = 'for use in "$@"; do error=$(PGSERVICE=$use psql -qtAXc "SELECT 1" 2>&1 >/dev/null) || echo "$use: $error"; done'
 
+# Restores /dump in one transaction, without what belongs to the server's administrator: schemas, extensions and default privileges stay as they
+# are. pg_restore by itself sets transaction_timeout, which servers before 17 do not know. Where it fails, so does what it has written before.
+RESTORE = r"""
+set -e
+pg_restore -l /dump >/tmp/all
+while IFS= read -r line; do
+  case $line in
+    *[0-9]" SCHEMA - "* | *[0-9]" EXTENSION - "* | *[0-9]" DEFAULT ACL "* | *[0-9]" DATABASE"* | *" - SCHEMA "* | *" - EXTENSION "*) ;;
+    *) printf '%s\n' "$line" ;;
+  esac
+done </tmp/all >/tmp/list
+{ pg_restore --clean --if-exists -L /tmp/list -f - /dump || echo 'SELECT 1/0;'; } | {
+  while IFS= read -r line; do
+    case $line in
+      "SET transaction_timeout"*) break ;;
+      "SET client_encoding"*) printf '%s\n' "$line"; break ;;
+      *) printf '%s\n' "$line" ;;
+    esac
+  done >/tmp/start
+  exec psql -q --single-transaction -v ON_ERROR_STOP=1 -o /dev/null -f /tmp/start -f -
+}
+"""
+
 
 class External(Database):
     """One database of a server that is not the stack's."""
@@ -112,19 +135,9 @@ class External(Database):
             self.run("pg_restore", "-f", "/dev/null", "/dump", mounts=mounts)
 
     def replace(self, dump: Path, content: dict[str, str] | None = None) -> dict[str, str]:
-        """Replace what the dump has, in one transaction; as the login of backups, which needs the rights of the owners."""
+        """Replace the tables that the dump has, in one transaction; as the login of backups, which needs the rights of the owners."""
         with self._lent(dump) as mounts:
-            self.run(
-                "pg_restore",
-                "--clean",
-                "--if-exists",
-                "--single-transaction",
-                "--exit-on-error",
-                "-d",
-                "service=client",
-                "/dump",
-                mounts=mounts,
-            )
+            self.run("sh", "-c", RESTORE, mounts=mounts)
         self.replaced = True
         return {}
 

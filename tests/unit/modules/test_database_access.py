@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.berth.stack.plugins.module_utils.data.dumps import ACCESS, EXTENSIONS
+from ansible_collections.berth.stack.plugins.module_utils.data.external import RESTORE
 from ansible_collections.berth.stack.plugins.module_utils.settings.database_access import wrong_access
 from ansible_collections.berth.stack.plugins.modules.postgres_roles import (
     CLUSTER,
@@ -234,3 +235,24 @@ def test_an_extension_that_somebody_created_in_another_schema_is_moved(sql: Sql)
     sql("CREATE EXTENSION citext SCHEMA public")
     assert "move extension citext to schema extensions" in deploy(sql, {}, 1, extensions=("citext",))
     assert sql("SELECT 'A'::citext = 'a'::citext", "backend_g1") == "t"
+
+
+def test_a_restore_into_a_server_that_is_not_the_stacks_is_one_transaction(sql: Sql, server: Path, tmp_path: Path) -> None:
+    deploy(sql, {}, 1, extensions=("citext",))
+    sql("CREATE TABLE session (mail citext); INSERT INTO session VALUES ('back\\slash'), ('two')", "frontend_g1")
+    environment = os.environ | {"PGHOST": str(server), "PGUSER": "postgres", "PGDATABASE": "app", "PATH": f"{BINARIES}:/usr/bin:/bin"}
+    subprocess.run(["pg_dump", "-Fc", "-f", tmp_path / "dump"], env=environment, check=True)
+    sql("DELETE FROM session", "frontend_g1")
+
+    def restore() -> int:
+        # The script of the container, whose directories are these.
+        script = RESTORE.replace("/tmp/", f"{tmp_path}/").replace(" /dump", f" {tmp_path}/dump")
+        return subprocess.run(["sh", "-c", script], env=environment, capture_output=True, check=False).returncode
+
+    whole = (tmp_path / "dump").read_bytes()
+    (tmp_path / "dump").write_bytes(whole[:-20])
+    assert restore() != 0 and sql("SELECT count(*) FROM session", "frontend_g1") == "0"
+    (tmp_path / "dump").write_bytes(whole)
+    assert restore() == 0 and sql("SELECT count(*) FROM session WHERE mail = 'TWO'", "frontend_g1") == "1"
+    # Schemas, their privileges and extensions are not touched: nothing is left to do.
+    assert deploy(sql, {}, 1, extensions=("citext",)) == []

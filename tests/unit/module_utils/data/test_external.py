@@ -103,5 +103,5 @@ def test_a_restore_is_one_transaction(base: dict[str, Any], runs: list[dict[str,
     database = External(FakeEngine(Clock()), base)
     (tmp_path / "dump").write_bytes(b"PGDMP")
     database.replace(tmp_path / "dump")
-    assert database.replaced and {"--single-transaction", "--exit-on-error", "--clean"} <= set(runs[0]["command"])
+    assert database.replaced and "psql -q --single-transaction -v ON_ERROR_STOP=1" in runs[0]["command"][1]
     assert {"type": "bind", "source": str(tmp_path / "dump"), "target": "/dump", "read_only": True} in runs[0]["mounts"]
