@@ -20,8 +20,8 @@ from .dumps import SLOW, Database, DumpError
 # Prints a line for each login that cannot connect. The image has a shell and PostgreSQL's tools, nothing else.
 LOGINS = 'for use in "$@"; do error=$(PGSERVICE=$use psql -qtAXc "SELECT 1" 2>&1 >/dev/null) || echo "$use: $error"; done'
 
-# Restores /dump in one transaction, without what belongs to the server's administrator: schemas, extensions and default privileges stay as they
-# are. pg_restore by itself sets transaction_timeout, which servers before 17 do not know. Where it fails, so does what it has written before.
+# Restores /dump in one transaction, without what belongs to the server's administrator: schemas, extensions and default privileges stay as
+# they are. pg_restore by itself sets transaction_timeout, which servers before 17 do not know; where it fails, so does the transaction.
 RESTORE = r"""
 set -e
 pg_restore -l /dump >/tmp/all
