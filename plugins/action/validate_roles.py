@@ -17,9 +17,12 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 
+from ..filter.caller import from_caller
 from ..module_utils.settings import commands as calls
 from ..module_utils.settings import egress, env_file
 from ..module_utils.settings.database_access import wrong_access
+from ..module_utils.settings.database_extensions import wrong_extensions
+from ..module_utils.settings.database_external import complete, wrong_external
 from ..module_utils.settings.environment import ValueRefused, texts
 
 # libyaml's loader, where there is one: 20 specifications take half a second without it.
@@ -120,6 +123,8 @@ class ActionModule(ActionBase):
         )
         services = self._task.args.get("database_services") or []
         found += filter(None, [wrong_access(value, services) for value in self._values({"database_access": None}, raw).values()])
+        if services:
+            found += filter(None, self._database_problems(raw))
         # The callback `calls` says so first, where it is loaded.
         if unread := env_file.unread(Path(__file__).resolve().parents[2], os.environ, constants.CONFIG_FILE):
             found.append(unread)
@@ -127,6 +132,16 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=calls.refusal(found))
         result.setdefault("changed", False)
         return result
+
+    def _database_problems(self, raw: dict[str, Any]) -> list[str]:
+        """What is wrong with the extensions of the stack's database, or with one outside the stack."""
+        names = ("database_external", "database_extensions", "database_version", "database_access", "stack_engine")
+        given = self._values(dict.fromkeys((*names, *(self._task.args.get("egress") or []))), raw)
+        external = given.get("database_external")
+        problem = wrong_external(external, given)
+        if not problem and (outside := complete(external)) and not Path(from_caller(outside["ca_file"])).is_file():
+            problem = f"database_external.ca_file is {from_caller(outside['ca_file'])}, which is no file of this controller"
+        return [wrong_extensions(given.get("database_extensions", []), given.get("database_version", 15)), problem]
 
     def _values(self, names: Mapping[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         """Those settings that have a value now; some get theirs only during the run."""

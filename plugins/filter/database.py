@@ -1,6 +1,9 @@
-"""Connection options of the database."""
+"""Connection options of the database, its extensions, and what follows from a database outside the stack."""
 
 from __future__ import annotations
+
+from ..module_utils.settings import database_external as external
+from ..module_utils.settings.database_extensions import extension_packages
 
 AUTHORITY = "/run/secrets/database_ca"
 # Verification of the server's certificate, in the syntax of each driver.
@@ -34,4 +37,12 @@ class FilterModule:
     """Filters about the database."""
 
     def filters(self) -> dict[str, object]:
-        return {"database_options": database_options}
+        return {
+            "database_options": database_options,
+            "extension_packages": extension_packages,
+            "external_database": external.complete,
+            "external_egress": external.egress_with_database,
+            "external_secrets": external.secrets_with_database,
+            "external_files": external.files_with_database,
+            "external_policy": external.policy_with_database,
+        }

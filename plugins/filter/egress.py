@@ -61,8 +61,13 @@ def egress_endpoints(egress: dict[str, Any], service: str, stack: str, release: 
     return [{"name": f"{stack}-{_relay(service)}", "links": names}] if names else []
 
 
-def egress_relays(egress: dict[str, Any], image: dict[str, Any], stack: str, release: str) -> list[dict[str, Any]]:
-    """The services of the relays, one for each service with a list; they run in the image of the service `image`."""
+def egress_relays(
+    egress: dict[str, Any], image: dict[str, Any], stack: str, release: str, hosts: dict[str, str] | None = None
+) -> list[dict[str, Any]]:
+    """The services of the relays, one for each service with a list; they run in the image of the service `image`.
+
+    `hosts`: {name: IP address} of names that are not in DNS.
+    """
     kept = ("repository", "tag", "release", "user")
     return [
         {key: image[key] for key in kept}
@@ -80,8 +85,13 @@ def egress_relays(egress: dict[str, Any], image: dict[str, Any], stack: str, rel
             "pids_limit": 32,
             "stop_grace_period": 10,
         }
+        | ({"extra_hosts": own} if (own := _extra_hosts(found, hosts or {})) else {})
         for service, found in _listed(egress).items()
     ]
+
+
+def _extra_hosts(targets: list[str], hosts: dict[str, str]) -> list[str]:
+    return [f"{host}:{hosts[host]}" for host in sorted({target.rpartition(":")[0] for target in targets}) if host in hosts]
 
 
 def egress_services(egress: dict[str, Any]) -> list[str]:

@@ -31,6 +31,8 @@ def status_text(status: dict[str, Any], form: str = "") -> str:
     head += "".join(f"\n{line}" for line in interrupted(status))
     if status.get("locked") and not status.get("interrupted"):
         head += f"\nlocked by {status['locked']} (make audit, make unlock)"
+    if status.get("database"):
+        head += f"\ndatabase: {status['database']}, outside the stack (database_external)"
     if not status["services"]:
         return f"{head}\nnothing runs; make up starts it"
     lines = [head, *table(COLUMNS, map(service_row, status["services"]))]

@@ -63,7 +63,7 @@ KNOWN = {
     "frontend": "http://{{ stack_frontend_host }}:{{ frontend_image_port }}",
     "database_host": "{{ database_address.partition(':')[0] }}",
     "database_port": "{{ database_address.partition(':')[2] or '5432' }}",
-    "database_name": "{{ database_name | default('app') }}",
+    "database_name": "{{ stack_database_name }}",
 }
 REFERENCE = Path(__file__).resolve().parents[2] / "apps"
 _read: dict[str, Analysis] = {}

@@ -13,6 +13,8 @@ description:
     old generation names in place of a login may log in as long as that generation exists.
   - With C(access) a role may read, or read and write, the tables of another role's schema, those that are created later too, and finds
     them by name after its own (search_path). Any other privilege of a role in another one's schema is revoked.
+  - "With C(create: true) among the access of a role it may create schemas, which are its own like its first one."
+  - Extensions are created by the superuser in the schema C(extensions), which every role may use and finds after the others.
   - The superuser has no password, and only the roles may connect. All other privileges and memberships of roles and logins are revoked.
   - Passwords are sent to the server as SCRAM-SHA-256 verifiers by psql's standard input. They are in no argument list and in no log.
 options:
@@ -27,6 +29,7 @@ options:
     description: "By role the roles whose tables it may use: C(read), or C(write) (select, insert, update, delete)."
     type: dict
     default: {}
+  extensions: {description: Extensions to create., type: list, elements: str, default: []}
   secrets: {description: Directory of the secret versions (generations)., type: path, required: true}
   configuration:
     description: Directory of the server's configuration, which is reloaded where a file is newer than the loaded one.
@@ -64,8 +67,11 @@ from urllib.parse import unquote, urlsplit
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.secrets.store import Store
-from ..module_utils.settings.database_access import LEVELS, wrong_access
+from ..module_utils.settings.database_access import CREATE, LEVELS, wrong_access
+from ..module_utils.settings.database_extensions import SCHEMA
 
+# By role the roles whose tables it may use, and whether it creates schemas (settings/database_access.py).
+Access = dict[str, dict[str, Any]]
 ITERATIONS = 4096
 CLUSTER = """
 SELECT json_build_object(
@@ -88,6 +94,10 @@ SELECT json_build_object(
        (SELECT FROM aclexplode(coalesce(datacl, acldefault('d', datdba))) WHERE grantee = 0)),
   'granted', ARRAY(SELECT pg_get_userbyid(grantee) FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
      WHERE datname = current_database() AND privilege_type = 'CONNECT' AND grantee <> 0),
+  'creators', ARRAY(SELECT pg_get_userbyid(grantee) FROM pg_database, aclexplode(coalesce(datacl, acldefault('d', datdba)))
+     WHERE datname = current_database() AND privilege_type = 'CREATE' AND grantee NOT IN (0, datdba)),
+  'extensions', (SELECT coalesce(json_object_agg(e.extname, n.nspname), '{}')
+     FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace),
   'access', (SELECT coalesce(json_agg(json_build_object('schema', n.nspname, 'role', r.rolname,
        'usage', EXISTS (SELECT FROM aclexplode(n.nspacl) WHERE grantee = r.oid AND privilege_type = 'USAGE'),
        'granted', ARRAY(SELECT DISTINCT a.privilege_type FROM pg_class c, aclexplode(c.relacl) a
@@ -152,13 +162,18 @@ class Plan:
         self.statements += statements
 
 
-def search_path(role: dict[str, Any], roles: list[dict[str, Any]], access: dict[str, dict[str, str]]) -> list[str]:
-    """The schemas in which a role finds tables by name: its own, then those of other roles that it may use."""
-    return [role["schema"], *(other["schema"] for other in roles if other["name"] in access.get(role["name"], {}))]
+def search_path(role: dict[str, Any], roles: list[dict[str, Any]], access: Access, extensions: list[str]) -> list[str]:
+    """The schemas in which a role finds objects by name: its own, those of other roles that it may use, and that of extensions."""
+    others = [other["schema"] for other in roles if other["name"] in access.get(role["name"], {})]
+    return [role["schema"], *others, *([SCHEMA] if extensions else [])]
 
 
 def plan_roles(
-    state: dict[str, Any], roles: list[dict[str, Any]], desired: dict[str, dict[str, Any]], access: dict[str, dict[str, str]] | None = None
+    state: dict[str, Any],
+    roles: list[dict[str, Any]],
+    desired: dict[str, dict[str, Any]],
+    access: Access | None = None,
+    extensions: list[str] | None = None,
 ) -> Plan:
     """Plan the changes from the existing roles of the cluster (CLUSTER) to the desired ones."""
     plan, existing = Plan(), state["roles"]
@@ -176,7 +191,7 @@ def plan_roles(
         if role_name in existing:
             _plan_least(plan, role_name, existing[role_name], None)
     for login, spec in desired.items():
-        _plan_login(plan, login, spec, existing.get(login), search_path(spec["role"], roles, access or {}))
+        _plan_login(plan, login, spec, existing.get(login), search_path(spec["role"], roles, access or {}, extensions or []))
     stale = [r for r in existing if r not in desired and any(re.fullmatch(rf"{re.escape(role['name'])}_g[0-9]+", r) for role in roles)]
     for login in sorted(stale):
         owner = name(login.rsplit("_g", 1)[0])
@@ -226,7 +241,7 @@ def _plan_login(plan: Plan, login: str, spec: dict[str, Any], existing: dict[str
 
 
 def plan_database(
-    state: dict[str, Any], database: str, roles: list[dict[str, Any]], access: dict[str, dict[str, str]] | None = None
+    state: dict[str, Any], database: str, roles: list[dict[str, Any]], access: Access | None = None, extensions: list[str] | None = None
 ) -> Plan:
     """Plan the changes from the existing schemas and privileges of the database (INSIDE) to the desired ones."""
     plan = Plan()
@@ -238,6 +253,11 @@ def plan_database(
             plan.add(f"create schema {schema}", f"CREATE SCHEMA {name(schema)} AUTHORIZATION {name(role_name)}")
         elif state["schemas"][schema] != role_name:
             plan.add(f"change the owner of schema {schema} to {role_name}", f"ALTER SCHEMA {name(schema)} OWNER TO {name(role_name)}")
+        creates, may = (access or {}).get(role_name, {}).get(CREATE, False), role_name in (state.get("creators") or [])
+        if creates and not may:
+            plan.add(f"let {role_name} create schemas", f"GRANT CREATE ON DATABASE {name(database)} TO {name(role_name)}")
+        elif may and not creates:
+            plan.add(f"let {role_name} create no more schemas", f"REVOKE CREATE ON DATABASE {name(database)} FROM {name(role_name)}")
     for what in state["open"]:
         target = f"DATABASE {name(database)}" if what == "DATABASE" else what
         plan.add(f"revoke public access to {what.lower()}", f"REVOKE ALL ON {target} FROM PUBLIC")
@@ -245,9 +265,33 @@ def plan_database(
     for role in roles:
         for owner in roles:
             if owner is not role:
-                level = (access or {}).get(role["name"], {}).get(owner["name"], "")
-                _plan_access(plan, role["name"], owner, level, existing.get((role["name"], owner["schema"]), {}))
+                level = str((access or {}).get(role["name"], {}).get(owner["name"], ""))
+                own = [schema for schema, other in sorted(state["schemas"].items()) if other == owner["name"] and schema != owner["schema"]]
+                for schema in (owner["schema"], *own):
+                    _plan_access(plan, role["name"], owner | {"schema": schema}, level, existing.get((role["name"], schema), {}))
+    _plan_extensions(plan, state, roles, extensions or [], existing)
     return plan
+
+
+def _plan_extensions(
+    plan: Plan, state: dict[str, Any], roles: list[dict[str, Any]], extensions: list[str], existing: dict[tuple[str, str], dict[str, Any]]
+) -> None:
+    """Plan the extensions and the privileges to use them. One that is not desired any more stays: tables may need it."""
+    if not extensions:
+        return
+    if SCHEMA not in state["schemas"]:
+        plan.add(f"create schema {SCHEMA}", f"CREATE SCHEMA {name(SCHEMA)}")
+    elif state["schemas"][SCHEMA] != "postgres":
+        plan.add(f"change the owner of schema {SCHEMA} to postgres", f"ALTER SCHEMA {name(SCHEMA)} OWNER TO postgres")
+    for extension in extensions:
+        place = (state.get("extensions") or {}).get(extension)
+        if place is None:
+            plan.add(f"create extension {extension}", f"CREATE EXTENSION IF NOT EXISTS {name(extension)} SCHEMA {name(SCHEMA)} CASCADE")
+        elif place != SCHEMA:
+            plan.add(f"move extension {extension} to schema {SCHEMA}", f"ALTER EXTENSION {name(extension)} SET SCHEMA {name(SCHEMA)}")
+    for role in roles:
+        if not existing.get((role["name"], SCHEMA), {}).get("usage"):
+            plan.add(f"let {role['name']} use extensions", f"GRANT USAGE ON SCHEMA {name(SCHEMA)} TO {name(role['name'])}")
 
 
 def _plan_access(plan: Plan, role: str, owner: dict[str, Any], level: str, existing: dict[str, Any]) -> None:
@@ -320,12 +364,13 @@ def main() -> None:
             "access": {"type": "dict", "default": {}},
             # A directory, not a secret.
             "secrets": {"type": "path", "required": True, "no_log": False},
+            "extensions": {"type": "list", "elements": "str", "default": []},
             "configuration": {"type": "path", "required": True},
         },
         supports_check_mode=True,
     )
     params: dict[str, Any] = module.params
-    database, roles, access = params["database"], params["roles"], params["access"]
+    database, roles, access, extensions = params["database"], params["roles"], params["access"], params["extensions"]
     if problem := wrong_access(access, [role["name"] for role in roles]):
         module.fail_json(msg=problem)
     if module.check_mode and subprocess.run(["docker", "inspect", params["container"]], capture_output=True, check=False).returncode:
@@ -345,12 +390,12 @@ def main() -> None:
         actions.append(f"create database {database}")
         if not module.check_mode:
             server.run(f"CREATE DATABASE {name(database)}")
-    plan = plan_roles(state, roles, logins(roles, [store.record(number) for number in store.generations()]), access)
+    plan = plan_roles(state, roles, logins(roles, [store.record(number) for number in store.generations()]), access, extensions)
     # In the roles' database, because DROP OWNED and REASSIGN OWNED apply to one database.
     server.apply(plan, database if state["database"] or not module.check_mode else "postgres")
     actions += plan.actions
     if state["database"] or not module.check_mode:
-        inside = plan_database(server.ask(INSIDE, database), database, roles, access)
+        inside = plan_database(server.ask(INSIDE, database), database, roles, access, extensions)
         server.apply(inside, database)
         actions += inside.actions
     module.exit_json(changed=bool(actions), actions=actions, diff={"before": "", "after": "".join(f"{action}\n" for action in actions)})

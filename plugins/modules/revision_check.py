@@ -13,7 +13,7 @@ options:
   directory: {description: State directory of the stack., type: path, required: true}
   database:
     description: "C(container) and C(name); of the backend C(schema) and, where its version table is not alembic_version,
-      C(version_table). Empty for an external database."
+      C(version_table). Of one outside the stack, see module_utils/data/external.py."
     type: dict
     required: true
   release: {description: Name of the release., type: str, required: true}
@@ -41,7 +41,7 @@ heads: {description: The heads of the release., type: list, elements: str, retur
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.data.dumps import Database
+from ..module_utils.data.external import database_of
 from ..module_utils.data.revision import Revision, compared, require_compatible
 from ..module_utils.docker.client import Engine, EngineError
 from ..module_utils.state.store import Failed, Store
@@ -63,7 +63,7 @@ def main() -> None:
     steps = [{"alembic": True, "container": {"entrypoint": given["command"]}}] if given["command"] else []
     target = {"schema": given["migrations"], "migrations": steps}
     try:
-        revision = Revision(Database(Engine(), base["container"], base["name"]) if base else None, base)
+        revision = Revision(database_of(Engine(), base), base)
         found = compared(Store(given["directory"]), revision.read(target), target, given["schema"] == "accept", revision)
         require_compatible(found, given["release"], "deploy", given["schema"])
     except (Failed, EngineError) as error:

@@ -50,8 +50,9 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils.data.backups import Backups, comparison, confirmation_prompt, incompatibility, rows
+from ..module_utils.data.backups import Backups, comparison, confirmation_prompt, external_confirmation, incompatibility, rows
 from ..module_utils.data.dumps import Database, DumpError, name_problem
+from ..module_utils.data.external import External, database_of
 from ..module_utils.data.revision import Revision
 from ..module_utils.docker.client import Engine, EngineError
 from ..module_utils.state.interrupts import error_message, raise_on_signals
@@ -69,7 +70,12 @@ def target(backups: Backups, database: Database | None, params: dict[str, Any], 
             + (f" Backups on this host:{existing}" if existing else "")
         )
     if database is None or not note["bytes"]:
-        raise Failed(f"{note['name']} has no dump, or the database is external: restore it with the tools of your database")
+        raise Failed(f"{note['name']} has no dump. Nothing was changed.")
+    outside = isinstance(database, External)
+    if isinstance(database, External) and (asking or into):
+        reason = external_confirmation(database, note, params["confirm"], into)
+        if reason:
+            raise Failed(reason)
     reason = name_problem(into, database.name, database.names()) if into else ""
     if reason:
         raise Failed(f"{reason}. Nothing was changed.")
@@ -83,7 +89,7 @@ def target(backups: Backups, database: Database | None, params: dict[str, Any], 
     reason = incompatibility(note, release)
     if reason:
         raise Failed(reason)
-    if asking and params["confirm"] != params["stack"]:
+    if asking and not outside and params["confirm"] != params["stack"]:
         behind = comparison(note, release).state in ("behind", "new")
         raise Failed(confirmation_prompt(params["stack"], note, store.current, database.name, database.size(), behind))
     return note
@@ -112,9 +118,9 @@ def main() -> None:
     params = module.params
     store = Store(params["directory"])
     backups, lock = Backups(store), Lock(store, params["who"])
-    # The database is named by the manifest of the active release; an external one is not dumped.
+    # The database is named by the manifest of the active release.
     base = (store.manifest(store.current).get("around") or {}).get("database")
-    database = Database(Engine(), base["container"], base["name"]) if base else None
+    database = database_of(Engine(), base)
     if params["state"] == "listed":
         module.exit_json(changed=False, backups=backups.all())
     if not store.current:
@@ -150,7 +156,7 @@ def main() -> None:
             if verb == "backup":
                 extra = {"secrets.vault": params["secrets"]} if params["secrets"] else None
                 note = backups.make(params["why"], database, params["check"], extra, at=revisions(database, store))
-                if database and params["check"]:
+                if database and "content" in note:
                     compare(database, note)
                 gone = backups.prune(params["keep"])
                 actions = [f"make backup {note['name']}", *(f"remove backup {name}" for name in gone)]

@@ -95,12 +95,14 @@ def main() -> None:
         logs = {s["container"]: engine.logs(s["container"], params["lines"]) for s in services} if params["lines"] else {}
     except EngineError as error:
         module.fail_json(msg=str(error))
+    outside = (store.manifest(store.current).get("around") or {}).get("database") or {}
     status = {
         "stack": params["stack"],
         "version": store.current,
         "previous": store.previous,
         "url": params["url"],
         "services": services,
+        "database": f"{outside['name']} at {outside['external']}" if outside.get("external") else "",
         "pending": store.pending,
         "jobs": jobs.records(store.root),
         "locked": (store.note("lock") or {}).get("owner", ""),

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..state.store import Store, now, write
 from .dumps import Database, DumpError
+from .external import External
 from .migrations import REFUSED, Comparison, breaking_lines, compare, listed
 
 DUMP, NOTE, STATE = "database.dump", "backup.json", "state.tar"
@@ -56,6 +57,24 @@ def confirmation_prompt(stack: str, note: dict[str, Any], release: str, database
         f"To confirm: make restore BACKUP={note['name']} CONFIRM={stack}",
     ]
     return "\n".join(lines)
+
+
+def external_confirmation(database: External, note: dict[str, Any], given: str, into: str) -> str:
+    """The message that refuses a restore into a database outside the stack, or asks for its confirmation; empty where it is confirmed."""
+    address = database.base["external"].rpartition(":")[0]
+    again = f"make restore BACKUP={note['name']}"
+    if into:
+        return (
+            f"INTO={into} is refused: the server {address} is not the stack's (database_external). Nothing was changed. "
+            f"Create the database there, and restore the dump with pg_restore"
+        )
+    if given == address:
+        return ""
+    return (
+        f"The database {database.place} is not the stack's (database_external): its provider's own restore may be the better way. "
+        f"Nothing was changed.\n  The backup: {describe(note)}\n  It replaces the tables that it has, in one transaction, as the login "
+        f"of backups, which needs the rights of their owners; a backup of the database is made first\nTo confirm: {again} CONFIRM={address}"
+    )
 
 
 def comparison(note: dict[str, Any], release: dict[str, Any]) -> Comparison:
@@ -135,7 +154,9 @@ class Backups:
             if database:
                 note["bytes"] = database.dump(scratch / DUMP)
                 note |= {"sha256": self.checksum(scratch / DUMP), "database_bytes": database.size()}
-                if check:
+                if check and isinstance(database, External):  # there is no place for a copy at the server
+                    database.check(scratch / DUMP)
+                elif check:
                     note["content"] = self.content(database, scratch / DUMP)
             with tarfile.open(scratch / STATE, "w") as archive:
                 for part in ("releases", "current", "schema.json", "audit.jsonl", "edge/config"):
@@ -184,10 +205,11 @@ class Backups:
         """Raise DumpError where the disks lack space for a dump, for a copy of the database, or both."""
         if database is None:
             return
-        size = database.size()
+        external = isinstance(database, External)  # its server's disk is not this host's
+        copy, size = copy and not external, database.size()
         # Estimate the compression by the last dump; without one assume none.
         last = self.find("").get("bytes") or size
-        server: dict[str, int] = {"a temporary dump": note["bytes"] if note else min(size, 2 * last)}
+        server: dict[str, int] = {} if external else {"a temporary dump": note["bytes"] if note else min(size, 2 * last)}
         if copy:
             server["a copy of the database"] = max(note.get("database_bytes", size), note["bytes"]) if note else size
         kept = {"a dump": min(size, 2 * last)} if dump else {}

@@ -44,6 +44,15 @@ FROM (SELECT n.nspname AS schema, pg_get_userbyid(a.grantee) AS role, string_agg
   WHERE d.defaclobjtype IN ('r', 'S') AND a.grantee <> 0 AND a.grantee <> d.defaclrole GROUP BY 1, 2, 4, 5) AS granted
 """
 
+# Statements that create the extensions of the database where another one, of an older dump, lacks them (database_extensions).
+EXTENSIONS = """
+SELECT string_agg(
+    format('CREATE SCHEMA IF NOT EXISTS %1$I; CREATE EXTENSION IF NOT EXISTS %2$I SCHEMA %1$I CASCADE', nspname, extname), '; ')
+  || coalesce((SELECT '; ' || string_agg(format('GRANT USAGE ON SCHEMA %I TO %I', s.nspname, pg_get_userbyid(a.grantee)), '; ')
+    FROM pg_namespace s, aclexplode(s.nspacl) a WHERE s.nspname = 'extensions' AND a.grantee NOT IN (0, s.nspowner)), '')
+FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace WHERE n.nspname = 'extensions'
+"""
+
 # PostgreSQL truncates longer names; these need no quotes.
 IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
@@ -99,6 +108,19 @@ class Database:
 
     def sql(self, text: str, database: str | None = None) -> str:
         return self.run("psql", "-qtAX", "-v", "ON_ERROR_STOP=1", "-U", "postgres", "-d", database or self.name, "-c", text).strip()
+
+    # Whether the server sees the address of each container, by which sessions of a migration are known.
+    sees_containers = True
+
+    def running(self) -> bool:
+        """Whether it can be asked."""
+        actual = self.engine.find(f"/containers/{self.container}/json")
+        return bool(actual and actual["State"]["Running"] and not actual["State"]["Paused"])
+
+    @property
+    def place(self) -> str:
+        """Where it runs, for messages."""
+        return self.container
 
     def names(self) -> list[str]:
         """All databases of the server."""
@@ -185,9 +207,10 @@ class Database:
         )
 
     def _copy_access(self, new: str) -> None:
-        """Give roles the access to other roles' schemas that they have now (database_access): the dump may be older."""
-        if granted := self.sql(ACCESS):
-            self.sql(granted, new)
+        """Give the database the extensions, and roles the access to other roles' schemas, of now: the dump may be older."""
+        for statements in (EXTENSIONS, ACCESS):
+            if granted := self.sql(statements):
+                self.sql(granted, new)
 
     def replace(self, dump: Path, content: dict[str, str] | None = None) -> dict[str, str]:
         """Replace the database: restore into a new one, then rename it; keeps the privileges. Returns its content."""

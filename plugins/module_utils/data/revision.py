@@ -48,12 +48,9 @@ class Revision:
         the release has no Alembic migrations."""
         if self.database is None or not (target.get("schema") or {}).get("revisions"):
             return None
-        actual = self.database.engine.find(f"/containers/{self.database.container}/json")
-        if actual is None or not actual["State"]["Running"] or actual["State"]["Paused"]:
+        if not self.database.running():
             if required:
-                raise Failed(
-                    f"The database is not running ({self.database.container}), so its revision cannot be read: make deploy starts it."
-                )
+                raise Failed(f"The database is not running ({self.database.place}), so its revision cannot be read: make deploy starts it.")
             return None
         table = self.table(target)
         try:
@@ -75,7 +72,7 @@ class Revision:
 
     def end_sessions(self, addresses: list[str], before: float) -> int:
         """End the sessions of a removed container; returns how many."""
-        if self.database is None or not addresses:
+        if self.database is None or not self.database.sees_containers or not addresses:
             return 0
         found = literal("{" + ",".join(addresses) + "}")
         return int(self.database.sql(END_SESSIONS.format(addresses=found, before=f"{before:.3f}"), "postgres") or 0)

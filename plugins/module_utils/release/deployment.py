@@ -10,6 +10,7 @@ from typing import Any
 
 from ..data.backups import Backups
 from ..data.dumps import Database, DumpError
+from ..data.external import External, database_of
 from ..data.migrations import Comparison, is_alembic, listed
 from ..data.revision import Revision, compared, require_compatible
 from ..data.server_log import refused_statements
@@ -142,7 +143,7 @@ class Deployment:
             self.options["swarm"] = self.options["swarm"] | {"replicas": self.options["replicas"]}
             self.rollout = SwarmRollout(self.engine, self.store, self.options, self.check)
         base = self.options["database"]
-        self.database = Database(self.engine, base["container"], base["name"]) if base else None
+        self.database = database_of(self.engine, base)
         # Manifests of an older Berth do not name the backend's schema: take it from the active release.
         active = (self.store.manifest(self.store.current).get("around") or {}).get("database") or {}
         self.revision = Revision(self.database, active | base if base else {})
@@ -230,7 +231,7 @@ class Deployment:
                         with contextlib.suppress(EngineError):
                             self.engine.call("POST", f"/containers/{step['container']['name']}/kill")
                     raise
-            if due and self.database:
+            if due and self.database and not isinstance(self.database, External):  # whose log is not here
                 self._warn_of_refused_statements(self.database, started)
         for step in due:
             self.rollout.record_change(self._describe_migration(step, target, outputs.get(step["service"], "")))
@@ -357,6 +358,12 @@ class Deployment:
 
     def _restore(self, target: dict[str, Any]) -> Callable[[], None]:
         """What restores the newest backup that fits the release; Failed where there is none."""
+        if isinstance(self.database, External):
+            raise Failed(
+                f"SCHEMA=restore is refused: the database {self.database.place} is not the stack's (database_external). "
+                "Nothing was changed.\n"
+                "Choose SCHEMA=downgrade, or restore it yourself (make backups, make restore BACKUP=...) and then use SCHEMA=accept"
+            )
         revisions = set(target["schema"]["revisions"])
         fitting = [note for note in self.backups.all() if note["bytes"] and set(note["schema"].get("heads") or ["?"]) <= revisions]
         database = self.database

@@ -86,7 +86,8 @@ class Migration(Observer):
     # what run_to_end reports ------------------------------------------------------------------------------------------
 
     def started(self, name: str, used: list[str]) -> None:
-        if self.revision.database and used:
+        database = self.revision.database
+        if database and database.sees_containers and used:
             self.watcher = Thread(target=self._watch, args=(name, used), daemon=True)
             self.watcher.start()
 

@@ -99,6 +99,7 @@ class Rollout:
         phase = self.stack.phase
         if migrate:
             with phase("migrate"):
+                self._start_relays(target, previous)
                 migrate()
         with phase("start"):
             self._start(target, previous)
@@ -124,6 +125,12 @@ class Rollout:
         return bool(self.stack.actions) or bool(previous)
 
     # start and check --------------------------------------------------------------------------------------------------
+
+    def _start_relays(self, target: dict[str, Any], previous: dict[str, Any]) -> None:
+        """Start the relays before the migrations, which reach a database outside the stack through them."""
+        if ((target.get("around") or {}).get("database") or {}).get("external") and target.get("migrations"):
+            relays = [spec for spec in target["containers"] if spec["labels"]["berth.service"].startswith("egress-")]
+            self._start(target | {"containers": relays}, previous)
 
     def _start(self, target: dict[str, Any], previous: dict[str, Any]) -> None:
         names = [spec["name"] for spec in target["containers"]]

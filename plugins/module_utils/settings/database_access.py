@@ -1,4 +1,4 @@
-"""Which services use the tables of another one with their own login (database_access)."""
+"""Which services use the tables of another one with their own login, and which make schemas of their own (database_access)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 # What a role may do with another one's tables.
 LEVELS = {"read": ["SELECT"], "write": ["SELECT", "INSERT", "UPDATE", "DELETE"]}
+# In place of another service: whether the service may create schemas.
+CREATE = "create"
 
 
 def wrong_access(access: Any, names: list[str]) -> str:
@@ -16,6 +18,10 @@ def wrong_access(access: Any, names: list[str]) -> str:
     for service, others in access.items():
         for other, level in others.items():
             entry = f"database_access has {service}: {{{other}: {level}}}"
+            if other == CREATE:
+                if service not in names or not isinstance(level, bool):
+                    return f"{entry}; it must be of {' or '.join(names)}, and true or false, for example {{{names[-1]}: {{create: true}}}}"
+                continue
             if service not in names or other not in names or service == other:
                 return f"{entry}; it must name two different services of {', '.join(names)}, {example}"
             if level not in LEVELS:

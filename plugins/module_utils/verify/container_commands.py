@@ -37,7 +37,7 @@ SELECT json_build_object(
   'password_encryption', current_setting('password_encryption'),
   'roles', (SELECT json_agg(json_build_object('name', rolname, 'super', rolsuper, 'limit', rolconnlimit,
      'password', rolpassword IS NOT NULL, 'schemas', ARRAY(SELECT nspname FROM pg_namespace n
-        WHERE has_schema_privilege(a.oid, n.oid, 'USAGE') AND nspname !~ '^pg_' AND nspname <> 'information_schema')))
+        WHERE has_schema_privilege(a.oid, n.oid, 'USAGE') AND nspname !~ '^pg_' AND nspname NOT IN ('information_schema', 'extensions'))))
      FROM pg_authid a WHERE rolcanlogin),
   'connections', (SELECT json_agg(json_build_object('user', usename, 'application', application_name, 'state', state,
      'remote', client_addr IS NOT NULL, 'tls', coalesce(s.version, ''), 'seconds', extract(epoch FROM now() - xact_start)))

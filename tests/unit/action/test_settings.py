@@ -11,9 +11,18 @@ from ansible_collections.berth.stack.plugins.action.validate_roles import RENAME
 from ansible_collections.berth.stack.plugins.module_utils.settings.commands import renamed_lines
 from conftest import ROOT
 
+OUTSIDE = {
+    "address": "db.example.com",
+    "name": "shop",
+    "ca_file": str(ROOT / "README.md"),
+    "users": {"backend": "shop", "frontend": "shop"},
+}
 REFUSED = {
-    "an external database": ({"database_external": True}, ["database_external is set", "does not support", "Remove database_external"]),
-    "the same as a string": ({"database_external": "true"}, ["database_external is set"]),
+    "an external database without an address": ({"database_external": True}, ["database_external is True; it must be a mapping", "users:"]),
+    "one in a Swarm": ({"database_external": OUTSIDE, "stack_engine": "swarm"}, ["remove STACK_ENGINE=swarm"]),
+    "one without its authority": ({"database_external": OUTSIDE | {"ca_file": "/none.pem"}}, ["ca_file is /none.pem, which is no file"]),
+    "an unknown extension": ({"database_extensions": ["citext", "tricorder"]}, ["database_extensions has tricorder; available: bloom,"]),
+    "an extension of a later server": ({"database_extensions": ["vector"]}, ["Set database_version: 17"]),
     # A text is true in every template: the mock LLM was left out where somebody had output -e stack_model_external=false.
     "false as a text": (
         {"stack_model_external": "false"},
@@ -72,7 +81,7 @@ def test_a_setting_that_cannot_be_is_refused(case: str) -> None:
 def test_settings_that_can_be_are_not_refused() -> None:
     done = run(
         {
-            "database_external": False,
+            "database_external": OUTSIDE,
             "stack_services": SERVICES,
             "stack_jobs": JOBS,
             "backend_image_extra_environment": {"DEBUG": False, "ORIGINS": ["a"], "EMPTY": ""},

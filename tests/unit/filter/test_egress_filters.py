@@ -61,6 +61,13 @@ def test_a_list_is_an_internal_network_in_which_the_names_are_the_relay():
     assert egress_services(LISTED) == ["egress-backend"]
 
 
+def test_a_relay_knows_the_addresses_of_its_names_that_are_not_in_dns():
+    hosts = {"smtp.example.com": "10.0.0.5", "other.example.com": "10.0.0.6"}
+    (relay,) = egress_relays(LISTED, BACKEND, "s", "v1", hosts)
+    assert relay["extra_hosts"] == ["smtp.example.com:10.0.0.5"]
+    assert "extra_hosts" not in egress_relays(LISTED, BACKEND, "s", "v1")[0]
+
+
 def test_the_relay_is_in_the_network_policy():
     table = {"backend": {"needs": ["database"], "neighbours": [], "internet": False}}
     policy = egress_policy(table, LISTED)

@@ -304,7 +304,7 @@ def test_a_restore_says_what_it_left_and_is_written_down(
     kept.store.state.keep("deployment", {"time": 1})
     database = FakeDatabase()
     monkeypatch.setattr(database, "reopen", lambda: None)
-    monkeypatch.setattr(stack_backup, "Database", lambda *_: database)
+    monkeypatch.setattr(stack_backup, "database_of", lambda *_: database)
     monkeypatch.setattr(stack_backup, "revisions", lambda *_: ["1"])
     monkeypatch.setattr(stack_backup, "raise_on_signals", lambda: None)
     monkeypatch.setattr(stack_backup, "AnsibleModule", Module)

@@ -47,6 +47,20 @@ def test_the_new_release_gets_the_traffic_only_when_it_is_healthy_and_answers(ho
     assert host.store.pending["from"] == "v1" and host.store.pending["to"] == "v2", "until the deployment is recorded"
 
 
+def test_relays_run_before_migrations_that_reach_a_database_outside_the_stack(host: Host) -> None:
+    seen: list[set[str]] = []
+    for version, external in (("v1", ""), ("v2", "db.example.com:5432")):
+        host.images(version)
+        made = release(version, migrations=[{"service": "backend"}], around={"database": {"external": external}})
+        relay = made["containers"][0] | {"name": f"s-egress-backend-{version}", "labels": {"berth.service": "egress-backend"}}
+        made["containers"].append(relay)
+        before = set(host.running)
+        host.rollout().run(made, lambda before=before: seen.append(host.running - before))
+        host.store.record(made)
+        host.store.end()
+    assert seen == [set(), {"s-egress-backend-v2"}]
+
+
 def test_it_is_asked_when_it_is_healthy_and_not_before(host: Host) -> None:
     host.serve("v1")
     host.images("v2")
