@@ -71,8 +71,8 @@ def test_an_image_over_its_budget_names_the_packages_that_cost_most():
 
 @pytest.mark.parametrize(("framework", "over"), [("16.4.6", False), ("15.5.9", True), ("", True)])
 def test_the_budget_of_a_release_of_the_framework(framework, over):
-    wanted = WANTED | {"budget": {"default": 100, "16": 135}}
-    assert bool(rate.size(120_000_000, wanted, {}, framework)) == over
+    image = WANTED | {"budget": {"default": 100, "16": 135}}
+    assert bool(rate.size(120_000_000, image, {}, framework)) == over
 
 
 def entry(path, size=10, mode=0o644, uid=0, kind="file"):

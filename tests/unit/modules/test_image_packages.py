@@ -20,9 +20,9 @@ def test_the_packages_that_cost_most_are_named():
     ("framework", "size", "over"), [("16.4.6", 130, ""), ("15.5.9", 130, "100 MB (Next.js 15.5.9)"), ("16.4.6", 140, "135 MB (")]
 )
 def test_the_budget_is_that_of_the_release_of_next(framework, size, over):
-    said = line({"reference": "a:b", "service": "frontend", "size": size * 1e6}, NEXT, {"next": 50_000_000}, framework)
-    assert over in said
-    assert bool(said) == bool(over)
+    text = line({"reference": "a:b", "service": "frontend", "size": size * 1e6}, NEXT, {"next": 50_000_000}, framework)
+    assert over in text
+    assert bool(text) == bool(over)
 
 
 def test_no_budget_and_small_packages():

@@ -57,7 +57,7 @@ def test_a_package_is_weighed_by_the_name_that_it_is_installed_by():
     files = {
         f"{site}/torch/lib/a.so": b"x" * 700,
         f"{site}/torchgen/b.pyc": b"x" * 50,
-        f"{site}/torch-2.9.0.dist-info/RECORD": b"torch/lib/a.so,sha256=a,1\ntorchgen/b.py,,\n../../../bin/torchrun,,\ntorch-2.9.0.dist-info/RECORD,,\n",
+        f"{site}/torch-2.9.0.dist-info/RECORD": b"torch/lib/a.so,sha256=a,1\ntorchgen/b.py,,\n../../../bin/torchrun,,\n",
         f"{site}/PIL/c.so": b"x" * 90,
         f"{site}/pillow.libs/d.so": b"x" * 30,
         f"{site}/pillow-11.0.0.dist-info/RECORD": b"PIL/c.so,,\npillow.libs/d.so,,\n",
