@@ -213,7 +213,7 @@ class Checker:
         for name, function in rate.CONFIGURATION.items():
             self.do(name, partial(function, config, self.image))
         total, wasted = sum(layer.size for layer in self.archive.layers), self.archive.wasted()
-        packages = {one["name"]: one["bytes"] for one in self.weight["packages"]}
+        packages = self.weight["all_packages"]
         self.do("size", lambda: rate.size(total, self.image, packages, self.framework))
         self.do("efficiency", lambda: rate.efficiency(total, wasted, self.given["wasted"]))
         self.do("contents", lambda: rate.contents(self.archive.visible(), self.image))

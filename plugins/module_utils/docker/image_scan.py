@@ -71,10 +71,15 @@ def by_distribution(sizes: dict[str, int], modules: dict[str, set[str]]) -> dict
     return found
 
 
-def largest(sizes: dict[str, int], number: int = 5) -> str:
-    """The largest packages with their sizes in MB (decimal), those below 1 MB not: `torch 750 MB, scipy 90 MB`."""
+def largest(sizes: dict[str, int], total: int = 0, number: int = 5) -> str:
+    """The largest packages with their sizes in MB (decimal), those below 1 MB not: `torch 750 MB, scipy 90 MB`.
+
+    `total`: size of the image in bytes; what of it is in no package (interpreter, libraries, the application) follows.
+    """
     order = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))[:number]
-    return ", ".join(f"{name} {size / 1e6:.{0 if size >= 1e7 else 1}f} MB" for name, size in order if size >= 1e6)
+    found = [f"{name} {size / 1e6:.{0 if size >= 1e7 else 1}f} MB" for name, size in order if size >= 1e6]
+    rest = total - sum(sizes.values())
+    return ", ".join(found or ["none over 1 MB"]) + (f"; runtime and application {rest / 1e6:.0f} MB" if rest > 0 else "")
 
 
 CANARY = "a secret of this stack"

@@ -31,7 +31,8 @@ NODE = re.compile(r"(?:^|/)node_modules/((?:@[^/]+/)?[^/]+)(?!.*/node_modules/)"
 
 
 def weigh(seen: dict[str, Entry], modules: dict[str, set[str]] | None = None) -> dict[str, Any]:
-    """Of the visible files: {parts: {name: bytes}, packages: [{name, bytes}] (largest first), prunable: {pattern: bytes}}.
+    """Of the visible files: {parts: {name: bytes}, packages: [{name, bytes}] (largest first), all_packages: {name: bytes},
+    prunable: {pattern: bytes}}.
 
     `modules`: what each distribution has below site-packages (image_scan.by_distribution).
     """
@@ -48,8 +49,14 @@ def weigh(seen: dict[str, Entry], modules: dict[str, set[str]] | None = None) ->
         for directory in PRUNABLE:
             if f"/site-packages/{directory}/" in path:
                 prunable[directory] = prunable.get(directory, 0) + entry.size
-    heaviest = sorted(by_distribution(packages, modules or {}).items(), key=lambda item: (-item[1], item[0]))[:10]
-    return {"parts": parts, "packages": [{"name": name, "bytes": size} for name, size in heaviest], "prunable": prunable}
+    packages = by_distribution(packages, modules or {})
+    heaviest = sorted(packages.items(), key=lambda item: (-item[1], item[0]))[:10]
+    return {
+        "all_packages": packages,
+        "parts": parts,
+        "packages": [{"name": name, "bytes": size} for name, size in heaviest],
+        "prunable": prunable,
+    }
 
 
 def budget_of(budget: Any, framework: str) -> float:

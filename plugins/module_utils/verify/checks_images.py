@@ -125,8 +125,8 @@ def image_size(f: Facts, service: str) -> Evidence:
     size = f.image(service)["size"] / MB
     budget, framework = f.image_budget(service)
     if size > budget:
-        costs = largest(f.image(service)["scan"].get("packages_bytes") or {})
-        raise OverBudget(f"{size:.1f} MB; the budget is {budget:g} MB{framework}; largest packages: {costs or 'none'}")
+        costs = largest(f.image(service)["scan"].get("packages_bytes") or {}, f.image(service)["size"])
+        raise OverBudget(f"{size:.1f} MB; the budget is {budget:g} MB{framework}; largest packages: {costs}")
     return f"{size:.1f} MB{framework}", measured(size, budget, "MB", f"image {service}")
 
 

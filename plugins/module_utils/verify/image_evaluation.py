@@ -120,8 +120,7 @@ def size(total: int, expected: Image, packages: dict[str, int] | None = None, fr
     """`total` bytes against the budget in MB (decimal), which may be of a release of the `framework`; the largest of the `packages`."""
     budget = budget_of(expected.get("budget") or 0, framework)
     if budget and total > budget * 1e6:
-        costs = largest(packages or {})
-        message = f"{total / 1e6:.1f} MB, the budget is {budget:g} MB" + (f"; largest packages: {costs}" if costs else "")
+        message = f"{total / 1e6:.1f} MB, the budget is {budget:g} MB; largest packages: {largest(packages or {}, total)}"
         return [finding("size", "error", message, "", f"{expected['budget_variable']}, or make it smaller: make advise",
                         bytes=int(total - budget * 1e6))]  # fmt: skip
     return []
