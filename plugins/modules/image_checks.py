@@ -55,7 +55,8 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.docker.image_archive import ImageArchive
-from ..module_utils.docker.image_weight import weigh
+from ..module_utils.docker.image_scan import tops
+from ..module_utils.docker.image_weight import budget_of, weigh
 from ..module_utils.source.findings import accept, open_findings, unusable
 from ..module_utils.verify import image_evaluation as rate
 
@@ -75,6 +76,8 @@ class Checker:
         self.root = scratch / "layers"
         self.root.mkdir()
         self.archive.extract(self.root)
+        self.weight = weigh(self.archive.visible(), self.distributions())
+        self.framework = self.next_version()
 
     def run(
         self, command: list[str], check: bool = False, seconds: int = 180, stdin: str | None = None
@@ -83,6 +86,16 @@ class Checker:
         if check and done.returncode:
             raise RuntimeError(f"{' '.join(command[:3])}: {(done.stderr or done.stdout).strip()[-400:]}")
         return done
+
+    def distributions(self) -> dict[str, set[str]]:
+        """By the name of its metadata: what each Python distribution has below site-packages."""
+        return {record.parent.name: tops(record.read_text(errors="replace")) for record in self.root.rglob("*.dist-info/RECORD")}
+
+    def next_version(self) -> str:
+        """The version of Next.js in the image; empty where it has none."""
+        for manifest in self.root.rglob("node_modules/next/package.json"):
+            return str(json.loads(manifest.read_text()).get("version", ""))
+        return ""
 
     def tool(self, name: str) -> str | None:
         path = Path(self.given["scanners"]) / name
@@ -200,7 +213,8 @@ class Checker:
         for name, function in rate.CONFIGURATION.items():
             self.do(name, partial(function, config, self.image))
         total, wasted = sum(layer.size for layer in self.archive.layers), self.archive.wasted()
-        self.do("size", lambda: rate.size(total, self.image))
+        packages = self.weight["all_packages"]
+        self.do("size", lambda: rate.size(total, self.image, packages, self.framework))
         self.do("efficiency", lambda: rate.efficiency(total, wasted, self.given["wasted"]))
         self.do("contents", lambda: rate.contents(self.archive.visible(), self.image))
         self.scan("hadolint", "hadolint", self.hadolint)
@@ -209,12 +223,13 @@ class Checker:
         self.scan("sbom", "syft", self.syft)
         self.do("debian", self.debian)
         self.do("javascript", self.retire)
+        budget = budget_of(self.image.get("budget") or 0, self.framework)
         self.evidence |= {
             "user": str(config.get("User")),
             "entrypoint": " ".join(config.get("Entrypoint") or config.get("Cmd") or []),
             "port": ", ".join(config.get("ExposedPorts") or {}) or "none",
             "health": " ".join((config.get("Healthcheck") or {}).get("Test") or []),
-            "size": f"{total / 1e6:.1f} MB" + (f" of {self.image['budget']} MB" if self.image.get("budget") else ""),
+            "size": f"{total / 1e6:.1f} MB" + (f" of {budget:g} MB" if budget else ""),
             "efficiency": f"{sum(wasted.values())} bytes wasted in {len(self.archive.layers)} layers",
         }
 
@@ -226,7 +241,7 @@ class Checker:
             "image": self.image["reference"],
             "size": sum(layer.size for layer in self.archive.layers),
             "wasted": sum(self.archive.wasted().values()),
-            "weight": weigh(self.archive.visible()),
+            "weight": self.weight,
             "layers": [{"name": layer.name, "size": layer.size} for layer in self.archive.layers],
             "criteria": [rate.verdict(name, findings, self.evidence.get(name, ""), self.seconds[name]) for name in order],
             "findings": findings,

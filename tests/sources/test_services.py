@@ -57,9 +57,9 @@ def run_begins() -> str:
 @pytest.fixture
 def source(tmp_path: Path) -> Iterator[Path]:
     shutil.copytree(PAIRS / "courier", tmp_path / "courier")
-    play("destroy", tmp_path / "courier", "-e", f"release_confirm={STACK}", "-e", "release_destroy_images=false")
+    play("destroy", tmp_path / "courier", "-e", f"teardown_confirm={STACK}", "-e", '{"teardown_images": false}')
     yield tmp_path / "courier"
-    play("destroy", ROOT, "-e", f"release_confirm={STACK}")
+    play("destroy", ROOT, "-e", f"teardown_confirm={STACK}")
     left = docker("ps", "--all", "--quiet", "--filter", f"label=berth.stack={STACK}") + docker(
         "volume", "ls", "--quiet", "--filter", f"label=berth.stack={STACK}"
     )

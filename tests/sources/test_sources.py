@@ -1,21 +1,26 @@
-"""External applications: each is built, served behind the edge and verified by the variables of its vars.yml alone.
+"""External applications: each is built, served behind the edge and verified by the variables of its vars.yml alone; one that needs none by
+`make init` and `make up`, as a user types them.
 
-`make sources` runs all, `make sources S=board` one. A pair that keeps a lock file has it made here, by the package manager's own client:
-a lock file names the registry that it came from, and this repository names none. STACK_NAME, HTTPS_PORT and HTTP_PORT as for `make up`.
+`make sources` runs all, `make sources S=board` one. Most lock files are made here, by the package manager's own client: they name the
+registry that they came from, and this repository names none. STACK_NAME, HTTPS_PORT and HTTP_PORT as for `make up`.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import re
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
 import tempfile
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 
@@ -42,12 +47,16 @@ LOCK = {
 }
 
 
+SETTINGS = {
+    "STACK_NAME": STACK, "HTTPS_PORT": HTTPS, "HTTP_PORT": HTTP, "LOCAL_DIR": str(ROOT / ".local" / STACK), "ANSIBLE_FORCE_COLOR": "0",
+    "BERTH_ENV_FILE": "",
+}  # fmt: skip
+
+
 def play(verb: str, directory: Path, *extra: str) -> str:
     """Run a command for the application in `directory`; its output, or a failure with its end."""
-    environment = os.environ | {
-        "STACK_NAME": STACK, "HTTPS_PORT": HTTPS, "HTTP_PORT": HTTP, "LOCAL_DIR": str(ROOT / ".local" / STACK),
-        "BACKEND_SOURCE": str(directory / "backend"), "FRONTEND_SOURCE": str(directory / "frontend"), "ANSIBLE_FORCE_COLOR": "0",
-    }  # fmt: skip
+    sources = {"BACKEND_SOURCE": str(directory / "backend"), "FRONTEND_SOURCE": str(directory / "frontend")}
+    environment = os.environ | SETTINGS | sources
     settings = ["-e", f"@{directory / 'vars.yml'}", "-e", f"stack_pair={directory}"] if directory != ROOT else []
     done = subprocess.run(
         [str(ROOT / ".venv/bin/ansible-playbook"), *settings, *extra, f"playbooks/{verb}.yml"],
@@ -57,12 +66,31 @@ def play(verb: str, directory: Path, *extra: str) -> str:
     return done.stdout
 
 
+def make(*words: str, **secrets: str) -> str:
+    """Type `make` with secrets in the environment; its output, or a failure with its end."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("BACKEND_", "FRONTEND_", "MAKE"))}
+    environment |= SETTINGS | {f"SECRET_{name}": value for name, value in secrets.items()}
+    done = subprocess.run(["make", "-C", str(ROOT), *words], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"make {' '.join(words)}: {done.returncode}\n{(done.stdout + done.stderr)[-6000:]}"
+    return done.stdout
+
+
+def trusted() -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(ROOT / ".local" / STACK / "edge-ca.crt"))
+
+
 def ask(check: dict) -> tuple[int, str]:
     """(status, body) of one request to the edge, whose certificate is checked."""
-    trust = ssl.create_default_context(cafile=str(ROOT / ".local" / STACK / "edge-ca.crt"))
+    trust, content = trusted(), "application/json"
     body = json.dumps(check["body"]).encode() if "body" in check else None
+    if "upload" in check:
+        content = "multipart/form-data; boundary=part"
+        head = b'--part\r\nContent-Disposition: form-data; name="file"; filename="photo.bin"\r\n'
+        head += b"Content-Type: application/octet-stream\r\n\r\n"
+        body = head + photo(check["upload"]) + b"\r\n--part--\r\n"
     address = f"https://localhost:{HTTPS}{check['path']}"
-    request = urllib.request.Request(address, data=body, method=check.get("method", "GET"), headers={"Content-Type": "application/json"})
+    method = check.get("method", "POST" if "upload" in check else "GET")
+    request = urllib.request.Request(address, data=body, method=method, headers={"Content-Type": content})
     try:
         with urllib.request.urlopen(request, timeout=20, context=trust) as answer:
             return answer.status, answer.read().decode()
@@ -70,9 +98,70 @@ def ask(check: dict) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
+def photo(size: int) -> bytes:
+    """Bytes that do not repeat, the same for the same size."""
+    return hashlib.shake_256(str(size).encode()).digest(size)
+
+
+def read_back(path: str, body: str, size: int) -> None:
+    """What was uploaded is served, byte for byte."""
+    with urllib.request.urlopen(f"https://localhost:{HTTPS}{path}/{json.loads(body)['id']}", timeout=20, context=trusted()) as answer:
+        assert answer.read() == photo(size), f"{path}: other bytes than those that were uploaded"
+
+
+def redirected(body: str, path: str) -> None:
+    """The login's provider is asked to call back at the public address."""
+    address = urllib.parse.urlsplit(json.loads(body)["url"])
+    asked = urllib.parse.parse_qs(address.query)
+    assert asked["redirect_uri"] == [f"https://localhost:{HTTPS}{path}"], f"{address.netloc}: {asked}"
+
+
+def exchanged(path: str, text: str) -> str:
+    """What comes back on a WebSocket through the edge for one message (RFC 6455)."""
+    with trusted().wrap_socket(socket.create_connection(("localhost", int(HTTPS)), timeout=20), server_hostname="localhost") as wire:
+        key = base64.b64encode(os.urandom(16)).decode()
+        wire.sendall(
+            f"GET {path} HTTP/1.1\r\nHost: localhost:{HTTPS}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nOrigin: https://localhost:{HTTPS}\r\n"
+            f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        reader = wire.makefile("rb")
+        status = reader.readline().decode()
+        head = b"".join(iter(reader.readline, b"\r\n")).decode().lower()
+        accepted = base64.b64encode(hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()).decode()
+        assert " 101 " in status and accepted.lower() in head, f"{path}: {status} {head}"
+        # A text frame, masked as a client must; shorter than 126 bytes.
+        mask, payload = os.urandom(4), text.encode()
+        wire.sendall(bytes([0x81, 0x80 | len(payload)]) + mask + bytes(byte ^ mask[at % 4] for at, byte in enumerate(payload)))
+        kind, length = reader.read(2)
+        assert kind == 0x81 and length < 126, f"{path}: no short text frame ({kind:#x}, {length})"
+        return reader.read(length).decode()
+
+
+def checked(check: dict) -> None:
+    """One line of a pair's checks.yml holds."""
+    if check.get("revalidated"):
+        revalidated(check["path"])
+        return
+    if "websocket" in check:
+        assert exchanged(check["path"], check["websocket"]) == check["contains"]
+        return
+    status, body = ask(check)
+    # What happens in the background is there within `seconds`.
+    deadline = time.monotonic() + check.get("seconds", 0)
+    while check.get("contains", "") not in body and time.monotonic() < deadline:
+        time.sleep(0.5)
+        status, body = ask(check)
+    assert status == check.get("status", 200), f"{check}: {status} {body[:500]}"
+    assert check.get("contains", "") in body, f"{check}: {body[:2000]}"
+    if "upload" in check and status < 300:
+        read_back(check["path"], body, check["upload"])
+    if "redirects" in check:
+        redirected(body, check["redirects"])
+
+
 def revalidated(path: str) -> None:
     """A page that Next.js revalidates is served stale, then made anew, three times in a row."""
-    trust = ssl.create_default_context(cafile=str(ROOT / ".local" / STACK / "edge-ca.crt"))
+    trust = trusted()
     seen: list[tuple[str, str]] = []
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
@@ -125,25 +214,23 @@ def test_a_pair_is_built_and_served_by_variables_alone(name, workshop, record_pr
     # Each pair begins with no data of another's.
     play("destroy", source, "-e", f"teardown_confirm={STACK}", "-e", '{"teardown_images": false}')
     started = time.monotonic()
-    reported = play("deploy", source)
+    if yaml.safe_load((source / "vars.yml").read_text()):
+        reported = play("deploy", source)
+    else:
+        app = f"APP={source / 'app.yml'}"
+        print(make("init", f"BACKEND_SOURCE={source / 'backend'}", f"FRONTEND_SOURCE={source / 'frontend'}", app))
+        reported = make("up", app, **plan.get("secrets") or {})
     record_property("seconds", round(time.monotonic() - started, 1))
-    built = re.findall(rf"{STACK}-(?:backend|frontend):.*", reported)
+    built = re.findall(rf"{STACK}-(?:backend|frontend):\S+  .*", reported)
     print("\n".join(built))
     assert len(built) == 2
     for check in plan["checks"]:
-        if check.get("revalidated"):
-            revalidated(check["path"])
-            continue
-        status, body = ask(check)
-        # What happens in the background is there within `seconds`.
-        deadline = time.monotonic() + check.get("seconds", 0)
-        while check.get("contains", "") not in body and time.monotonic() < deadline:
-            time.sleep(0.5)
-            status, body = ask(check)
-        assert status == check.get("status", 200), f"{check}: {status} {body[:500]}"
-        assert check.get("contains", "") in body, f"{check}: {body[:2000]}"
+        checked(check)
     # What make up ends with: no criterion about what runs fails.
-    play("verify", source, "-e", "verify_fatal=running")
+    if (source / "app.yml").exists():
+        make("verify", f"APP={source / 'app.yml'}", "ARGS=-e verify_fatal=running", **plan.get("secrets") or {})
+    else:
+        play("verify", source, "-e", "verify_fatal=running")
     assert not re.search("ENOENT|EROFS|ENOSPC", log := frontend_log()), log[-2000:]
     # What the process finds in its environment, nobody who asks the engine does.
     shown = subprocess.run(

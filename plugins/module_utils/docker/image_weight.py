@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from .image_archive import Entry
+from .image_scan import by_distribution
 
 # Patterns below site-packages for the setting PRUNE, each with the consequence of removing it.
 PRUNABLE = {
@@ -29,8 +30,12 @@ PYTHON = re.compile(r"^opt/venv/lib/python3[.\d]*/site-packages/([^/]+)")
 NODE = re.compile(r"(?:^|/)node_modules/((?:@[^/]+/)?[^/]+)(?!.*/node_modules/)")
 
 
-def weigh(seen: dict[str, Entry]) -> dict[str, Any]:
-    """Of the visible files: {parts: {name: bytes}, packages: [{name, bytes}] (largest first), prunable: {pattern: bytes}}."""
+def weigh(seen: dict[str, Entry], modules: dict[str, set[str]] | None = None) -> dict[str, Any]:
+    """Of the visible files: {parts: {name: bytes}, packages: [{name, bytes}] (largest first), all_packages: {name: bytes},
+    prunable: {pattern: bytes}}.
+
+    `modules`: what each distribution has below site-packages (image_scan.by_distribution).
+    """
     parts, packages, prunable = dict.fromkeys(PARTS, 0), dict[str, int](), dict[str, int]()
     for path, entry in seen.items():
         if not entry.size:
@@ -44,5 +49,18 @@ def weigh(seen: dict[str, Entry]) -> dict[str, Any]:
         for directory in PRUNABLE:
             if f"/site-packages/{directory}/" in path:
                 prunable[directory] = prunable.get(directory, 0) + entry.size
+    packages = by_distribution(packages, modules or {})
     heaviest = sorted(packages.items(), key=lambda item: (-item[1], item[0]))[:10]
-    return {"parts": parts, "packages": [{"name": name, "bytes": size} for name, size in heaviest], "prunable": prunable}
+    return {
+        "all_packages": packages,
+        "parts": parts,
+        "packages": [{"name": name, "bytes": size} for name, size in heaviest],
+        "prunable": prunable,
+    }
+
+
+def budget_of(budget: Any, framework: str) -> float:
+    """The budget of an image in MB (decimal): one number, or one for each major release of Next.js (`framework`) and a `default`."""
+    if not isinstance(budget, dict):
+        return float(budget)
+    return float(budget.get(framework.partition(".")[0]) or budget["default"])

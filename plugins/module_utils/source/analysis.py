@@ -31,16 +31,21 @@ NEUTRAL: dict[str, Any] = {
     "backend_image_downgrade_command": [],
     "backend_image_database_scheme": "postgresql",
     "backend_image_database_options": "auto",
+    "backend_image_database_schema": "backend",
+    "backend_image_tmp_size": "64m",
     "frontend_image_source_subpath": ".",
     "frontend_image_debian_release": "bookworm",
     "frontend_image_health_path": "/",
     "frontend_image_page_path": "/",
     "frontend_image_migrate_command": [],
+    "frontend_image_migrations": {},
     "frontend_image_downgrade_command": [],
     "frontend_image_database_scheme": "postgresql",
     "frontend_image_database_options": "auto",
+    "frontend_image_database_schema": "auth",
     "edge_backend_paths": [],
     "edge_frontend_paths": [],
+    "edge_max_body": "1MB",
     "verify_required": [],
 }
 # What is added to what an operator sets, instead of being replaced by it.
@@ -151,7 +156,11 @@ def analyse(backend_source: Path | None, frontend_source: Path | None, given: di
             part = _failed("frontend", error)
         parts.append(part)
     for part in parts:
+        body = [one for one in (out.found.get("edge_max_body"), part.found.get("edge_max_body")) if one]
         out.found |= part.found
+        if body:
+            # Both services have one edge.
+            out.found["edge_max_body"] = max(body, key=lambda one: int(str(one.value).removesuffix("MB")))
         out.secrets += part.secrets
         out.problems += part.problems
         out.notes += part.notes

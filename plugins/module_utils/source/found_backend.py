@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from . import variables
+from . import uploads, variables
 from .checks import TESTS, Tree, line_of
 from .fastapi import HEALTHY
 from .found import Found, Part, Secret
@@ -104,6 +104,8 @@ def backend(root: str | os.PathLike[str], given: dict[str, Any], beside: Path | 
     part.outgoing = hosts(tree, code, {name: installed.where(name) for name in installed.names})
     _migrations(part, tree, application, installed, app_root, entry)
     database(part, application, installed, reads)
+    uploads.of_backend(part, tree)
+    _sockets(part, tree, installed)
     _environment(part, application, installed, reads, by_file, entry)
     _processes(part, commands, candidates, application, declared_routes)
     return part, routes
@@ -218,6 +220,21 @@ def _port(part: Part, tree: Tree, commands: list[Process], entry: Entry) -> None
             )
             return
     part.add("port", 8000, "likely", "", "the usual one; nothing in the source names another")
+
+
+def _sockets(part: Part, tree: Tree, installed: Declared) -> None:
+    """uvicorn refuses WebSockets without a package for them, which is none of its own dependencies."""
+    packages = {"websockets", "wsproto", "uvicorn[standard]", "fastapi[standard]", "fastapi[all]"}
+    if packages & {*installed.names, *installed.extras} or (installed.opaque and not installed.names):
+        return
+    for path in tree.files:
+        text = tree.text(path) or "" if path.endswith(".py") and not TESTS.search(path) else ""
+        if match := re.search(r"@\w+\.websocket\(|\bWebSocketRoute\(|\.add_api_websocket_route\(", text):
+            where = f"{path}:{line_of(text, match.start())}"
+            part.notes.append(
+                f"the backend's WebSockets ({where}) need websockets or uvicorn[standard] among its dependencies: uvicorn refuses them"
+            )
+            return
 
 
 def _documents(application: Application, entry: Entry, routes: Routes) -> Iterator[Route]:
@@ -371,7 +388,7 @@ def _environment(
             secrets[name], where[name] = "openai_api_key", read.where
         elif what == "part":
             _database_part(name, read, environment, secrets, files)
-        elif what in ("own key", "secret") and not given_by_file and not name.endswith("_FILE"):
+        elif (what in ("own key", "secret") or variables.beside_a_secret(name, reads)) and not given_by_file and not name.endswith("_FILE"):
             part.secrets.append(Secret(name, "backend", read.where, what == "own key", read.required))
         elif name not in GIVEN and variables.KEYS.search(name):
             environment[name] = "@frontend@/api/auth/jwks"

@@ -17,16 +17,17 @@ from . import variables
 from .checks import TESTS, Tree, first_named, line_of
 from .fastapi import HEALTHY
 from .found import Part, Secret
-from .javascript_dependencies import NEXT_NEEDS, _next_version
+from .found_migrations import migrations
+from .javascript_dependencies import NEXT_NEEDS, _next_version, engines
 from .javascript_modules import Frontend, Options, specifiers, without_comments
 from .outgoing import hosts
 from .tree import select
+from .uploads import of_frontend
 from .versions import node_allows, release
 
 NODES = {"bookworm": "18.20.4", "trixie": "20.19.2"}
 AWAY = re.compile(r"(^|/)(\.[^/]+|examples?|docs?|documentation|storybook|templates?|playground|e2e|node_modules)(/|$)")
 ROUTE = re.compile(r"^(?:src/)?(?:app/(?P<app>(?:.*/)?)(?P<kind>page|route)|pages/(?P<pages>.*))\.[cm]?[jt]sx?$")
-STANDALONE = re.compile(r"node\s+(?:\./)?\.next/standalone/(\S+)")
 # Variables that every frontend gets when it runs (roles/wiring).
 GIVEN = {"BETTER_AUTH_URL", "BACKEND_URL"}
 # What names one Node.js.
@@ -36,6 +37,8 @@ WANTED = (
     (".tool-versions", r"^nodejs\s+(\d+)"),
     ("Dockerfile", r"^FROM\s+\S*node:(\d+)"),
 )
+PRISMA_CONFIG = re.compile(r"(^|/)prisma\.config\.[cm]?[jt]s$")
+PRISMA_READS = re.compile(r"\benv\(\s*[\"'](\w+)[\"']\s*\)")
 DEMANDS = re.compile(r"\bthrow\b|createEnv\s*\(|z\s*\.\s*object\s*\(|envsafe|assert\(|invariant\(")
 
 
@@ -61,7 +64,8 @@ def frontend(root: str | os.PathLike[str], given: dict[str, Any]) -> tuple[Part,
     base = _match(config, r"basePath\s*:\s*[\"'`](/[^\"'`]+)")
     pages = list(_pages(application, base))
     _health(part, pages, base)
-    _migrations(part, application)
+    migrations(part, application)
+    of_frontend(part, config, "next.config")
     _environment(part, application, config)
     _languages(part, application)
     manifest = application.at("package.json")
@@ -140,6 +144,11 @@ def _node(part: Part, application: Frontend, given: dict[str, Any]) -> None:
         )
         return
     choice, certainty, why, where = fitting[0], "likely", "nothing in the source asks for another Node.js", ""
+    for demand, name, place in engines(application):
+        # What no release satisfies, npm only warns of.
+        allowed = [one for one in fitting if node_allows(demand, NODES[one]) is not False]
+        if allowed and len(allowed) < len(fitting):
+            fitting, choice, certainty, why, where = allowed, allowed[0], "certain", f"{name} needs {demand}", place
     if wanted:
         choice = next((name for name in fitting if release(NODES[name])[0] >= int(wanted)), fitting[-1])
         have = release(NODES[choice])[0]
@@ -147,7 +156,7 @@ def _node(part: Part, application: Frontend, given: dict[str, Any]) -> None:
         if have != int(wanted):
             why += f"; {have} is the nearest that Debian has"
             part.notes.append(f"the frontend names Node.js {wanted} ({wanted_where}); its image has {have}")
-    elif len(fitting) == 1:
+    elif len(fitting) == 1 and not where:
         certainty = "certain"
         next_decides = bool(needs) and node_allows(needs, NODES["bookworm"]) is False
         why, where = (f"Next.js {version} needs {needs}", version_where) if next_decides else (f"engines.node {asked}", asked_where)
@@ -212,27 +221,6 @@ def _health(part: Part, pages: list[Page], base: str) -> None:
     part.add("page_path", base or "/", "certain", "", "basePath" if base else "")
 
 
-# --- migrations -------------------------------------------------------------------------------------------------------------------
-
-
-def _migrations(part: Part, application: Frontend) -> None:
-    path = application.at("package.json")
-    scripts = application.manifest.get("scripts") or {}
-    part.add("downgrade_command", [])
-    for name, text in scripts.items():
-        if re.search(r"migrat", name) and (match := STANDALONE.search(str(text))):
-            part.add("migrate_command", ["node", match[1]], "certain", path, f"its script {name}")
-            return
-    part.add("migrate_command", [], "certain", "", "no script that migrates from the built application")
-    files = application.tree.files
-    prisma = next((one for one in files if one.endswith("prisma/schema.prisma")), "")
-    drizzle = next((one for one in files if re.search(r"(^|/)drizzle\.config\.[cm]?[jt]s$", one)), "")
-    if prisma:
-        part.notes.append(f"the frontend has Prisma's {prisma}: its migrations do not run by themselves (frontend_image_migrate_command)")
-    elif drizzle:
-        part.notes.append(f"the frontend has Drizzle's {drizzle}: its migrations do not run by themselves (frontend_image_migrate_command)")
-
-
 # --- environment ------------------------------------------------------------------------------------------------------------------
 
 
@@ -240,8 +228,8 @@ def _environment(part: Part, application: Frontend, config: str) -> None:
     tree = application.tree
     reads = variables.of_javascript(application)
     for path in tree.files:
-        if path.endswith(".prisma"):
-            for match in re.finditer(r"env\(\"(\w+)\"\)", tree.text(path) or ""):
+        if path.endswith(".prisma") or PRISMA_CONFIG.search(path):
+            for match in PRISMA_READS.finditer(tree.text(path) or ""):
                 reads.setdefault(match[1], variables.Read(match[1], f"{path}:{line_of(tree.text(path) or '', match.start())}", None, True))
     by_file = variables.reads_files(tree.text(path) for path in variables.javascript_files(application))
     committed = _committed(application)
@@ -262,7 +250,7 @@ def _environment(part: Part, application: Frontend, config: str) -> None:
             part.secrets.append(Secret(name, "frontend", read.where, False, read.required))
         elif name == "BETTER_AUTH_SECRET" and not by_file:
             secrets[name], where[name] = "better_auth_secret", read.where
-        elif what in ("own key", "secret") and not by_file:
+        elif (what in ("own key", "secret") or variables.beside_a_secret(name, reads)) and not by_file:
             part.secrets.append(Secret(name, "frontend", read.where, what == "own key", read.required))
         elif what in ("backend address", "public backend") and name in in_config and name not in elsewhere:
             build[name], where[name] = "@backend@" + _path(default), read.where
@@ -423,6 +411,9 @@ def _placeholders(part: Part, application: Frontend, reads: dict[str, variables.
     demanded: dict[str, str] = {}
     for path in variables.javascript_files(application):
         text = application.tree.text(path) or ""
+        if PRISMA_CONFIG.search(path):
+            # Read when Prisma makes its client.
+            demanded |= {match[1]: path for match in PRISMA_READS.finditer(text) if match[1] in names - demanded.keys()}
         if ".env" not in text:
             continue
         for name in sorted(names - demanded.keys()):

@@ -117,6 +117,27 @@ def _next_version(frontend: Frontend) -> tuple[str, str]:
     return (match[0] if match else ""), f"{path}:{line_of(text, max(0, text.find(chr(34) + 'next' + chr(34))))}"
 
 
+def engines(frontend: Frontend) -> Iterator[tuple[str, str, str]]:
+    """(range of Node.js, package with its version, file:line) of what the application runs, and of the Prisma that makes its client.
+
+    npm's lock file has it; those of others do not.
+    """
+    if not frontend.locks or not frontend.locks[0].endswith("package-lock.json"):
+        return
+    try:
+        locked = json.loads(frontend.lock_text).get("packages") or {}
+    except ValueError:
+        return  # reported by the preflight
+    names = [*(frontend.manifest.get("dependencies") or {}), *({"prisma"} & (frontend.manifest.get("devDependencies") or {}).keys())]
+    for name in names:
+        package = locked.get(f"node_modules/{name}") or {}
+        asked = package.get("engines")
+        demand = asked.get("node") if isinstance(asked, dict) else None
+        if isinstance(demand, str):
+            line = line_of(frontend.lock_text, max(0, frontend.lock_text.find(f'"node_modules/{name}": {{')))
+            yield demand, f"{name} {package.get('version', '')}", f"{frontend.locks[0]}:{line}"
+
+
 def _node_advice(frontend: Frontend, required: str) -> str:
     role = frontend.options.role
     if node_allows(required, "20.19.2") and not frontend.options.node.startswith("20."):

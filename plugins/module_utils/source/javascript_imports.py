@@ -51,7 +51,7 @@ def follow(frontend: Frontend, starts: list[str]) -> tuple[set[str], list[dict[s
             kind, value = frontend.resolve(specifier, path)
             if kind == "file":
                 queue.append(value)
-            elif kind == "missing" and specifier not in reported:
+            elif kind == "missing" and specifier not in reported and not _of_prisma(frontend, value):
                 reported.add(specifier)
                 found.append(_missing(frontend, path, line, specifier, value, scripts, made))
             elif kind == "package" and value not in reported and not types and not _provided(frontend, value, specifier):
@@ -62,6 +62,18 @@ def follow(frontend: Frontend, starts: list[str]) -> tuple[set[str], list[dict[s
                 message = f"imports {specifier}, and package.json does not name {value}"
                 found.append(finding("import", severity, message, f"{path}:{line}", f"npm install {value}"))
     return seen, found
+
+
+def _of_prisma(frontend: Frontend, spot: str) -> bool:
+    """Whether Prisma writes this file: the build makes its client, by a script of the source or itself."""
+    if "prisma" not in frontend.declared:
+        return False
+    for path in frontend.tree.files:
+        if path.endswith(".prisma"):
+            for output in re.findall(r"^\s*output\s*=\s*\"([^\"]+)\"", frontend.tree.text(path) or "", re.M):
+                if spot.startswith(posixpath.normpath(posixpath.join(posixpath.dirname(path), output)) + "/"):
+                    return True
+    return False
 
 
 def _provided(frontend: Frontend, package: str, specifier: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from .checks import TESTS, line_of
@@ -109,6 +109,11 @@ def kind(name: str) -> str:
         if pattern.match(name):
             return what
     return "public" if name.startswith("NEXT_PUBLIC_") else ""
+
+
+def beside_a_secret(name: str, reads: Collection[str]) -> bool:
+    """Whether a variable is what somebody registers together with a secret (GOOGLE_CLIENT_ID with GOOGLE_CLIENT_SECRET): given as it is."""
+    return name.endswith("_ID") and not name.startswith("NEXT_PUBLIC_") and f"{name.removesuffix('ID')}SECRET" in reads
 
 
 # --- Python -----------------------------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from ..docker.image_scan import largest
 from .facts import APPLICATION, MB, Evidence, Facts, NotApplicable, NotVerified, OverBudget, below, check, measured, require, unchecked
 
 
@@ -123,10 +124,9 @@ def image_size(f: Facts, service: str) -> Evidence:
     """The size of the {}'s image. Passes when it is within its budget, which a release of the framework may have of its own."""
     size = f.image(service)["size"] / MB
     budget, framework = f.image_budget(service)
-    largest = (f.image(service)["scan"].get("packages_bytes") or {}).items()
-    costs = ", ".join(f"{name} {count / MB:.1f} MB" for name, count in sorted(largest, key=lambda item: -item[1])[:5])
     if size > budget:
-        raise OverBudget(f"{size:.1f} MB; the budget is {budget:g} MB{framework}; largest packages: {costs or 'none'}")
+        costs = largest(f.image(service)["scan"].get("packages_bytes") or {}, f.image(service)["size"])
+        raise OverBudget(f"{size:.1f} MB; the budget is {budget:g} MB{framework}; largest packages: {costs}")
     return f"{size:.1f} MB{framework}", measured(size, budget, "MB", f"image {service}")
 
 

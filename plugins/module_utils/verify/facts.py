@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from ..docker.image_weight import budget_of
+
 APPLICATION = ("backend", "frontend")
 MB = 1_000_000
 
@@ -114,10 +116,9 @@ class Facts:
     def image_budget(self, service: str) -> tuple[float, str]:
         """(MB, the framework that it is of) of a service's image: one number, or one for each major release of Next.js and a `default`."""
         budget = self.budgets["image_mb"][service]
-        if not isinstance(budget, dict):
-            return float(budget), ""
-        version = str((self.container(service).get("asked") or {}).get("framework") or "")
-        return float(budget.get(version.partition(".")[0]) or budget["default"]), f" (Next.js {version})" if version else ""
+        asked = (self.container(service).get("asked") or {}).get("framework") if isinstance(budget, dict) else ""
+        version = str(asked or "")
+        return budget_of(budget, version), f" (Next.js {version})" if version else ""
 
     def built_here(self, service: str) -> None:
         """NotApplicable where the application's own Dockerfile builds the image: what Berth's Dockerfiles promise is no promise of it."""

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..docker.image_archive import Entry
-from ..docker.image_scan import PACKAGE
+from ..docker.image_scan import PACKAGE, largest
+from ..docker.image_weight import budget_of
 from ..source.findings import finding
 
 TITLES = {
@@ -115,12 +116,12 @@ def labels(config: dict[str, Any], expected: Image) -> Findings:
 # --- size and layers ----------------------------------------------------------------------------------------------------------
 
 
-def size(total: int, expected: Image) -> Findings:
-    """`total` bytes against the budget in MB (decimal)."""
-    budget = float(expected.get("budget") or 0)
+def size(total: int, expected: Image, packages: dict[str, int] | None = None, framework: str = "") -> Findings:
+    """`total` bytes against the budget in MB (decimal), which may be of a release of the `framework`; the largest of the `packages`."""
+    budget = budget_of(expected.get("budget") or 0, framework)
     if budget and total > budget * 1e6:
-        return [finding("size", "error", f"{total / 1e6:.1f} MB, the budget is {budget:.0f} "
-f"MB", "", f"{expected['budget_variable']}, or make it smaller: make advise",
+        message = f"{total / 1e6:.1f} MB, the budget is {budget:g} MB; largest packages: {largest(packages or {}, total)}"
+        return [finding("size", "error", message, "", f"{expected['budget_variable']}, or make it smaller: make advise",
                         bytes=int(total - budget * 1e6))]  # fmt: skip
     return []
 

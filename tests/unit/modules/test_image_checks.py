@@ -63,6 +63,20 @@ def test_size_against_the_budget():
     assert found[0]["advice"].startswith("image_checks_frontend_budget")
 
 
+def test_an_image_over_its_budget_names_the_packages_that_cost_most():
+    sizes = {"torch": 750_400_000, "scipy": 90_000_000, "six": 30_000}
+    found = rate.size(900_000_000, WANTED | {"budget": 200}, sizes)
+    assert (
+        found[0]["message"] == "900.0 MB, the budget is 200 MB; largest packages: torch 750 MB, scipy 90 MB; runtime and application 60 MB"
+    )
+
+
+@pytest.mark.parametrize(("framework", "over"), [("16.4.6", False), ("15.5.9", True), ("", True)])
+def test_the_budget_of_a_release_of_the_framework(framework, over):
+    image = WANTED | {"budget": {"default": 100, "16": 135}}
+    assert bool(rate.size(120_000_000, image, {}, framework)) == over
+
+
 def entry(path, size=10, mode=0o644, uid=0, kind="file"):
     return Entry(path, size, mode, uid, kind)
 

@@ -86,7 +86,8 @@ def test_backend_and_frontend_have_the_same_shape():
 
     backend, frontend = shape("backend_image"), shape("frontend_image")
     assert backend - frontend == {"X_app", "X_app_root", "X_pythonpath", "X_dependencies", "X_ready_path", "X_version_table"}
-    own = {"X_source_subpath", "X_build_environment", "X_build_placeholders", "X_build_seed", "X_languages", "X_fonts", "X_page_path"}
+    own = {"X_source_subpath", "X_build_environment", "X_build_placeholders", "X_build_seed", "X_languages", "X_fonts", "X_page_path",
+           "X_migrations"}  # fmt: skip
     assert frontend - backend == own
 
 

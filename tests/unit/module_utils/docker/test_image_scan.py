@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import tarfile
 
-from ansible_collections.berth.stack.plugins.module_utils.docker.image_scan import hidden, hits, scan, setting_hits
+from ansible_collections.berth.stack.plugins.module_utils.docker.image_scan import hidden, hits, largest, scan, setting_hits
 
 CANARY = b"canary-9f31c2d8e4"
 
@@ -50,6 +50,26 @@ def test_a_file_named_credentials_is_one_by_what_it_holds():
     assert scan(saved(texts), [])["secrets"] == []
     held = {"app/credentials.json": b'{"installed": {"client_secret": "abcdefghijklmnop"}}'}
     assert [one["path"] for one in scan(saved(held), [])["secrets"]] == ["app/credentials.json"]
+
+
+def test_a_package_is_weighed_by_the_name_that_it_is_installed_by():
+    site = "opt/venv/lib/python3.11/site-packages"
+    files = {
+        f"{site}/torch/lib/a.so": b"x" * 700,
+        f"{site}/torchgen/b.pyc": b"x" * 50,
+        f"{site}/torch-2.9.0.dist-info/RECORD": b"torch/lib/a.so,sha256=a,1\ntorchgen/b.py,,\n../../../bin/torchrun,,\n",
+        f"{site}/PIL/c.so": b"x" * 90,
+        f"{site}/pillow.libs/d.so": b"x" * 30,
+        f"{site}/pillow-11.0.0.dist-info/RECORD": b"PIL/c.so,,\npillow.libs/d.so,,\n",
+        f"{site}/google/cloud/e.pyc": b"x" * 20,
+        f"{site}/google_cloud-1.dist-info/RECORD": b"google/cloud/e.py,,\n",
+        f"{site}/google_auth-1.dist-info/RECORD": b"google/auth/f.py,,\n",
+        "app/node_modules/next/package.json": b'{"name": "next", "version": "16.4.6"}',
+    }
+    found = scan(saved(files), [])
+    assert found["packages_bytes"] == {"torch": 750, "pillow": 120, "google": 20, "next": 37}
+    assert found["next"] == "16.4.6"
+    assert largest({"torch": 750_400_000, "scipy": 9_040_000, "six": 30_000}) == "torch 750 MB, scipy 9.0 MB"
 
 
 def test_keys_that_packages_ship_are_no_secrets_of_the_stack_but_the_stacks_own_are():

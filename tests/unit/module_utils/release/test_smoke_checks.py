@@ -101,7 +101,9 @@ HEALTH = {
     "forge": ("/health", "/"),
     "harbour": ("/api/health", "/"),
     "ledger": ("/health", "/"),
+    "gallery": ("/health", "/"),
     "orchard": ("/health", "/api/health"),
+    "parlour": ("/health", "/"),
     "relay": ("/health", "/"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,42 @@ EXPECTED: dict[str, tuple[str, str, dict[str, Any]]] = {
             "frontend_image_health_path": "/api/health",
         },
     ),
+    "parlour": (
+        "backend",
+        "frontend",
+        {
+            "backend_image_app": "main:app",
+            "backend_image_health_path": "/health",
+            "edge_backend_paths": ["/docs", "/health", "/openapi.json", "/ws/*"],
+            "edge_frontend_paths": [],
+            "frontend_image_debian_release": "trixie",
+            "frontend_image_build_environment": {"NEXT_PUBLIC_WS_URL": "@socket@/ws"},
+            "frontend_image_build_placeholders": ["DATABASE_URL"],
+            "frontend_image_secrets_environment": {"DATABASE_URL": "database_url"},
+            "frontend_image_database_options": "auto",
+            "frontend_image_database_schema": "public",
+            "frontend_image_migrations": {"tool": "prisma", "directory": "prisma/migrations", "table": ""},
+            "frontend_image_migrate_command": ["node", "berth-migrate.mjs"],
+        },
+    ),
+    "gallery": (
+        "backend",
+        "frontend",
+        {
+            "backend_image_app": "gallery.main:app",
+            "backend_image_database_scheme": "postgresql+psycopg",
+            "backend_image_tmp_size": "64m",
+            "edge_max_body": "6MB",
+            "edge_backend_paths": ["/docs", "/health", "/openapi.json", "/photos", "/photos/*"],
+            "frontend_image_debian_release": "trixie",
+            "frontend_image_secrets_environment": {"DATABASE_URL": "database_url", "BETTER_AUTH_SECRET": "better_auth_secret"},
+            "frontend_image_build_placeholders": ["DATABASE_URL", "GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET"],
+            "frontend_image_database_options": "postgres.js",
+            "frontend_image_database_schema": "public",
+            "frontend_image_migrations": {"tool": "drizzle", "directory": "drizzle", "table": "drizzle.__drizzle_migrations"},
+            "frontend_image_migrate_command": ["node", "berth-migrate.mjs"],
+        },
+    ),
 }
 
 
@@ -175,6 +212,7 @@ def test_the_preflight_has_no_error_for_a_pair(pair, monkeypatch):
     found = [*fastapi.check(PAIRS / pair / backend, one), *nextjs.check(PAIRS / pair / frontend, other)]
     assert [item for item in found if item["severity"] == "error"] == []
     assert bool([item for item in found if item["check"] == "fonts"]) == (pair == "orchard")
+    assert not [item for item in found if "generated/prisma" in item["message"]], "the build makes Prisma's client"
 
 
 def test_a_secret_that_only_its_reader_knows_is_drawn():
@@ -557,6 +595,121 @@ def test_migrations_run_where_the_source_has_them(tmp_path, files, command):
     analysis = found(tmp_path, files)
     assert analysis.value("backend_image_migrate_command") == command
     assert bool(analysis.value("backend_image_downgrade_command")) == ("alembic" in command)
+
+
+PRISMA = {
+    "package.json": '{"dependencies": {"next": "15.1.0", "@prisma/client": "7", "@prisma/adapter-pg": "7"}}',
+    "prisma/schema.prisma": 'datasource db { provider = "postgresql" }\n',
+    "prisma/migrations/20260101_a/migration.sql": "CREATE TABLE a ();\n",
+}
+DRIZZLE = {
+    "package.json": '{"dependencies": {"next": "15.1.0", "drizzle-orm": "0.45.4", "pg": "8"}}',
+    "drizzle.config.ts": 'export default { dialect: "postgresql", out: "./migrations" };\n',
+    "migrations/0000_a.sql": 'CREATE TABLE "a" ();\n',
+    "migrations/meta/_journal.json": "{}",
+}
+ENGINE = {"package.json": '{"dependencies": {"next": "15.1.0", "@prisma/client": "6"}}'}
+OWN_SCHEMA = {"lib/db.ts": "export const adapter = new PrismaPg({ connectionString }, { schema: 'shop' });\n"}
+OWN_PATH = {
+    "prisma.config.ts": 'export default defineConfig({ schema: "db/schema.prisma", migrations: { seed: "x", path: "db/sql" } });\n',
+    "db/schema.prisma": "model A { id Int @id }\n",
+    "db/sql/1_a/migration.sql": "",
+}
+OWN_TABLE = {
+    "drizzle.config.ts": 'export default { dialect: "postgresql", out: "./migrations", migrations: { schema: "public", table: "done" } };\n'
+}
+REFERENCES = {"migrations/0000_a.sql": 'ALTER TABLE "b" ADD FOREIGN KEY ("a") REFERENCES "public"."a"("id");\n'}
+# Files, what the build adds a program for ({} for none), the schema, and a word of the notes.
+SQL: dict[str, tuple[dict[str, str | None], dict[str, str], str, str]] = {
+    "Prisma": (PRISMA, {"tool": "prisma", "directory": "prisma/migrations", "table": ""}, "public", ""),
+    "Prisma in places of its own": (PRISMA | OWN_PATH, {"tool": "prisma", "directory": "db/sql", "table": ""}, "public", ""),
+    "Prisma with a schema": (PRISMA | OWN_SCHEMA, {"tool": "prisma", "directory": "prisma/migrations", "table": ""}, "auth", ""),
+    "Prisma's own engine": (PRISMA | ENGINE, {}, "public", "have none of pg, @prisma/adapter-pg"),
+    "Prisma without migrations": (
+        PRISMA | {"prisma/migrations/20260101_a/migration.sql": None},
+        {},
+        "public",
+        "prisma db push leaves none",
+    ),
+    "Drizzle": (DRIZZLE, {"tool": "drizzle", "directory": "migrations", "table": "drizzle.__drizzle_migrations"}, "auth", ""),
+    "Drizzle's references": (
+        DRIZZLE | REFERENCES,
+        {"tool": "drizzle", "directory": "migrations", "table": "drizzle.__drizzle_migrations"},
+        "public",
+        "",
+    ),
+    "Drizzle's own table": (DRIZZLE | OWN_TABLE, {"tool": "drizzle", "directory": "migrations", "table": "public.done"}, "auth", ""),
+    "Drizzle without a journal": (DRIZZLE | {"migrations/meta/_journal.json": None}, {}, "auth", "drizzle-kit push leaves none"),
+    "Drizzle on SQLite": (DRIZZLE | {"drizzle.config.ts": 'export default { dialect: "sqlite" };\n'}, {}, "auth", ""),
+    "a script of its own": (
+        DRIZZLE
+        | {"package.json": '{"scripts": {"migrate": "node .next/standalone/m.mjs"}, "dependencies": {"next": "15.1.0", "pg": "8"}}'},
+        {},
+        "auth",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "program", "schema", "note"), SQL.values(), ids=SQL)
+def test_the_migrations_of_a_frontends_tool_run_by_a_program_of_the_build(tmp_path, files, program, schema, note):
+    analysis = found(tmp_path, frontend=files)
+    assert analysis.value("frontend_image_migrations") == program
+    own = ["node", "m.mjs"] if "node .next/standalone" in (files["package.json"] or "") else []
+    assert analysis.value("frontend_image_migrate_command") == (["node", "berth-migrate.mjs"] if program else own)
+    assert analysis.value("frontend_image_database_schema") == schema
+    assert any(note in text for text in analysis.notes if "migrations" in text) == bool(note)
+
+
+LIMITS = {
+    "a limit": ("MAX_UPLOAD_BYTES = 10 * 1024 * 1024\n", "11MB", "88m"),
+    "in megabytes": ("class Settings(BaseSettings):\n    max_file_size_mb: int = 100\n", "101MB", "256m"),
+    "none": ("MAX_FILES = 5\n", "20MB", "160m"),
+}
+
+
+@pytest.mark.parametrize(("text", "body", "room"), LIMITS.values(), ids=LIMITS)
+def test_a_backend_that_receives_files_gets_bodies_of_their_size(tmp_path, text, body, room):
+    main = MAIN + '\n\n@app.post("/files")\ndef add(file: UploadFile): ...\n'
+    analysis = found(tmp_path, {"requirements.txt": "fastapi==0.115.0\n", "main.py": main, "settings.py": text})
+    assert (analysis.value("edge_max_body"), analysis.value("backend_image_tmp_size")) == (body, room)
+    assert (
+        found(tmp_path / "other", {"requirements.txt": "fastapi==0.115.0\n", "main.py": MAIN, "settings.py": text}).value("edge_max_body")
+        == "1MB"
+    )
+
+
+def test_the_larger_body_of_both_services_passes_the_edge(tmp_path):
+    config = {"next.config.ts": 'export default { experimental: { serverActions: { bodySizeLimit: "30mb" } } };\n'}
+    files = {"requirements.txt": "fastapi==0.115.0\n", "main.py": MAIN + "\n\ndef add(file: UploadFile): ...\n"}
+    assert found(tmp_path, files, config).value("edge_max_body") == "31MB"
+    assert (
+        found(tmp_path / "smaller", files, {"next.config.ts": config["next.config.ts"].replace("30mb", "2mb")}).value("edge_max_body")
+        == "20MB"
+    )
+
+
+@pytest.mark.parametrize(("requirements", "said"), [("uvicorn", True), ("uvicorn[standard]", False), ("uvicorn\nwebsockets", False)])
+def test_websockets_that_uvicorn_would_refuse_are_named(tmp_path, requirements, said):
+    main = MAIN + '\n\n@app.websocket("/ws")\nasync def talk(socket): ...\n'
+    analysis = found(tmp_path, {"requirements.txt": f"fastapi\n{requirements}\n", "main.py": main})
+    assert any("WebSockets (main.py:10) need websockets or uvicorn[standard]" in note for note in analysis.notes) == said
+    assert "/ws" in analysis.value("edge_backend_paths")
+
+
+def test_what_is_registered_beside_a_secret_is_given_by_name_too(tmp_path):
+    code = {"lib/auth.ts": "export const google = { id: process.env.GOOGLE_CLIENT_ID, secret: process.env.GOOGLE_CLIENT_SECRET };\n",
+            "lib/other.ts": "export const other = process.env.ANALYTICS_CLIENT_ID;\n"}  # fmt: skip
+    assert {one.name for one in found(tmp_path, frontend=code).secrets} == {"GOOGLE_CLIENT_ID", "GOOGLE_CLIENT_SECRET"}
+
+
+@pytest.mark.parametrize(("engines", "release"), [("^20.19 || >=22", "trixie"), (">=18", "bookworm"), (">=22", "bookworm")])
+def test_the_node_that_a_dependency_needs_is_chosen(tmp_path, engines, release):
+    manifest = '{"dependencies": {"next": "15.1.0", "sharper": "7"}}'
+    packages = {"node_modules/next": {"version": "15.1.0"}, "node_modules/sharper": {"version": "7", "engines": {"node": engines}}}
+    analysis = found(tmp_path, frontend={"package.json": manifest, "package-lock.json": json.dumps({"packages": packages})})
+    assert analysis.value("frontend_image_debian_release") == release
+    assert ("sharper 7 needs" in analysis.found["frontend_image_debian_release"].why) == (release == "trixie")
 
 
 def test_tables_that_are_made_at_start_beside_migrations_are_said(tmp_path):

@@ -1,0 +1,4 @@
+import os
+
+DATABASE_URL = os.environ["DATABASE_URL"]
+MAX_UPLOAD_BYTES = 5 * 1024 * 1024

@@ -1,0 +1,5 @@
+export const metadata = { title: "Parlour" };
+
+export default function Layout({ children }: { children: React.ReactNode }) {
+  return <html lang="en"><body>{children}</body></html>;
+}
