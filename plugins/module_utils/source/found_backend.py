@@ -16,8 +16,9 @@ from typing import Any
 from . import variables
 from .checks import TESTS, Tree, line_of
 from .fastapi import HEALTHY
-from .found import Found, Part, Secret
+from .found import Part, Secret
 from .found_database import database
+from .found_services import processes, queue
 from .outgoing import hosts
 from .processes import Process, declared_processes
 from .python_dependencies import Declared, Options, clean, declared
@@ -104,8 +105,10 @@ def backend(root: str | os.PathLike[str], given: dict[str, Any], beside: Path | 
     part.outgoing = hosts(tree, code, {name: installed.where(name) for name in installed.names})
     _migrations(part, tree, application, installed, app_root, entry)
     database(part, application, installed, reads)
+    answered = queue(part, commands, installed, reads)
+    reads = {name: read for name, read in reads.items() if name not in answered}
     _environment(part, application, installed, reads, by_file, entry)
-    _processes(part, commands, candidates, application, declared_routes)
+    processes(part, commands, candidates, application, declared_routes)
     return part, routes
 
 
@@ -358,9 +361,10 @@ def _own_migration(tree: Tree, application: Application, entry: Entry) -> str:
 def _environment(
     part: Part, application: Application, installed: Declared, reads: dict[str, variables.Read], by_file: bool, entry: Entry
 ) -> None:
-    environment = dict(part.found["backend_image_environment"].value) if "backend_image_environment" in part.found else {}
-    secrets: dict[str, str] = {}
-    files: dict[str, str] = {}
+    environment, secrets, files = (
+        dict(part.found[f"backend_image_{setting}"].value) if f"backend_image_{setting}" in part.found else {}
+        for setting in ("environment", "secrets_environment", "secrets_files")
+    )
     where = {}
     for name, read in sorted(reads.items()):
         what = variables.kind(name)
@@ -371,6 +375,8 @@ def _environment(
             secrets[name], where[name] = "openai_api_key", read.where
         elif what == "part":
             _database_part(name, read, environment, secrets, files)
+        elif what == "secret" and re.fullmatch(r"(builtins\.)?(bool|int|float)", read.type):
+            continue
         elif what in ("own key", "secret") and not given_by_file and not name.endswith("_FILE"):
             part.secrets.append(Secret(name, "backend", read.where, what == "own key", read.required))
         elif name not in GIVEN and variables.KEYS.search(name):
@@ -401,7 +407,7 @@ def _environment(
         environment |= {"PGSSLMODE": "verify-full"}
         part.add("environment", environment, "certain", "", "parts of the database's address, and TLS for every driver")
     if files:
-        part.add("secrets_files", files, "certain", "", "parts of the database's address, for an application that puts it together itself")
+        part.add("secrets_files", files, "certain", "", "parts of addresses, for an application that puts them together itself")
 
 
 def _fetched(application: Application, name: str) -> bool:
@@ -427,51 +433,3 @@ def _database_part(name: str, read: variables.Read, environment: dict[str, Any],
         secrets[name], files["database_user"] = "database_user", "backend_g{generation}"
     else:
         secrets[name], files["database_password"] = "database_password", "{backend_password}"
-
-
-# --- further processes ------------------------------------------------------------------------------------------------------------
-
-
-def _processes(part: Part, commands: list[Process], entries: list[Entry], application: Application, routes: Routes) -> None:
-    entry, services = entries[0], dict[str, dict[str, Any]]()
-    for one in commands:
-        if (one.app and fits(entry, one.app)) or not one.own or not one.command or re.fullmatch(r"release|web", one.name):
-            continue
-        if any(
-            "uvicorn.run(" in (application.tree.text(posixpath.join(entry.folder, word)) or "")
-            for word in one.command
-            if word.endswith(".py")
-        ):
-            continue  # a program that starts the application
-        other = next((each for each in entries if one.app and fits(each, one.app)), None)
-        if other and one.port and re.fullmatch(r"[a-z][a-z0-9-]{0,19}", one.name):
-            # It is reached by its name, which is that of the compose file's.
-            command = ["python3", "-m", "uvicorn", one.app, "--port", str(one.port), *(["--factory"] if one.factory else [])]
-            healthy = [route.path for route in routes.of(other.path, other.name) if route.get and HEALTHY.match(route.path)]
-            services[one.name] = {"command": command, "expose": [one.port], "health_path": min(healthy, key=len) if healthy else "/docs"}
-            why = "processes of the same source that answer requests"
-            part.found["stack_services"] = Found("stack_services", services, "likely", one.where, why)
-        else:
-            part.notes.append(
-                f"a further process of the backend: {one.name} ({one.where}) runs {' '.join(one.command)}; it does not run by itself"
-            )
-    own = next((one for one in commands if one.own and one.app and fits(entry, one.app) and one.environment), None)
-    own = own or next((one for one in commands if one.own and not one.command and one.environment), None)
-    names = "|".join(services)
-    for name, value in own.environment.items() if own else ():
-        if names and re.match(rf"\w+://({names})[:/]", value):
-            found = part.found.get("backend_image_environment")
-            part.add(
-                "environment",
-                (dict(found.value) if found else {}) | {name: value},
-                "certain",
-                own.where if own else "",
-                "addresses of its processes",
-            )
-            part.todo = [line for line in part.todo if f".{name}:" not in line]
-    started = {one.app for one in commands}
-    for other in entries[1:4]:
-        if other.path != entry.path and other.app not in started and not any(fits(other, str(app)) for app in started if app):
-            part.notes.append(
-                f"another application in the backend's source: {other.app} ({other.where}); as a process of its own: stack_services"
-            )

@@ -64,10 +64,20 @@ def frontend(root: str | os.PathLike[str], given: dict[str, Any]) -> tuple[Part,
     _migrations(part, application)
     _environment(part, application, config)
     _languages(part, application)
+    part.fonts = _first(application, "next/font/google")
     manifest = application.at("package.json")
     names = dict.fromkeys(application.manifest.get("dependencies") or {}, manifest)
     part.outgoing = hosts(tree, [path for path in variables.javascript_files(application) if _on_server(application, path)], names)
     return part, pages
+
+
+def _first(application: Frontend, words: str) -> str:
+    """file:line of the first place in the code that has these words."""
+    for path in variables.javascript_files(application):
+        text = application.tree.text(path) or ""
+        if (position := text.find(words)) >= 0:
+            return f"{path}:{line_of(text, position)}"
+    return ""
 
 
 def _match(text: str, pattern: str) -> str:

@@ -20,9 +20,16 @@ COMPOSE = re.compile(r"^(docker-)?compose(\.[\w-]+)?\.ya?ml$")
 DEVELOPMENT = re.compile(r"dev|override|test|local")
 
 
+# Images of servers that an application may need beside its database.
+SERVERS = re.compile(r"^(?:[\w.-]+/)*(redis|valkey)(-stack-server|-stack)?(?=[:@]|$)")
+# Programs that take work from a queue, as what Python runs them by.
+WORKERS = {"celery": "celery", "arq": "arq", "dramatiq": "dramatiq", "taskiq": "taskiq", "rq": "rq.cli"}
+
+
 @dataclass
 class Process:
-    """One process. `app` is module:attribute of an ASGI server, empty for another; `own`: of the same source as the backend."""
+    """One process. `app` is module:attribute of an ASGI server, empty for another; `own`: of the same source as the backend; `image`: that
+    which a compose file names, and `elsewhere` its command there."""
 
     name: str
     where: str
@@ -31,6 +38,8 @@ class Process:
     factory: bool = False
     command: list[str] = field(default_factory=list)
     own: bool = False
+    image: str = ""
+    elsewhere: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     web: bool = False
 
@@ -55,7 +64,12 @@ def declared_processes(tree: Tree, beside: Path | None = None) -> list[Process]:
                 found += _compose(
                     f"../{file.name}" if tree.root.parent == beside else str(file), file.read_text(errors="replace"), tree.root, beside
                 )
-    return found
+    # A service may use the image that another one builds, in another file, too.
+    built = {one.image for one in found if one.own and one.image}
+    for one in found:
+        if one.image in built and one.elsewhere:
+            one.own, one.command = True, one.elsewhere
+    return [one for one in found if one.own or one.app or SERVERS.match(one.image)]
 
 
 def started(text: str, where: str, name: str = "") -> Process:
@@ -115,9 +129,25 @@ def _compose(path: str, text: str, source: Path, folder: Path) -> Iterator[Proce
         words = _words(command) if command else []
         process = started(" ".join(words), where, str(name)) if words else Process(str(name), where)
         process.own, process.command = own, words if own else []
+        process.image, process.elsewhere = str(service.get("image") or ""), [] if own or build else words
         process.environment = _variables(service.get("environment"))
-        if own or (process.app and not build):
+        if own or not build:
             yield process
+
+
+def as_module(command: list[str]) -> list[str]:
+    """The command of a worker or scheduler as a container of the backend's image runs it."""
+    words = [one for one in command if one not in ("uv", "run", "poetry", "exec", "python", "python3", "-m")]
+    if not words or words[0] not in WORKERS:
+        return command
+    if words[0] == "celery" and "beat" in words and not any(re.match(r"-s|--schedule", one) for one in words):
+        words += ["--schedule", "/tmp/celerybeat-schedule"]  # all else is read-only
+    return ["python3", "-m", WORKERS[words[0]], *words[1:]]
+
+
+def is_worker(command: list[str]) -> bool:
+    words = as_module(command)[2:]
+    return bool(words) and words[0] in WORKERS.values() and (words[0] in ("arq", "dramatiq") or "worker" in words)
 
 
 def _variables(given: Any) -> dict[str, str]:

@@ -745,14 +745,76 @@ def test_settings_of_pydantic_with_fields_are_read(tmp_path):
 
 
 def test_the_command_of_a_compose_file_that_runs_the_application_is_no_further_process(tmp_path):
-    services = "  api: {build: backend, command: python main.py}\n  jobs: {build: backend, command: celery -A app worker}\n"
-    write(tmp_path, {"compose.yaml": f"services:\n{services}"})
+    services = "  api: {build: backend, command: python main.py}\n  jobs: {build: backend, command: celery -A app beat}\n"
+    write(tmp_path, {"compose.yaml": f"services:\n{services}", "docker-compose.prod.yml": f"services:\n{services}"})
     run = "import uvicorn\nuvicorn.run('app.main:app')\n"
     application = {"app/main.py": "from app.x import y\n" + MAIN, "app/x.py": "y = 1\n"}
     analysis = found(tmp_path, {"requirements.txt": "fastapi\n", "main.py": run, **application})
     assert analysis.value("backend_image_app") == "app.main:app"
     notes = [note for note in analysis.notes if "further process" in note]
-    assert notes == ["a further process of the backend: jobs (../compose.yaml:3) runs celery -A app worker; it does not run by itself"]
+    # Once, and as it can be typed: what is not below /tmp is read-only.
+    (note,) = notes
+    assert note.startswith(
+        "a further process of the backend does not run by itself: jobs (../compose.yaml:3); to run it, set stack_services: "
+    )
+    command = yaml.safe_load(note.partition("stack_services: ")[2].removesuffix(" (docs/deployment.md)"))["jobs"]["command"]
+    assert command == ["python3", "-m", "celery", "-A", "app", "beat", "--schedule", "/tmp/celerybeat-schedule"]
+
+
+QUEUE = """\
+services:
+  api: {build: ./backend, image: "shop:dev", command: "uvicorn main:app"}
+  cache: {image: "docker.io/valkey/valkey:9-alpine"}
+  mail_worker: {image: "shop:dev", command: "uv run celery -A tasks worker -l info"}
+  panel: {image: "someone/panel:1", command: "celery -A tasks worker"}
+"""
+QUEUE_SETTINGS = """\
+from pydantic_settings import BaseSettings
+class Settings(BaseSettings):
+    REDIS_HOST: str = "localhost"
+    REDIS_PORT: int = 6379
+    REDIS_PASSWORD: str | None = None
+    CELERY_BROKER_URL: str = "redis://localhost:6379/0"
+    CELERY_RESULT_BACKEND: str = "db+sqlite:///results.db"
+    CORS_ALLOW_CREDENTIALS: bool = True
+    RESET_TOKEN: int = 30
+"""
+
+
+def test_redis_and_the_worker_of_a_compose_file_run_beside_the_backend(tmp_path):
+    write(tmp_path, {"docker-compose.yml": QUEUE})
+    analysis = found(tmp_path, {"requirements.txt": "fastapi\ncelery[redis]\n", "main.py": MAIN, "settings.py": QUEUE_SETTINGS})
+    assert analysis.value("stack_services") == {
+        "redis": {"package": "redis"},
+        "mail-worker": {"command": ["python3", "-m", "celery", "-A", "tasks", "worker", "-l", "info"]},
+    }
+    assert analysis.value("backend_image_secrets_environment") == {"CELERY_BROKER_URL": "redis_url", "REDIS_PASSWORD": "redis_password"}
+    assert analysis.value("backend_image_secrets_files") == {"redis_password": "{redis_password}"}
+    assert analysis.value("backend_image_environment") == {"REDIS_HOST": "redis", "REDIS_PORT": "6379"}
+    assert analysis.secrets == []  # neither what Redis's password answers, nor a switch or a number
+    assert any(text.startswith("services: ") and "mail-worker" in text and "../docker-compose.yml:3" in text for text in analysis.lines())
+
+
+def test_redis_that_nothing_of_the_source_uses_does_not_run(tmp_path):
+    write(tmp_path, {"docker-compose.yml": "services:\n  cache: {image: 'redis:7'}\n"})
+    assert found(tmp_path).value("stack_services") == {}
+    # Berth's has a password, which this one cannot be given.
+    settings = "import os\nhost = os.getenv('REDIS_HOST', 'localhost')\n"
+    analysis = found(tmp_path, {"requirements.txt": "fastapi\nredis\n", "main.py": MAIN, "settings.py": settings})
+    assert analysis.value("stack_services") == {}
+    assert [note for note in analysis.notes if "no password for it, which Redis has here" in note]
+    # Another broker, and one that is optional.
+    settings = "import os\nbroker = os.environ['CELERY_BROKER_URL']\ncache = os.getenv('REDIS_URL')\n"
+    write(tmp_path, {"docker-compose.yml": "services:\n  queue: {image: 'rabbitmq:4'}\n"})
+    analysis = found(tmp_path, {"requirements.txt": "fastapi\ncelery\n", "main.py": MAIN, "settings.py": settings})
+    assert analysis.value("stack_services") == {}
+
+
+def test_a_command_of_an_application_that_is_not_there_is_said(tmp_path):
+    write(tmp_path, {"compose.yaml": "services:\n  api: {build: backend, command: 'uvicorn old:app'}\n"})
+    analysis = found(tmp_path)
+    assert analysis.value("backend_image_app") == "main:app"
+    assert analysis.notes[-1] == "../compose.yaml:2 starts old:app, which is not in the source"
 
 
 def test_the_application_that_a_program_of_the_source_runs_is_the_entry_point(tmp_path):
