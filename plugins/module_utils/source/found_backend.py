@@ -6,6 +6,7 @@ Nothing of it is imported or run. A value that somebody has set (`given`) is tak
 from __future__ import annotations
 
 import ast
+import itertools
 import os
 import posixpath
 import re
@@ -17,7 +18,7 @@ from . import variables
 from .checks import TESTS, Tree, line_of
 from .fastapi import HEALTHY
 from .found import Part, Secret
-from .found_database import database
+from .found_database import database, other_scheme
 from .found_services import processes, queue
 from .outgoing import hosts
 from .processes import Process, declared_processes
@@ -271,7 +272,7 @@ def _health(part: Part, routes: list[Route], application: Application, entry: En
         best = min(healthy, key=lambda route: (_rank(route.path, order), route.path.count("/"), len(route.path)))
         part.add("health_path", best.path, "certain", best.where, "a route for it")
         return
-    open_paths = [route for route in routes if route.get and route.path == "/"]
+    open_paths = [route for route in routes if route.get and route.path == "/" and not _redirects(application, route)]
     if open_paths:
         part.add("health_path", "/", "likely", open_paths[0].where, "no route for health; this one answers without a parameter")
     elif not disabled(application, entry, "openapi_url") and not disabled(application, entry, "docs_url"):
@@ -281,6 +282,14 @@ def _health(part: Part, routes: list[Route], application: Application, entry: En
         part.problems.append(
             "the backend has no health route: add GET /health, or set backend_image_health_path to a path that answers 200"
         )
+
+
+def _redirects(application: Application, route: Route) -> bool:
+    """Whether a route answers with another address, as far as the lines below it say."""
+    path, _, line = route.where.rpartition(":")
+    lines = (application.tree.text(path) or "").splitlines()[int(line) - 1 : int(line) + 8] if line.isdigit() else []
+    body = "\n".join(lines[:1] + list(itertools.takewhile(lambda one: not one.startswith("@"), lines[1:])))
+    return "RedirectResponse" in body
 
 
 def _rank(path: str, order: list[str]) -> int:
@@ -371,6 +380,11 @@ def _environment(
         given_by_file = f"{name}_FILE" in reads or (by_file and name in ("DATABASE_URL", "OPENAI_API_KEY"))
         if what == "database" and not given_by_file:
             secrets[name], where[name] = "database_url", read.where
+            if scheme := other_scheme(part, installed, name):
+                # As the address that all have, for another driver; TLS is the environment's, whose names all drivers read.
+                secrets[name], environment["PGSSLMODE"] = name.lower(), "verify-full"
+                login = "backend_g{generation}:{backend_password:url}"
+                files[name.lower()] = f"{scheme}://{login}@@database_host@:@database_port@/@database_name@"
         elif what == "model" and not given_by_file:
             secrets[name], where[name] = "openai_api_key", read.where
         elif what == "part":

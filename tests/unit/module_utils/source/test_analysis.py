@@ -810,6 +810,48 @@ def test_redis_that_nothing_of_the_source_uses_does_not_run(tmp_path):
     assert analysis.value("stack_services") == {}
 
 
+def test_a_further_address_of_the_database_is_for_its_own_driver(tmp_path):
+    settings = (
+        "from pydantic_settings import BaseSettings\nfrom sqlalchemy.ext.asyncio import create_async_engine\n"
+        "class Settings(BaseSettings):\n    DATABASE_URL: str\n    ALEMBIC_DATABASE_URL: str\n"
+    )
+    declared = {"requirements.txt": "fastapi\nsqlalchemy\nasyncpg\npsycopg2-binary\n", "main.py": MAIN, "settings.py": settings}
+    analysis = found(tmp_path, declared)
+    assert analysis.value("backend_image_database_scheme") == "postgresql+asyncpg"
+    assert analysis.value("backend_image_secrets_environment") == {
+        "DATABASE_URL": "database_url",
+        "ALEMBIC_DATABASE_URL": "alembic_database_url",
+    }
+    (url,) = replaced(
+        analysis.value("backend_image_secrets_files"), {"database_host": "db", "database_port": "5432", "database_name": "app"}
+    ).values()
+    assert url == "postgresql+psycopg2://backend_g{generation}:{backend_password:url}@db:5432/app"
+    assert analysis.value("backend_image_environment") == {"PGSSLMODE": "verify-full"}
+    # Without a driver of its own it is the same.
+    analysis = found(tmp_path, declared | {"requirements.txt": "fastapi\nsqlalchemy\nasyncpg\n"})
+    assert set(analysis.value("backend_image_secrets_environment").values()) == {"database_url"}
+
+
+def test_an_address_that_the_source_takes_apart_keeps_tls(tmp_path):
+    database = (
+        "import os\nfrom urllib.parse import urlparse\nfrom sqlalchemy.ext.asyncio import create_async_engine\n"
+        "url = urlparse(os.environ['DATABASE_URL'])\n"
+        "engine = create_async_engine(f'postgresql+asyncpg://{url.username}:{url.password}@{url.hostname}{url.path}')\n"
+    )
+    analysis = found(tmp_path, {"requirements.txt": "fastapi\nsqlalchemy\nasyncpg\n", "main.py": MAIN, "database.py": database})
+    assert analysis.value("backend_image_environment") == {"PGSSLMODE": "verify-full"}
+
+
+def test_a_page_that_leads_elsewhere_is_no_health_path(tmp_path):
+    main = (
+        "from fastapi import FastAPI\nfrom fastapi.responses import RedirectResponse\napp = FastAPI()\n"
+        "@app.get('/')\ndef root():\n    return RedirectResponse('/docs')\n"
+    )
+    assert found(tmp_path, {"requirements.txt": "fastapi\n", "main.py": main}).value("backend_image_health_path") == "/docs"
+    main = main.replace("RedirectResponse('/docs')", "{}") + "@app.get('/old')\ndef old():\n    return RedirectResponse('/docs')\n"
+    assert found(tmp_path, {"requirements.txt": "fastapi\n", "main.py": main}).value("backend_image_health_path") == "/"
+
+
 def test_a_command_of_an_application_that_is_not_there_is_said(tmp_path):
     write(tmp_path, {"compose.yaml": "services:\n  api: {build: backend, command: 'uvicorn old:app'}\n"})
     analysis = found(tmp_path)
