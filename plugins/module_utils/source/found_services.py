@@ -56,8 +56,8 @@ def queue(part: Part, commands: list[Process], installed: Declared, reads: dict[
     parts = {name: match[1] for name in reads if (match := variables.REDIS_PART.match(name))}
     if not client or not (whole or any(one.startswith("PASS") for one in parts.values())):
         if client and image and parts:
-            said = f"{image.where} starts {image.image}, and the source reads no password for it, which Redis has here"
-            part.notes.append(f"{said}: read REDIS_PASSWORD or REDIS_URL (docs/deployment.md)")
+            missing = f"{image.where} starts {image.image}, and the source reads no password for it, which Redis has here"
+            part.notes.append(f"{missing}: read REDIS_PASSWORD or REDIS_URL (docs/deployment.md)")
         return set()
     name, first = "redis", reads[next(iter([*whole, *parts]))]
     _serve(part, {name: {"package": "redis"}}, image.where if image else first.where, f"{client} needs it")
