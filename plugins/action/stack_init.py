@@ -15,6 +15,7 @@ from ..module_utils.settings import application
 from ..module_utils.source.analysis import SERVICES, analyse
 from ..module_utils.source.found import Found
 from ..module_utils.source.nextjs import FONTS_HOST, can_reach
+from ..module_utils.source.refusals import refusals
 from ..module_utils.source.written import FONTS, app_yml, steps
 from ..module_utils.state.store import write
 
@@ -64,7 +65,7 @@ class ActionModule(ActionBase):
             *analysis.lines(),
             *(f"note: {note}" for note in analysis.notes),
             f"{path} {done}",
-            *steps(analysis, path, application.is_default(path, PROJECT, os.environ)),
+            *steps(analysis, path, application.is_default(path, PROJECT, os.environ), refusals(analysis, sources)),
         ]
         return result | {
             "changed": changed,

@@ -136,8 +136,8 @@ def _secrets(analysis: Analysis) -> list[str]:
     return lines
 
 
-def steps(analysis: Analysis, path: Path, default: bool) -> list[str]:
-    """What to do next, a line each: questions, secrets, the command that goes on."""
+def steps(analysis: Analysis, path: Path, default: bool, refused: list[str] | None = None) -> list[str]:
+    """What to do next, a line each: questions, secrets, what a run will refuse, the command that goes on."""
     questions = analysis.questions(set())
     lines = [f"to decide in {path.name}: {text}" for text in questions]
     for setting, texts in _by_setting(analysis.todo).items():
@@ -146,5 +146,8 @@ def steps(analysis: Analysis, path: Path, default: bool) -> list[str]:
     others = dict(sorted((one.name, one.required) for one in analysis.secrets if not one.own))
     for need, names in _by_need(others.items()):
         lines.append(f"secrets to give in .env, {need}: {', '.join(f'SECRET_{name}=...' for name in names)}")
-    first = "fill in what is demanded, then " if any(text.endswith(DEMANDED) for text in analysis.todo) else ""
-    return [*lines, f"next: {first}make up{'' if default else f' APP={path}'}"]
+    lines += [f"to correct in the source, which make up refuses as it is: {text}" for text in refused or []]
+    demanded = any(text.endswith(DEMANDED) for text in analysis.todo) or any(one.required and not one.own for one in analysis.secrets)
+    first = ["correct the source"] * bool(refused) + ["fill in what is demanded"] * demanded
+    before = f"{' and '.join(first)}, then " if first else ""
+    return [*lines, f"next: {before}make up{'' if default else f' APP={path}'}"]

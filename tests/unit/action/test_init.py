@@ -88,6 +88,7 @@ def test_secrets_hosts_and_questions_are_written_and_no_value_of_a_secret(tmp_pa
     assert "secrets to give in .env, demanded by the source: SECRET_STRIPE_SECRET_KEY=..." in lines
     assert lines[-1] == f"next: fill in what is demanded, then make up APP={tmp_path}/app.yml"
     analysis.todo = ["frontend_image_build_environment.NEXT_PUBLIC_TITLE: app/page.tsx:1 reads it; the browser gets its value"]
+    analysis.secrets = [one for one in analysis.secrets if one.own]
     assert steps(analysis, tmp_path / "app.yml", default=True)[-1] == "next: make up"
 
 
@@ -137,6 +138,19 @@ def test_without_sources_it_asks_which_application(tmp_path):
     status, told = init(tmp_path, BACKEND_SOURCE="/nowhere", FRONTEND_SOURCE=str(tmp_path))
     assert status == 2
     assert "BACKEND_SOURCE is /nowhere: there is no such directory" in told
+
+
+def test_what_a_run_will_refuse_is_said_at_once(tmp_path):
+    broken = {"main.py": MAIN + "import shop.cart\n", "shop/__init__.py": ""}
+    write(tmp_path / "api", BACKEND, broken)
+    write(tmp_path / "web", FRONTEND, {"app/page.tsx": 'import { x } from "./gone";\n'})
+    status, told = init(tmp_path, BACKEND_SOURCE=str(tmp_path / "api"), FRONTEND_SOURCE=str(tmp_path / "web"))
+    assert status == 0, told
+    refused = [text for text in told.splitlines() if text.startswith("to correct in the source, which make up refuses as it is: ")]
+    assert len(refused) == 2, told
+    assert "main.py:10: imports shop.cart, which is not in the source" in refused[0]
+    assert "app/page.tsx:1: imports ./gone, which is not in the source" in refused[1]
+    assert told.strip().splitlines()[-1] == "next: correct the source and fill in what is demanded, then make up"
 
 
 def test_fonts_that_cannot_be_fetched_from_here_are_replaced(tmp_path):
