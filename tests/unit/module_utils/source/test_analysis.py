@@ -18,6 +18,7 @@ from ansible_collections.berth.stack.plugins.module_utils.source.analysis import
     patterns,
     replaced,
 )
+from ansible_collections.berth.stack.plugins.module_utils.source.refusals import refusals
 from conftest import ROOT
 from trees import BACKEND, FRONTEND, checkout, write
 
@@ -154,6 +155,7 @@ def test_a_pair_needs_no_variable_that_is_in_its_sources(pair):
     analysis = analyse(PAIRS / pair / backend, PAIRS / pair / frontend)
     assert {name: analysis.value(name) for name in expected} == expected
     assert analysis.questions(set()) == []
+    assert refusals(analysis, {"backend": PAIRS / pair / backend, "frontend": PAIRS / pair / frontend}) == []
     set_by_hand = set(yaml.safe_load((PAIRS / pair / "vars.yml").read_text())) & set(expected)
     assert set_by_hand <= {"frontend_image_build_environment"}
 
