@@ -21,7 +21,7 @@ from .found import Part, Secret
 from .found_database import database, other_scheme
 from .found_services import processes, queue
 from .outgoing import hosts
-from .processes import Process, declared_processes
+from .processes import Process, claimed, declared_processes
 from .python_dependencies import Declared, Options, clean, declared
 from .python_entry import AWAY, Entry, entries, fits
 from .python_modules import Application
@@ -78,6 +78,7 @@ def backend(root: str | os.PathLike[str], given: dict[str, Any], beside: Path | 
         _none(part, tree)
         return part, []
     entry = candidates[0]
+    commands = claimed(commands, entry.folder)
     _say_entry(part, candidates, given)
     app_root, pythonpath = _directories(part, tree, entry, given)
     options.app, options.app_root, options.pythonpath = entry.app, app_root, pythonpath

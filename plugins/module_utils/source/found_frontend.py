@@ -17,7 +17,7 @@ from . import variables
 from .checks import TESTS, Tree, first_named, line_of
 from .fastapi import HEALTHY
 from .found import Part, Secret
-from .javascript_dependencies import NEXT_NEEDS, _next_version
+from .javascript_dependencies import NEXT_NEEDS, _next_version, only_warns
 from .javascript_modules import Frontend, Options, specifiers, without_comments
 from .outgoing import hosts
 from .tree import select
@@ -142,6 +142,14 @@ def _node(part: Part, application: Frontend, given: dict[str, Any]) -> None:
     ]
     if not fitting:
         by_next = [name for name, node in NODES.items() if not (needs and node_allows(needs, node) is False)]
+        if by_next and only_warns(application):
+            have = release(NODES[by_next[-1]])[0]
+            part.add("debian_release", by_next[-1], "likely", asked_where, f"Node.js {have}: of engines.node {asked} npm only warns")
+            part.notes.append(
+                f"the frontend asks for Node.js {asked} ({asked_where}), and its image has {have}, of which npm only warns: another by "
+                f'frontend_image_args: {{NODE_IMAGE: "node:{_match(asked, r"([0-9]+)") or "22"}-slim"}}'
+            )
+            return
         lowest = _match(asked, r"(\d+)") or "22"
         part.add("debian_release", (by_next or ["trixie"])[-1], "likely", asked_where, f"Node.js {asked} is not in Debian")
         part.problems.append(

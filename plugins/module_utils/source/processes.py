@@ -29,7 +29,7 @@ WORKERS = {"celery": "celery", "arq": "arq", "dramatiq": "dramatiq", "taskiq": "
 @dataclass
 class Process:
     """One process. `app` is module:attribute of an ASGI server, empty for another; `own`: of the same source as the backend; `image`: that
-    which a compose file names, and `elsewhere` its command there."""
+    which a compose file names, `elsewhere` its command there, and `context` the directory of the source that it builds."""
 
     name: str
     where: str
@@ -40,6 +40,7 @@ class Process:
     own: bool = False
     image: str = ""
     elsewhere: list[str] = field(default_factory=list)
+    context: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     web: bool = False
 
@@ -64,10 +65,17 @@ def declared_processes(tree: Tree, beside: Path | None = None) -> list[Process]:
                 found += _compose(
                     f"../{file.name}" if tree.root.parent == beside else str(file), file.read_text(errors="replace"), tree.root, beside
                 )
-    # A service may use the image that another one builds, in another file, too.
+    return found
+
+
+def claimed(found: list[Process], folder: str) -> list[Process]:
+    """The processes of the backend, whose code is in `folder` of the source, and servers: a compose file may build a part of the source,
+    and a service may use the image that another one builds."""
+    for one in found:
+        one.own |= bool(one.context) and f"{folder}/".startswith(f"{one.context}/")
     built = {one.image for one in found if one.own and one.image}
     for one in found:
-        if one.image in built and one.elsewhere:
+        if one.elsewhere and (one.own or (one.image in built and not one.context)):
             one.own, one.command = True, one.elsewhere
     return [one for one in found if one.own or one.app or SERVERS.match(one.image)]
 
@@ -122,16 +130,18 @@ def _compose(path: str, text: str, source: Path, folder: Path) -> Iterator[Proce
             continue
         build = service.get("build")
         context = build.get("context", ".") if isinstance(build, dict) else build
-        own = isinstance(context, str) and (folder / context).resolve() == source
+        built = (folder / context).resolve() if isinstance(context, str) else None
+        own, inside = built == source, built is not None and source in built.parents
         at = re.search(rf"^\s+{re.escape(str(name))}:", text, re.M)
         where = f"{path}:{line_of(text, at.end()) if at else 1}"
         command = service.get("command") or service.get("entrypoint") or ""
         words = _words(command) if command else []
         process = started(" ".join(words), where, str(name)) if words else Process(str(name), where)
         process.own, process.command = own, words if own else []
-        process.image, process.elsewhere = str(service.get("image") or ""), [] if own or build else words
+        process.image, process.elsewhere = str(service.get("image") or ""), [] if own or (build and not inside) else words
+        process.context = built.relative_to(source).as_posix() if built and inside else ""
         process.environment = _variables(service.get("environment"))
-        if own or not build:
+        if own or inside or not build:
             yield process
 
 

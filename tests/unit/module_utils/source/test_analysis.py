@@ -797,6 +797,32 @@ def test_redis_and_the_worker_of_a_compose_file_run_beside_the_backend(tmp_path)
     assert any(text.startswith("services: ") and "mail-worker" in text and "../docker-compose.yml:3" in text for text in analysis.lines())
 
 
+def test_a_compose_file_of_both_sources_may_build_a_directory_of_theirs(tmp_path):
+    files = {
+        f"backend/{path}": text
+        for path, text in {"requirements.txt": "fastapi\ncelery[redis]\n", "main.py": MAIN, "settings.py": QUEUE_SETTINGS}.items()
+    }
+    web = {f"web/{path}": text for path, text in FRONTEND.items()}
+    services = QUEUE + "  web: {build: ./web, command: npm start}\n"
+    root = write(tmp_path, files, web, {"docker-compose.yml": services})
+    analysis = analyse(root, root)
+    assert set(analysis.value("stack_services")) == {"redis", "mail-worker"}
+    assert not [note for note in analysis.notes if "process" in note]
+
+
+def test_an_engine_that_debian_has_not_is_no_question_where_npm_only_warns(tmp_path):
+    manifest = {"package.json": '{"engines": {"node": ">=22"}, "dependencies": {"next": "15.1.0"}}', "package-lock.json": None}
+    frontend = {path: text for path, text in (FRONTEND | manifest).items() if text is not None}
+    one = write(tmp_path / "npm", frontend)
+    analysis = analyse(None, one)
+    assert analysis.questions(set()) == []
+    assert analysis.value("frontend_image_debian_release") == "trixie"
+    assert 'frontend_image_args: {NODE_IMAGE: "node:22-slim"}' in analysis.notes[0]
+    for more in ({"pnpm-lock.yaml": "lockfileVersion: '9.0'\n"}, {".npmrc": "engine-strict=true\n"}):
+        other = write(tmp_path / next(iter(more)), frontend, more)
+        assert len(analyse(None, other).questions(set())) == 1
+
+
 def test_redis_that_nothing_of_the_source_uses_does_not_run(tmp_path):
     write(tmp_path, {"docker-compose.yml": "services:\n  cache: {image: 'redis:7'}\n"})
     assert found(tmp_path).value("stack_services") == {}

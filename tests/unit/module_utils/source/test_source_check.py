@@ -251,7 +251,7 @@ BROKEN_FRONTENDS = {
         "package.json:2: zod 4 is not in package-lock.json: npm ci refuses that",
     ),
     "another Node.js": (
-        {"package.json": FRONTEND["package.json"].replace(">=18", ">=20.9")},
+        {"package.json": FRONTEND["package.json"].replace(">=18", ">=20.9"), ".npmrc": "engine-strict=true\n"},
         {},
         "package.json:1: the source asks for Node.js >=20.9, the image has 18.20.4 -> set frontend_image_debian_release: "
         "trixie for Node.js 20",
@@ -594,6 +594,13 @@ CREDENTIALS = {
     "a drawn secret": (".env.local", f"BETTER_AUTH_SECRET={drawn(40)}1\n", "a password (BETTER_AUTH_SECRET)"),
     "a private key": ("keys/key.pem", "-----BEGIN PRIVATE " + f"KEY-----\n{drawn(64)}\n{drawn(64)}\n", "a private key"),
 }
+
+
+def test_another_node_that_npm_only_warns_of_is_a_warning(tmp_path):
+    changes = {"package.json": FRONTEND["package.json"].replace(">=18", ">=20.9")}
+    findings = frontend(tmp_path, changes)
+    assert messages(findings, "error") == []
+    assert any("the source asks for Node.js >=20.9, the image has 18.20.4" in text for text in messages(findings, "warning"))
 
 
 def test_an_own_key_in_the_code_is_a_warning_that_says_what_to_do(tmp_path):
