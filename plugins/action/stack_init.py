@@ -13,7 +13,10 @@ from ansible.plugins.action import ActionBase
 
 from ..module_utils.settings import application
 from ..module_utils.source.analysis import SERVICES, analyse
-from ..module_utils.source.written import app_yml, steps
+from ..module_utils.source.found import Found
+from ..module_utils.source.nextjs import FONTS_HOST, can_reach
+from ..module_utils.source.refusals import refusals
+from ..module_utils.source.written import FONTS, app_yml, steps
 from ..module_utils.state.store import write
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -38,6 +41,10 @@ class ActionModule(ActionBase):
         analysis = analyse(sources["backend"], sources["frontend"])
         if any("_IMAGE:" in text for text in analysis.problems):
             analysis.notes.append(registry())
+        if analysis.fonts and not can_reach(FONTS_HOST):
+            why = f"{FONTS_HOST} cannot be reached from here, and the build would fail; pages have the browser's own fonts"
+            analysis.found[FONTS] = Found(FONTS, "fallback", "likely", analysis.fonts, why)
+            analysis.notes.append(f"{why}: {FONTS} ({analysis.fonts})")
         text = app_yml(analysis, {service: os.path.relpath(one, path.parent) for service, one in sources.items()})
         before = path.read_text() if path.is_file() else ""
         if before and before != text and self._task.args.get("confirm") != path.name:
@@ -58,7 +65,7 @@ class ActionModule(ActionBase):
             *analysis.lines(),
             *(f"note: {note}" for note in analysis.notes),
             f"{path} {done}",
-            *steps(analysis, path, application.is_default(path, PROJECT, os.environ)),
+            *steps(analysis, path, application.is_default(path, PROJECT, os.environ), refusals(analysis, sources)),
         ]
         return result | {
             "changed": changed,

@@ -76,6 +76,7 @@ class Analysis:
     notes: list[str] = field(default_factory=list)
     todo: list[str] = field(default_factory=list)
     outgoing: dict[str, dict[str, str]] = field(default_factory=dict)
+    fonts: str = ""
 
     def value(self, setting: str) -> Any:
         return self.found[setting].value if setting in self.found else {**NEUTRAL, **ADDED}[setting]
@@ -113,8 +114,11 @@ class Analysis:
         return found
 
     def lines(self) -> list[str]:
-        """What a run says of what it uses: a line for each service."""
-        return [text for service in SERVICES if (text := self._line(service))]
+        """What a run says of what it uses: a line for each service, and one for those beside them."""
+        lines = [text for service in SERVICES if (text := self._line(service))]
+        if services := self.found.get("stack_services"):
+            lines.append(f"services: {', '.join(services.value)} ({services.where})")
+        return lines
 
     def _line(self, service: str) -> str:
         def one(setting: str, form: str = "{}") -> str:
@@ -165,6 +169,7 @@ def analyse(backend_source: Path | None, frontend_source: Path | None, given: di
         out.problems += part.problems
         out.notes += part.notes
         out.todo += part.todo
+        out.fonts = out.fonts or part.fonts
         if part.outgoing:
             out.outgoing[part.service] = part.outgoing
     _paths(out, routes, pages)

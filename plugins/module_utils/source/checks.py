@@ -166,7 +166,7 @@ CREDENTIALS = [
      r"\b(?:postgres(?:ql)?|mysql|mongodb(?:\+srv)?|rediss?)(?:\+\w+)?://[^\s:@/\"'<>{}$]+:(?P<secret>[^\s@/\"'<>{}$]{6,})@(?P<host>[A-Za-z0-9.-]+)",
      "DATABASE_URL"),
     ("a password",
-     r"(?im)^[ \t]*(?:export[ \t]+)?(?P<name>[A-Z][A-Z0-9_]*(?:SECRET|SECRET_KEY|API_KEY|PASSWORD|AUTH_TOKEN|ACCESS_TOKEN|PRIVATE_KEY))"
+     r"(?im)^[ \t]*(?:export[ \t]+)?(?P<name>[A-Z0-9_]*(?:SECRET|SECRET_KEY|API_KEY|PASSWORD|AUTH_TOKEN|ACCESS_TOKEN|PRIVATE_KEY))"
      r"\s*(?::\s*str\s*)?=\s*"
      r"(?P<quote>[\"']?)(?P<secret>[A-Za-z0-9+/_=.-]{24,})[\"']?\s*(?:#.*)?$", ""),
 ]  # fmt: skip
@@ -223,6 +223,8 @@ def _is_secret(what: str, match: re.Match[str], path: str) -> bool:
 
 
 KEYS = {"a private key", "a service account's key"}
+# Names that do not say whose: the value may be an application's own key, of an example for everybody.
+BARE = {"SECRET", "SECRET_KEY", "PASSWORD", "API_KEY", "AUTH_TOKEN", "ACCESS_TOKEN", "PRIVATE_KEY"}
 # Forms that prove little without their place: in tests and examples they are made up.
 UNCLEAR = {"a password in a database URL", "a password"}
 
@@ -259,6 +261,8 @@ def credentials(tree: Tree) -> Iterator[dict[str, Any]]:
                     continue
                 lines_told.add(number)
                 named = match.groupdict().get("name") or ""
+                if named in BARE and severity == "error":
+                    severity = "warning"
                 yield _credential(path, number, what, named, variable, path in tracked, test) | {"severity": severity}
 
 
@@ -302,7 +306,9 @@ def _credential(path: str, number: int, what: str, name: str, variable: str, com
         give = "set OPENAI_API_KEY in Berth's .env"
     if setting == "npm_config":
         give = "give an .npmrc as frontend_image_build_secrets.npm_config"
-    if committed:
+    if name in BARE and CODE_FILE.search(path):
+        message, remove = f"{what}{of} is written in the code", f"read {setting} from the environment"
+    elif committed:
         message, remove = f"{what}{of} is committed here", "remove it from the source, have it replaced where it was issued"
     else:
         message, remove = f"{what}{of} is here, and would be copied into the image", "name the file in .gitignore or .dockerignore"

@@ -12,10 +12,12 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
+from . import demanded, variables
 from .checks import LOCALHOST, TESTS, Tree, credentials
 from .environment import Reads, documented
 from .findings import finding
-from .python_dependencies import Options, declared, dependency_findings
+from .found_database import DRIVERS
+from .python_dependencies import Declared, Options, declared, dependency_findings
 from .python_imports import ImportGraph
 from .python_modules import Application, bound, imports
 from .tree import select
@@ -48,6 +50,8 @@ def check(root: str, options: Options, tree: Tree | None = None) -> list[dict[st
                     out.append(application.parse_finding(path, application.problems[path], False))
         out += _health(application, reachable)
         out += _localhost(application, reachable)
+        out += demanded.check(application, graph.loaded)
+        out += _sqlite(application, reachable, dependencies)
     out += credentials(tree)
     sources = [path for path in tree.files if path.endswith(".py") and not TESTS.search(path)]
     out += documented(tree, options.environment, Reads(tree, sources, READ), f"{options.role}_extra_environment")
@@ -145,8 +149,53 @@ def _health(application: Application, reachable: set[str]) -> Iterator[dict[str,
     yield finding("health", "error", f"the health path {options.health_path} is nowhere in the source{alternatives}", options.app, advice)
 
 
+def _reads_database(application: Application, reachable: set[str]) -> bool:
+    """Whether the modules that run learn from the environment where their database is."""
+    reads = variables.of_python(application).items()
+    return any(variables.kind(name) in ("database", "part") and read.where.rpartition(":")[0] in reachable for name, read in reads)
+
+
+def _connects(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> bool:
+    """Whether an address is what a connection is made to: an argument of a call that makes it, or a name of its own."""
+    up = parents.get(node)
+    if isinstance(up, ast.keyword):
+        up = parents.get(up)
+    if isinstance(up, (ast.Assign, ast.AnnAssign)):
+        return isinstance(parents.get(up), ast.Module)
+    return isinstance(up, ast.Call) and bool(re.search(r"(^|\.)(create_(async_)?engine|connect|create_pool)$", ast.unparse(up.func)))
+
+
+SQLITE = re.compile(r"^sqlite(?:\+\w+)?:///(?!/tmp/|:memory:|file:|$)")
+
+
+def _sqlite(application: Application, reachable: set[str], dependencies: Declared) -> Iterator[dict[str, Any]]:
+    """A database in a file of the image: the file system is read-only, and each release has its own."""
+    options, at = application.options, ""
+    for path in sorted(reachable):
+        text = application.tree.text(path) or ""
+        if TESTS.search(path) or not re.search(r"sqlite(\+\w+)?:///", text) or not (body := application.parsed(path)):
+            continue
+        parents = {child: up for up in ast.walk(body) for child in ast.iter_child_nodes(up)}
+        for node in ast.walk(body):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and SQLITE.match(node.value) and _connects(node, parents):
+                at = at or f"{path}:{node.lineno}"
+    if any(name in dependencies.names for name in DRIVERS) or any(
+        re.search(r"\[(asyncpg|postgres|psycopg)", one) for one in dependencies.extras
+    ):
+        return
+    driver = "a driver for PostgreSQL to the dependencies (asyncpg, psycopg[binary])"
+    if at and not _reads_database(application, reachable):
+        message = "the database is an SQLite file in the image, whose file system is read-only: no table can be made"
+        yield finding("sqlite", "error", message, at, f"read DATABASE_URL from the environment, which is given, and add {driver}")
+    elif dependencies.names.keys() & {"sqlalchemy", "sqlmodel"} and not dependencies.opaque and _reads_database(application, reachable):
+        message = "the dependencies name no driver for PostgreSQL, of which the source is given the address"
+        scratch = f"{options.role}_extra_environment.DATABASE_URL: sqlite+aiosqlite:////tmp/app.db"
+        lose = f"; or, for data that a restart may lose, set {scratch}" if "aiosqlite" in dependencies.names else ""
+        yield finding("sqlite", "warning", message, dependencies.file, f"add {driver}{lose}")
+
+
 def _localhost(application: Application, reachable: set[str]) -> Iterator[dict[str, Any]]:
-    options = application.options
+    options, reads_database = application.options, _reads_database(application, reachable)
     for path in sorted(reachable):
         text = application.tree.text(path)
         if not text or not LOCALHOST.search(text) or TESTS.search(path) or not (body := application.parsed(path)):
@@ -169,7 +218,11 @@ def _localhost(application: Application, reachable: set[str]) -> Iterator[dict[s
             else:
                 message = f"{match[0]} is hard-coded; in a container that is the container itself"
                 advice = f"read it from the environment, and set it in {options.role}_extra_environment"
-                yield finding("localhost", "warning", message, where, advice)
+                # The database of the stack has another address, of which such a source does not learn.
+                severity = "error" if match[0].startswith("postgres") and _connects(node, parents) and not reads_database else "warning"
+                if severity == "error":
+                    advice = 'read DATABASE_URL from the environment, which is given: os.environ["DATABASE_URL"]'
+                yield finding("localhost", severity, message, where, advice)
 
 
 def _address_use(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> str | None:

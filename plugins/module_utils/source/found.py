@@ -48,6 +48,7 @@ class Part:
     problems: list[str] = field(default_factory=list)  # what stops a run
     notes: list[str] = field(default_factory=list)
     outgoing: dict[str, str] = field(default_factory=dict)  # host of the internet: where it is named
+    fonts: str = ""  # where the frontend takes fonts that the build fetches
     todo: list[str] = field(default_factory=list)  # variables that the source reads and nothing gives, a line each
 
     @property

@@ -6,6 +6,7 @@ Nothing of it is imported or run. A value that somebody has set (`given`) is tak
 from __future__ import annotations
 
 import ast
+import itertools
 import os
 import posixpath
 import re
@@ -16,10 +17,11 @@ from typing import Any
 from . import uploads, variables
 from .checks import TESTS, Tree, line_of
 from .fastapi import HEALTHY
-from .found import Found, Part, Secret
-from .found_database import database
+from .found import Part, Secret
+from .found_database import database, other_scheme
+from .found_services import processes, queue
 from .outgoing import hosts
-from .processes import Process, declared_processes
+from .processes import Process, claimed, declared_processes
 from .python_dependencies import Declared, Options, clean, declared
 from .python_entry import AWAY, Entry, entries, fits
 from .python_modules import Application
@@ -76,6 +78,7 @@ def backend(root: str | os.PathLike[str], given: dict[str, Any], beside: Path | 
         _none(part, tree)
         return part, []
     entry = candidates[0]
+    commands = claimed(commands, entry.folder)
     _say_entry(part, candidates, given)
     app_root, pythonpath = _directories(part, tree, entry, given)
     options.app, options.app_root, options.pythonpath = entry.app, app_root, pythonpath
@@ -106,8 +109,10 @@ def backend(root: str | os.PathLike[str], given: dict[str, Any], beside: Path | 
     database(part, application, installed, reads)
     uploads.of_backend(part, tree)
     _sockets(part, tree, installed)
+    answered = queue(part, commands, installed, reads)
+    reads = {name: read for name, read in reads.items() if name not in answered}
     _environment(part, application, installed, reads, by_file, entry)
-    _processes(part, commands, candidates, application, declared_routes)
+    processes(part, commands, candidates, application, declared_routes)
     return part, routes
 
 
@@ -285,7 +290,7 @@ def _health(part: Part, routes: list[Route], application: Application, entry: En
         best = min(healthy, key=lambda route: (_rank(route.path, order), route.path.count("/"), len(route.path)))
         part.add("health_path", best.path, "certain", best.where, "a route for it")
         return
-    open_paths = [route for route in routes if route.get and route.path == "/"]
+    open_paths = [route for route in routes if route.get and route.path == "/" and not _redirects(application, route)]
     if open_paths:
         part.add("health_path", "/", "likely", open_paths[0].where, "no route for health; this one answers without a parameter")
     elif not disabled(application, entry, "openapi_url") and not disabled(application, entry, "docs_url"):
@@ -295,6 +300,14 @@ def _health(part: Part, routes: list[Route], application: Application, entry: En
         part.problems.append(
             "the backend has no health route: add GET /health, or set backend_image_health_path to a path that answers 200"
         )
+
+
+def _redirects(application: Application, route: Route) -> bool:
+    """Whether a route answers with another address, as far as the lines below it say."""
+    path, _, line = route.where.rpartition(":")
+    lines = (application.tree.text(path) or "").splitlines()[int(line) - 1 : int(line) + 8] if line.isdigit() else []
+    body = "\n".join(lines[:1] + list(itertools.takewhile(lambda one: not one.startswith("@"), lines[1:])))
+    return "RedirectResponse" in body
 
 
 def _rank(path: str, order: list[str]) -> int:
@@ -375,19 +388,27 @@ def _own_migration(tree: Tree, application: Application, entry: Entry) -> str:
 def _environment(
     part: Part, application: Application, installed: Declared, reads: dict[str, variables.Read], by_file: bool, entry: Entry
 ) -> None:
-    environment = dict(part.found["backend_image_environment"].value) if "backend_image_environment" in part.found else {}
-    secrets: dict[str, str] = {}
-    files: dict[str, str] = {}
+    environment, secrets, files = (
+        dict(part.found[f"backend_image_{setting}"].value) if f"backend_image_{setting}" in part.found else {}
+        for setting in ("environment", "secrets_environment", "secrets_files")
+    )
     where = {}
     for name, read in sorted(reads.items()):
         what = variables.kind(name)
         given_by_file = f"{name}_FILE" in reads or (by_file and name in ("DATABASE_URL", "OPENAI_API_KEY"))
         if what == "database" and not given_by_file:
             secrets[name], where[name] = "database_url", read.where
+            if scheme := other_scheme(part, installed, name):
+                # As the address that all have, for another driver; TLS is the environment's, whose names all drivers read.
+                secrets[name], environment["PGSSLMODE"] = name.lower(), "verify-full"
+                login = "backend_g{generation}:{backend_password:url}"
+                files[name.lower()] = f"{scheme}://{login}@@database_host@:@database_port@/@database_name@"
         elif what == "model" and not given_by_file:
             secrets[name], where[name] = "openai_api_key", read.where
         elif what == "part":
             _database_part(name, read, environment, secrets, files)
+        elif what == "secret" and re.fullmatch(r"(builtins\.)?(bool|int|float)", read.type):
+            continue
         elif (what in ("own key", "secret") or variables.beside_a_secret(name, reads)) and not given_by_file and not name.endswith("_FILE"):
             part.secrets.append(Secret(name, "backend", read.where, what == "own key", read.required))
         elif name not in GIVEN and variables.KEYS.search(name):
@@ -418,7 +439,7 @@ def _environment(
         environment |= {"PGSSLMODE": "verify-full"}
         part.add("environment", environment, "certain", "", "parts of the database's address, and TLS for every driver")
     if files:
-        part.add("secrets_files", files, "certain", "", "parts of the database's address, for an application that puts it together itself")
+        part.add("secrets_files", files, "certain", "", "parts of addresses, for an application that puts them together itself")
 
 
 def _fetched(application: Application, name: str) -> bool:
@@ -444,51 +465,3 @@ def _database_part(name: str, read: variables.Read, environment: dict[str, Any],
         secrets[name], files["database_user"] = "database_user", "backend_g{generation}"
     else:
         secrets[name], files["database_password"] = "database_password", "{backend_password}"
-
-
-# --- further processes ------------------------------------------------------------------------------------------------------------
-
-
-def _processes(part: Part, commands: list[Process], entries: list[Entry], application: Application, routes: Routes) -> None:
-    entry, services = entries[0], dict[str, dict[str, Any]]()
-    for one in commands:
-        if (one.app and fits(entry, one.app)) or not one.own or not one.command or re.fullmatch(r"release|web", one.name):
-            continue
-        if any(
-            "uvicorn.run(" in (application.tree.text(posixpath.join(entry.folder, word)) or "")
-            for word in one.command
-            if word.endswith(".py")
-        ):
-            continue  # a program that starts the application
-        other = next((each for each in entries if one.app and fits(each, one.app)), None)
-        if other and one.port and re.fullmatch(r"[a-z][a-z0-9-]{0,19}", one.name):
-            # It is reached by its name, which is that of the compose file's.
-            command = ["python3", "-m", "uvicorn", one.app, "--port", str(one.port), *(["--factory"] if one.factory else [])]
-            healthy = [route.path for route in routes.of(other.path, other.name) if route.get and HEALTHY.match(route.path)]
-            services[one.name] = {"command": command, "expose": [one.port], "health_path": min(healthy, key=len) if healthy else "/docs"}
-            why = "processes of the same source that answer requests"
-            part.found["stack_services"] = Found("stack_services", services, "likely", one.where, why)
-        else:
-            part.notes.append(
-                f"a further process of the backend: {one.name} ({one.where}) runs {' '.join(one.command)}; it does not run by itself"
-            )
-    own = next((one for one in commands if one.own and one.app and fits(entry, one.app) and one.environment), None)
-    own = own or next((one for one in commands if one.own and not one.command and one.environment), None)
-    names = "|".join(services)
-    for name, value in own.environment.items() if own else ():
-        if names and re.match(rf"\w+://({names})[:/]", value):
-            found = part.found.get("backend_image_environment")
-            part.add(
-                "environment",
-                (dict(found.value) if found else {}) | {name: value},
-                "certain",
-                own.where if own else "",
-                "addresses of its processes",
-            )
-            part.todo = [line for line in part.todo if f".{name}:" not in line]
-    started = {one.app for one in commands}
-    for other in entries[1:4]:
-        if other.path != entry.path and other.app not in started and not any(fits(other, str(app)) for app in started if app):
-            part.notes.append(
-                f"another application in the backend's source: {other.app} ({other.where}); as a process of its own: stack_services"
-            )

@@ -63,6 +63,8 @@ def database(part: Part, application: Application, installed: Declared, reads: d
     if uses_alchemy:
         if asynchronous and ("asyncpg" in mentioned or "asyncpg" in imported):
             part.add("database_scheme", "postgresql+asyncpg", "certain", asynchronous, "SQLAlchemy with asyncpg")
+            if apart := _first(texts, r"urlparse\([\s\S]{0,400}\.hostname"):
+                _tls_by_environment(part, apart)  # options of the address do not survive that
             stripped = _first(texts, r"""replace\(\s*["']\+asyncpg|replace\(\s*["']postgresql\+asyncpg""")
             if stripped:
                 part.add("database_options", "", "likely", stripped, "another driver gets the address, too: PGSSLMODE instead of options")
@@ -76,6 +78,16 @@ def database(part: Part, application: Application, installed: Declared, reads: d
                 return
     why = f"{sorted(imported | mentioned)[0]} is used without SQLAlchemy" if imported or mentioned else "the usual form"
     part.add("database_scheme", "postgresql", "certain" if imported and not uses_alchemy else "likely", "", why)
+
+
+def other_scheme(part: Part, installed: Declared, name: str) -> str:
+    """The scheme of a further address, which a variable's name says to be for a driver of the other kind (ALEMBIC_DATABASE_URL)."""
+    main = part.found[f"{part.role}_database_scheme"].value
+    if main == DRIVERS["asyncpg"] and re.search(r"(^|_)(SYNC|ALEMBIC|MIGRATIONS?)(_|$)", name):
+        return next((DRIVERS[one] for one in DRIVERS if one != "asyncpg" and one in installed.names), "")
+    if main != DRIVERS["asyncpg"] and "asyncpg" in installed.names and re.search(r"(^|_)ASYNC(_|$)", name):
+        return DRIVERS["asyncpg"]
+    return ""
 
 
 def _tls_by_environment(part: Part, where: str) -> None:

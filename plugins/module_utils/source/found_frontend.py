@@ -18,7 +18,7 @@ from .checks import TESTS, Tree, first_named, line_of
 from .fastapi import HEALTHY
 from .found import Part, Secret
 from .found_migrations import migrations
-from .javascript_dependencies import NEXT_NEEDS, _next_version, engines
+from .javascript_dependencies import NEXT_NEEDS, _next_version, engines, only_warns
 from .javascript_modules import Frontend, Options, specifiers, without_comments
 from .outgoing import hosts
 from .tree import select
@@ -68,10 +68,20 @@ def frontend(root: str | os.PathLike[str], given: dict[str, Any]) -> tuple[Part,
     of_frontend(part, config, "next.config")
     _environment(part, application, config)
     _languages(part, application)
+    part.fonts = _first(application, "next/font/google")
     manifest = application.at("package.json")
     names = dict.fromkeys(application.manifest.get("dependencies") or {}, manifest)
     part.outgoing = hosts(tree, [path for path in variables.javascript_files(application) if _on_server(application, path)], names)
     return part, pages
+
+
+def _first(application: Frontend, words: str) -> str:
+    """file:line of the first place in the code that has these words."""
+    for path in variables.javascript_files(application):
+        text = application.tree.text(path) or ""
+        if (position := text.find(words)) >= 0:
+            return f"{path}:{line_of(text, position)}"
+    return ""
 
 
 def _match(text: str, pattern: str) -> str:
@@ -136,6 +146,14 @@ def _node(part: Part, application: Frontend, given: dict[str, Any]) -> None:
     ]
     if not fitting:
         by_next = [name for name, node in NODES.items() if not (needs and node_allows(needs, node) is False)]
+        if by_next and only_warns(application):
+            have = release(NODES[by_next[-1]])[0]
+            part.add("debian_release", by_next[-1], "likely", asked_where, f"Node.js {have}: of engines.node {asked} npm only warns")
+            part.notes.append(
+                f"the frontend asks for Node.js {asked} ({asked_where}), and its image has {have}, of which npm only warns: another by "
+                f'frontend_image_args: {{NODE_IMAGE: "node:{_match(asked, r"([0-9]+)") or "22"}-slim"}}'
+            )
+            return
         lowest = _match(asked, r"(\d+)") or "22"
         part.add("debian_release", (by_next or ["trixie"])[-1], "likely", asked_where, f"Node.js {asked} is not in Debian")
         part.problems.append(

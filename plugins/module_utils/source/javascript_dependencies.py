@@ -10,7 +10,7 @@ from typing import Any
 
 from .checks import line_of, merge_marks
 from .findings import finding
-from .javascript_modules import Frontend
+from .javascript_modules import LOCKS, Frontend
 from .versions import builders_machine, node_allows, release
 
 # The first Node.js that a major release of Next.js runs on.
@@ -147,6 +147,14 @@ def _node_advice(frontend: Frontend, required: str) -> str:
     return f"set {role}_args.NODE_IMAGE to an image of that Node.js"
 
 
+def only_warns(frontend: Frontend) -> bool:
+    """Whether an installation goes on where engines.node does not fit: npm's does, unless .npmrc says otherwise."""
+    managers = {LOCKS[posixpath.basename(path)] for path in frontend.locks} or {"npm"}
+    named = str(frontend.manifest.get("packageManager") or frontend.root_manifest.get("packageManager") or "npm").partition("@")[0]
+    strict = any("engine-strict" in (frontend.tree.text(path) or "") for path in {frontend.at(".npmrc"), ".npmrc"})
+    return managers == {"npm"} and named == "npm" and not strict
+
+
 def versions(frontend: Frontend) -> Iterator[dict[str, Any]]:
     options, path = frontend.options, frontend.at("package.json")
     required = (frontend.manifest.get("engines") or {}).get("node")
@@ -154,7 +162,8 @@ def versions(frontend: Frontend) -> Iterator[dict[str, Any]]:
         text = frontend.tree.text(path) or ""
         at = re.search(r'"engines"\s*:\s*\{[^}]*?"node"', text)
         message = f"the source asks for Node.js {required}, the image has {options.node}"
-        yield finding("version", "error", message, f"{path}:{line_of(text, at.end()) if at else 1}", _node_advice(frontend, required))
+        severity = "warning" if only_warns(frontend) else "error"
+        yield finding("version", severity, message, f"{path}:{line_of(text, at.end()) if at else 1}", _node_advice(frontend, required))
     version, where = _next_version(frontend)
     needs = NEXT_NEEDS.get(release(version)[0], "") if version else ""
     if needs and node_allows(needs, options.node) is False:

@@ -23,6 +23,12 @@ NODE_MODULES = frozenset(_NODE_MODULES.split())
 # Next.js brings these, or answers for them itself.
 FROM_NEXT = {"server-only", "client-only", "styled-jsx", "@next/env", "@swc/helpers", "postcss", "caniuse-lite", "@vercel/og"}
 
+# Scripts of which no import is waiting: git hooks, patches of packages, browsers for tests.
+MAKES_NOTHING = re.compile(
+    r"\s*(npx |pnpm (exec |dlx )?|yarn |bunx )?(husky|lefthook|simple-git-hooks|patch-package|is-ci|exit \d|true|echo|playwright install"
+    r"|lint-staged|prisma generate|next telemetry|only-allow)\b"
+)
+
 
 def follow(frontend: Frontend, starts: list[str]) -> tuple[set[str], list[dict[str, Any]]]:
     """Follow the imports from the files `starts`: the files that are reached, and what was found on the way."""
@@ -32,7 +38,9 @@ def follow(frontend: Frontend, starts: list[str]) -> tuple[set[str], list[dict[s
     own = frontend.root_manifest.get("scripts", {}) | frontend.manifest.get("scripts", {})
     scripts = " ".join(map(str, own.values())) + frontend.options.extra_commands
     # What runs before Next.js, in the source as it is, may make what it imports.
-    made = bool(frontend.options.extra_commands) or any(own.get(name) for name in ("install", "postinstall", "prepare", "prebuild"))
+    before = " && ".join(str(own[name]) for name in ("install", "postinstall", "prepare", "prebuild") if own.get(name))
+    steps = [one for one in re.split(r"&&|\|\||;", before) if one.strip()]
+    made = bool(frontend.options.extra_commands) or not all(map(MAKES_NOTHING.match, steps))
     made |= not re.fullmatch(r"\s*(NODE_ENV=\S+ |npx )*next build[\w\s-]*", own.get("build", "next build"))
     while queue:
         path = queue.pop()

@@ -206,6 +206,8 @@ def _localhost(frontend: Frontend, reached: set[str]) -> Iterator[dict[str, Any]
             else:
                 message = f"{match[0]} is hard-coded: in a container that is the container itself, in a browser the user's machine"
                 advice = f"read it from the environment, and set it in {options.role}_extra_environment"
+                if match[0].startswith("http"):
+                    advice = 'in a browser ask a path alone ("/..."), since both services have one origin; on the server read BACKEND_URL'
                 yield finding("localhost", "warning", message, f"{path}:{number}", advice)
 
 

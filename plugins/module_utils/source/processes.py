@@ -20,9 +20,16 @@ COMPOSE = re.compile(r"^(docker-)?compose(\.[\w-]+)?\.ya?ml$")
 DEVELOPMENT = re.compile(r"dev|override|test|local")
 
 
+# Images of servers that an application may need beside its database.
+SERVERS = re.compile(r"^(?:[\w.-]+/)*(redis|valkey)(-stack-server|-stack)?(?=[:@]|$)")
+# Programs that take work from a queue, as what Python runs them by.
+WORKERS = {"celery": "celery", "arq": "arq", "dramatiq": "dramatiq", "taskiq": "taskiq", "rq": "rq.cli"}
+
+
 @dataclass
 class Process:
-    """One process. `app` is module:attribute of an ASGI server, empty for another; `own`: of the same source as the backend."""
+    """One process. `app` is module:attribute of an ASGI server, empty for another; `own`: of the same source as the backend; `image`: that
+    which a compose file names, `elsewhere` its command there, and `context` the directory of the source that it builds."""
 
     name: str
     where: str
@@ -31,6 +38,9 @@ class Process:
     factory: bool = False
     command: list[str] = field(default_factory=list)
     own: bool = False
+    image: str = ""
+    elsewhere: list[str] = field(default_factory=list)
+    context: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     web: bool = False
 
@@ -56,6 +66,18 @@ def declared_processes(tree: Tree, beside: Path | None = None) -> list[Process]:
                     f"../{file.name}" if tree.root.parent == beside else str(file), file.read_text(errors="replace"), tree.root, beside
                 )
     return found
+
+
+def claimed(found: list[Process], folder: str) -> list[Process]:
+    """The processes of the backend, whose code is in `folder` of the source, and servers: a compose file may build a part of the source,
+    and a service may use the image that another one builds."""
+    for one in found:
+        one.own |= bool(one.context) and f"{folder}/".startswith(f"{one.context}/")
+    built = {one.image for one in found if one.own and one.image}
+    for one in found:
+        if one.elsewhere and (one.own or (one.image in built and not one.context)):
+            one.own, one.command = True, one.elsewhere
+    return [one for one in found if one.own or one.app or SERVERS.match(one.image)]
 
 
 def started(text: str, where: str, name: str = "") -> Process:
@@ -108,16 +130,34 @@ def _compose(path: str, text: str, source: Path, folder: Path) -> Iterator[Proce
             continue
         build = service.get("build")
         context = build.get("context", ".") if isinstance(build, dict) else build
-        own = isinstance(context, str) and (folder / context).resolve() == source
+        built = (folder / context).resolve() if isinstance(context, str) else None
+        own, inside = built == source, built is not None and source in built.parents
         at = re.search(rf"^\s+{re.escape(str(name))}:", text, re.M)
         where = f"{path}:{line_of(text, at.end()) if at else 1}"
         command = service.get("command") or service.get("entrypoint") or ""
         words = _words(command) if command else []
         process = started(" ".join(words), where, str(name)) if words else Process(str(name), where)
         process.own, process.command = own, words if own else []
+        process.image, process.elsewhere = str(service.get("image") or ""), [] if own or (build and not inside) else words
+        process.context = built.relative_to(source).as_posix() if built and inside else ""
         process.environment = _variables(service.get("environment"))
-        if own or (process.app and not build):
+        if own or inside or not build:
             yield process
+
+
+def as_module(command: list[str]) -> list[str]:
+    """The command of a worker or scheduler as a container of the backend's image runs it."""
+    words = [one for one in command if one not in ("uv", "run", "poetry", "exec", "python", "python3", "-m")]
+    if not words or words[0] not in WORKERS:
+        return command
+    if words[0] == "celery" and "beat" in words and not any(re.match(r"-s|--schedule", one) for one in words):
+        words += ["--schedule", "/tmp/celerybeat-schedule"]  # all else is read-only
+    return ["python3", "-m", WORKERS[words[0]], *words[1:]]
+
+
+def is_worker(command: list[str]) -> bool:
+    words = as_module(command)[2:]
+    return bool(words) and words[0] in WORKERS.values() and (words[0] in ("arq", "dramatiq") or "worker" in words)
 
 
 def _variables(given: Any) -> dict[str, str]:

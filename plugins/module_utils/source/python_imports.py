@@ -29,6 +29,7 @@ class ImportGraph:
         self.queue: list[tuple[str, bool]] = []  # (file, whether it is imported for certain)
         self.findings: list[dict[str, Any]] = []
         self._reported: set[tuple[str, str]] = set()
+        self.loaded: set[str] = set()  # files that are imported for certain
         self.changes_path = False  # a file that is reached decides itself where imports are searched
 
     def follow(self, starts: list[str], perhaps: list[str]) -> set[str]:
@@ -53,6 +54,7 @@ class ImportGraph:
             for one in self.findings:
                 if one["check"] == "import" and not one["inside"]:
                     one["severity"] = "warning"
+        self.loaded = {path for path, certain in seen.items() if certain}
         return set(seen)
 
     def _report(self, path: str, item: Import, certain: bool, message: str, advice: str, inside: bool = False) -> None:
@@ -159,8 +161,10 @@ class ImportGraph:
             squeezed in name.replace("-", "") or name.startswith(f"{normal(top)}-") for name in named
         ):
             return
+        if any(extra.partition("[")[2].rstrip("]") in {*distributions, normal(top)} for extra in dependencies.extras):
+            return  # celery[redis] brings redis
         self._reported.add(("import", top))
-        spot, hidden = application.elsewhere(top), application.tree.hidden(top)
+        spot, hidden = application.elsewhere(top, path), application.tree.hidden(top)
         known = not dependencies.opaque and "pip install" not in options.extra_commands
         if spot:
             setting = spot if not application.root else str(PurePosixPath(*[".."] * (application.root.count("/") + 1), spot))

@@ -116,13 +116,14 @@ class Application:
                 return inside.rpartition("/")[0].replace("/", ".")
         return path.rpartition("/")[0].replace("/", ".")
 
-    def elsewhere(self, top: str) -> str:
-        """A directory in the source that has a module of this name, where imports are not searched."""
+    def elsewhere(self, top: str, importing: str = "") -> str:
+        """A directory in the source that has a module of this name, where imports are not searched; a file `importing` it is not meant."""
         spots = {
             str(PurePosixPath(file).parent.parent if file.endswith(f"{top}/__init__.py") else PurePosixPath(file).parent)
             for file in self.tree.files
             if (file.endswith((f"/{top}.py", f"/{top}/__init__.py")) or file in (f"{top}.py", f"{top}/__init__.py"))
             and not TESTS.search(file)
+            and file != importing
         }
         spots |= {str(PurePosixPath(d).parent) for d in self.tree.directories if d.rpartition("/")[2] == top and not TESTS.search(d)}
         spots = {spot for spot in spots if clean(spot) not in self.paths}

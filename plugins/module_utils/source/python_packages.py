@@ -30,7 +30,10 @@ _pytest=pytest
 attrs chainlit docker fastapi_users fastapi_mail pymupdf josepy langchain_community langchain_core langchain_openai lxml markdown
 mistralai psycopg_pool pydantic_settings python_multipart qdrant_client sentence_transformers sentry_sdk slack_sdk sse_starlette
 starlette uuid6 prometheus_fastapi_instrumentator email_validator jwcrypto magic_filter openpyxl pwdlib rapidfuzz svix typing_extensions
-weasyprint xmlsec aiokafka botocore annotated_types
+weasyprint xmlsec aiokafka botocore annotated_types argon2=argon2-cffi
+aiofiles aiohttp aiosmtplib aiosqlite alembic anthropic apscheduler arq asyncpg authlib bcrypt beanie boto3 celery cryptography dramatiq
+fastapi httpx itsdangerous jinja2 loguru motor numpy openai orjson pandas passlib peewee pymongo redis requests resend rq slowapi sqlalchemy
+sqlmodel stripe structlog supabase tenacity
 """
 IMPORTS = {name: distributions or (normal(name),) for name, distributions in _table(_IMPORTS).items()}
 

@@ -34,14 +34,14 @@ PART = {
 # Keys with which an application signs or encrypts for itself: nobody else needs to know them, so they can be drawn.
 OWN_KEY = re.compile(
     r"^((JWT|AUTH|SESSION|APP|APPLICATION|COOKIE|CSRF|TOKEN|ACCESS|REFRESH|ACCESS_TOKEN|REFRESH_TOKEN|BETTER_AUTH|NEXTAUTH|NEXT_AUTH|SIGNING|API|"
-    r"BACKEND|SERVER|FASTAPI|FLASK|DJANGO|SECURITY|PASSWORD_RESET|RESET_PASSWORD|RESET|VERIFICATION|RESET_TOKEN|VERIFICATION_TOKEN|INTERNAL|HASH|"
+    r"BACKEND|SERVER|FASTAPI|FLASK|DJANGO|SECURITY|PASSWORD_RESET|RESET_PASSWORD|RESET|VERIFICATION|RESET_TOKEN|VERIFICATION_TOKEN|INTERNAL|HASH|HASHING|"
     r"STATE|USERS|USER_MANAGER|IRON_SESSION|CRON)_)*(SECRET|SECRET_KEY|SIGNING_KEY|SIGNING_SECRET|JWT_KEY|SESSION_KEY|COOKIE_PASSWORD)$|^JWT_SECRET\w*$"
 )
 SECRET = re.compile(
     r"(SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_?KEY|CREDENTIALS?|SERVICE_?ROLE(_KEY)?|SECRET_?(ACCESS_)?KEY|_DSN|ENCRYPTION_KEY)$"
 )
 NOT_SECRET = re.compile(
-    r"(PUBLISHABLE|PUBLIC|SITE)_|_(EXPIRE|EXPIRES|TTL|MINUTES|URL|NAME|LENGTH|ALGORITHM)\w*$|^(MAX|MIN|NUM|USE)_|(MAX|OUTPUT|INPUT)_TOKEN"
+    r"(PUBLISHABLE|PUBLIC|SITE)_|_(EXPIRE|EXPIRES|TTL|MINUTES|URL|NAME|LENGTH|ALGORITHM)\w*$|^(MAX|MIN|NUM|USE)_|ALLOW_CREDENTIALS$|(MAX|OUTPUT|INPUT)_TOKEN"
 )
 BACKEND_ADDRESS = re.compile(
     r"^(INTERNAL_|SERVER_|PRIVATE_)*(BACKEND|API|FASTAPI|BACKEND_API|API_SERVER|API_BACKEND|PYTHON_API|API_BASE|BACKEND_BASE|API_PROXY|API_PROXY_TARGET|"
@@ -59,6 +59,11 @@ PUBLIC_SOCKET = re.compile(r"^NEXT_PUBLIC_(\w+_)?(WS|WSS|WEBSOCKET|SOCKET)(_\w+)
 FRONTEND_ADDRESS = re.compile(
     r"^(FRONTEND|CLIENT|WEB|APP|SITE|PUBLIC|BASE|BETTER_AUTH|DOMAIN|SERVER|BACKEND)_?(URL|ORIGIN|HOST|BASE_URL|PUBLIC_URL)$"
 )
+# Redis or Valkey: its whole address, or a part of it.
+REDIS = re.compile(
+    r"^(\w+_)?(REDIS|VALKEY)(_\w+)?_?(URL|URI|DSN)$|^(CELERY|DRAMATIQ|ARQ|RQ|TASKIQ)?_?(BROKER(_URL)?|RESULT_BACKEND(_URL)?)$"
+)
+REDIS_PART = re.compile(r"^(?:\w+_)?(?:REDIS|VALKEY)_(HOST|HOSTNAME|SERVER|PORT|PASSWORD|PASS)$")
 ORIGINS = re.compile(r"^(\w+_)?(CORS|ALLOWED|ALLOW|TRUSTED|FRONTEND|CLIENT)\w*_ORIGINS?(_\w+)?$|^(CORS_)?ORIGINS?$")
 # Where the keys that sign tokens are.
 KEYS = re.compile(r"(^|_)JWKS?_(URL|URI|ENDPOINT)$")
@@ -143,19 +148,19 @@ def _python_file(application: Application, path: str) -> Iterator[Read]:
         return
     for node in ast.walk(body):
         if isinstance(node, ast.Subscript) and ENVIRONMENTS.match(ast.unparse(node.value)):
-            if isinstance(node.ctx, ast.Load) and (name := _name(node.slice)):
+            if isinstance(node.ctx, ast.Load) and (name := name_of(node.slice)):
                 yield Read(name, f"{path}:{node.lineno}", None, True)
-        elif isinstance(node, ast.Call) and called(node) in READERS and node.args and (name := _name(node.args[0])):
+        elif isinstance(node, ast.Call) and called(node) in READERS and node.args and (name := name_of(node.args[0])):
             owner = ast.unparse(node.func.value) if isinstance(node.func, ast.Attribute) else ""
             if ENVIRONMENTS.match(owner) or (not owner and called(node) != "get") or called(node) == "getenv":
                 default = node.args[1] if len(node.args) > 1 else keyword(node, "default")
                 if owner or called(node) == "getenv" or name.isupper():
                     yield Read(name, f"{path}:{node.lineno}", _text(default), called(node) in ("config", "env") and default is None)
         elif isinstance(node, ast.ClassDef) and any(re.search(r"Settings$", ast.unparse(base)) for base in node.bases):
-            yield from _fields(path, node)
+            yield from fields(path, node)
 
 
-def _name(node: ast.expr) -> str:
+def name_of(node: ast.expr) -> str:
     value = node.value if isinstance(node, ast.Constant) else None
     return value if isinstance(value, str) and NAME.fullmatch(value) else ""
 
@@ -166,7 +171,7 @@ def _text(node: ast.expr | None) -> str | None:
     return ast.unparse(node) if node is not None and not isinstance(node, ast.Constant) else None
 
 
-def _fields(path: str, node: ast.ClassDef) -> Iterator[Read]:
+def fields(path: str, node: ast.ClassDef) -> Iterator[Read]:
     """The fields of a class of pydantic-settings."""
     prefix = next(
         (str(_text(value)) for one in ast.walk(node) for value in [_prefix(one)] if value is not None),
@@ -184,7 +189,7 @@ def _fields(path: str, node: ast.ClassDef) -> Iterator[Read]:
                 default = None
             for word in ("validation_alias", "alias", "env"):
                 given = keyword(value, word)
-                aliases = [_name(one) for one in (given.args if isinstance(given, ast.Call) else [given]) if one is not None]
+                aliases = [name_of(one) for one in (given.args if isinstance(given, ast.Call) else [given]) if one is not None]
                 if alias := next(filter(None, aliases), ""):
                     name = alias.upper()
                     break

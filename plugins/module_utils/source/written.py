@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from .analysis import ADDED, NEUTRAL, SERVICES, Analysis, replaced
 from .found import Found
 
+# What only the machine that builds decides.
+FONTS = "frontend_image_fonts"
 # Settings that are written down: where the sources change, the preflight notices what does not fit any more. Others follow the sources in
 # each run, so that a new route or the first migration is not missed: they are comments.
 FIXED = {
@@ -21,6 +24,7 @@ FIXED = {
         "backend_image_debian_release",
     ),
     *("backend_image_port", "backend_image_health_path", "backend_image_database_scheme"),
+    FONTS,
     *("frontend_image_source_subpath", "frontend_image_debian_release", "frontend_image_health_path", "frontend_image_page_path"),
 }
 TOKENS = {
@@ -40,6 +44,8 @@ HEAD = """\
 # Above each value: how sure it is, where the source says it, and why. A value behind a # follows the sources in each run, so that a new
 # route or the first migration is not missed; without the # it is fixed. No secrets here: .env or a vault (docs/secrets.md).
 """
+# How a line of `todo` ends where the source has no other value.
+DEMANDED = "demands it"
 TITLES = {"backend": "the backend", "frontend": "the frontend", "edge": "paths on the one origin", "stack": "services"}
 
 
@@ -70,7 +76,7 @@ def app_yml(analysis: Analysis, sources: dict[str, str]) -> str:
     """The text of the file. `sources`: the directory of each service, as it is written."""
     lines = [*HEAD.splitlines(), ""]
     lines += [f"stack_{service}_source: {scalar(sources[service])}" for service in SERVICES]
-    known = [*NEUTRAL, *ADDED]
+    known = [*NEUTRAL, *ADDED, FONTS]
     for prefix, title in TITLES.items():
         own = [analysis.found[name] for name in known if name in analysis.found and name.startswith(f"{prefix}_")]
         own = [one for one in own if one.certainty == "guess" or (one.setting in FIXED and one.value != "") or one.why]
@@ -78,7 +84,10 @@ def app_yml(analysis: Analysis, sources: dict[str, str]) -> str:
             lines += ["", f"# --- {title} ---"]
             lines += [text for one in own for text in _lines(one)]
         if prefix in SERVICES:
-            lines += [f"# TODO {text}" for text in analysis.todo if text.startswith(f"{prefix}_")]
+            for setting, texts in _by_setting(analysis.todo).items():
+                if setting.startswith(f"{prefix}_"):
+                    lines += ["# TODO fill in what the application needs, and remove the # before each:", f"#{setting}:"]
+                    lines += [f'#  {name}: ""  # {text.partition(": ")[2]}' for name, text in texts.items()]
     lines += _secrets(analysis)
     for service, hosts in analysis.outgoing.items():
         where = ", ".join(sorted(set(hosts.values()))[:4])
@@ -89,6 +98,24 @@ def app_yml(analysis: Analysis, sources: dict[str, str]) -> str:
     if analysis.notes:
         lines += ["", "# Worth knowing:", *(f"# - {text}" for text in analysis.notes)]
     return "\n".join(lines) + "\n"
+
+
+def _by_need(names: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, list[str]]]:
+    """(how much the application needs them, names) of (name, whether the source demands it)."""
+    all_names = list(names)
+    for demanded, text in ((True, "demanded by the source"), (False, "where the application needs them")):
+        if of_these := [name for name, required in all_names if required == demanded]:
+            yield text, of_these
+
+
+def _by_setting(todo: list[str]) -> dict[str, dict[str, str]]:
+    """{setting: {variable: the line about it}} of lines as SETTING.VARIABLE: where verb."""
+    found: dict[str, dict[str, str]] = {}
+    for text in todo:
+        setting, _, rest = text.partition(".")
+        name = rest.partition(":")[0]
+        found.setdefault(setting, {})[name] = rest
+    return found
 
 
 def _secrets(analysis: Analysis) -> list[str]:
@@ -109,12 +136,18 @@ def _secrets(analysis: Analysis) -> list[str]:
     return lines
 
 
-def steps(analysis: Analysis, path: Path, default: bool) -> list[str]:
-    """What to do next, a line each: questions, secrets, the command that goes on."""
+def steps(analysis: Analysis, path: Path, default: bool, refused: list[str] | None = None) -> list[str]:
+    """What to do next, a line each: questions, secrets, what a run will refuse, the command that goes on."""
     questions = analysis.questions(set())
-    given = sorted({one.name for one in analysis.secrets if not one.own})
     lines = [f"to decide in {path.name}: {text}" for text in questions]
-    lines += [f"not known, in {path.name} as TODO: {text}" for text in analysis.todo]
-    if given:
-        lines.append(f"secrets to give in .env, where the application needs them: {', '.join(f'SECRET_{name}=...' for name in given)}")
-    return [*lines, f"next: make up{'' if default else f' APP={path}'}"]
+    for setting, texts in _by_setting(analysis.todo).items():
+        for need, names in _by_need((name, text.endswith(DEMANDED)) for name, text in texts.items()):
+            lines.append(f"not known, in {path.name} as TODO, {need}: {setting}: {{{', '.join(f'{name}: ...' for name in names)}}}")
+    others = dict(sorted((one.name, one.required) for one in analysis.secrets if not one.own))
+    for need, names in _by_need(others.items()):
+        lines.append(f"secrets to give in .env, {need}: {', '.join(f'SECRET_{name}=...' for name in names)}")
+    lines += [f"to correct in the source, which make up refuses as it is: {text}" for text in refused or []]
+    demanded = any(text.endswith(DEMANDED) for text in analysis.todo) or any(one.required and not one.own for one in analysis.secrets)
+    first = ["correct the source"] * bool(refused) + ["fill in what is demanded"] * demanded
+    before = f"{' and '.join(first)}, then " if first else ""
+    return [*lines, f"next: {before}make up{'' if default else f' APP={path}'}"]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.berth.stack.plugins.module_utils.source.analysis import NEUTRAL, analyse
-from ansible_collections.berth.stack.plugins.module_utils.source.written import FIXED, app_yml, scalar, steps
+from ansible_collections.berth.stack.plugins.module_utils.source.nextjs import FONTS_HOST, can_reach
+from ansible_collections.berth.stack.plugins.module_utils.source.written import FIXED, FONTS, app_yml, scalar, steps
 from conftest import ROOT
 from trees import FRONTEND, write
 
@@ -81,10 +82,13 @@ def test_secrets_hosts_and_questions_are_written_and_no_value_of_a_secret(tmp_pa
     assert "# JWT_SECRET_KEY (backend): drawn and kept on the host" in text
     assert "# TODO SECRET_STRIPE_SECRET_KEY=... in .env: the backend demands it (main.py:5)" in text
     assert "#backend_image_egress: [api.stripe.com]" in text
-    assert "# TODO backend_image_extra_environment.REGION: main.py:7 demands it" in text
+    assert '#backend_image_extra_environment:\n#  REGION: ""  # main.py:7 demands it' in text
     lines = steps(analysis, tmp_path / "app.yml", default=False)
-    assert "secrets to give in .env, where the application needs them: SECRET_STRIPE_SECRET_KEY=..." in lines
-    assert lines[-1] == f"next: make up APP={tmp_path}/app.yml"
+    assert "not known, in app.yml as TODO, demanded by the source: backend_image_extra_environment: {REGION: ...}" in lines
+    assert "secrets to give in .env, demanded by the source: SECRET_STRIPE_SECRET_KEY=..." in lines
+    assert lines[-1] == f"next: fill in what is demanded, then make up APP={tmp_path}/app.yml"
+    analysis.todo = ["frontend_image_build_environment.NEXT_PUBLIC_TITLE: app/page.tsx:1 reads it; the browser gets its value"]
+    analysis.secrets = [one for one in analysis.secrets if one.own]
     assert steps(analysis, tmp_path / "app.yml", default=True)[-1] == "next: make up"
 
 
@@ -103,7 +107,7 @@ def test_a_run_writes_it_and_the_next_one_says_what_it_would_change(tmp_path):
     assert status == 0, told
     assert "backend: main:app (main.py:4)" in told
     assert f"{tmp_path}/app.yml written" in told
-    assert told.strip().splitlines()[-1] == "next: make up"
+    assert told.strip().splitlines()[-1] == "next: fill in what is demanded, then make up"
     text = (tmp_path / "app.yml").read_text()
     assert yaml.safe_load(text)["stack_backend_source"] == "api"
 
@@ -136,5 +140,34 @@ def test_without_sources_it_asks_which_application(tmp_path):
     assert "BACKEND_SOURCE is /nowhere: there is no such directory" in told
 
 
+def test_what_a_run_will_refuse_is_said_at_once(tmp_path):
+    broken = {"main.py": MAIN + "import shop.cart\n", "shop/__init__.py": ""}
+    write(tmp_path / "api", BACKEND, broken)
+    write(tmp_path / "web", FRONTEND, {"app/page.tsx": 'import { x } from "./gone";\n'})
+    status, told = init(tmp_path, BACKEND_SOURCE=str(tmp_path / "api"), FRONTEND_SOURCE=str(tmp_path / "web"))
+    assert status == 0, told
+    refused = [text for text in told.splitlines() if text.startswith("to correct in the source, which make up refuses as it is: ")]
+    assert len(refused) == 2, told
+    assert "main.py:10: imports shop.cart, which is not in the source" in refused[0]
+    assert "app/page.tsx:1: imports ./gone, which is not in the source" in refused[1]
+    assert told.strip().splitlines()[-1] == "next: correct the source and fill in what is demanded, then make up"
+
+
+def test_fonts_that_cannot_be_fetched_from_here_are_replaced(tmp_path):
+    write(tmp_path / "api", BACKEND)
+    write(tmp_path / "web", FRONTEND, {"app/layout.tsx": 'import { Inter } from "next/font/google";\n'})
+    sources = {"BACKEND_SOURCE": str(tmp_path / "api"), "FRONTEND_SOURCE": str(tmp_path / "web")}
+    proxies = {name: "" for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")}
+    status, told = init(tmp_path, **sources, **proxies)
+    assert status == 0, told
+    reached = can_reach(FONTS_HOST)
+    assert yaml.safe_load((tmp_path / "app.yml").read_text()).get("frontend_image_fonts") == (None if reached else "fallback")
+    assert ("frontend_image_fonts (app/layout.tsx:1)" in told) != reached
+    # A proxy that nobody knows may reach them.
+    status, told = init(tmp_path, **sources, **proxies | {"HTTPS_PROXY": "http://proxy.invalid:3128", "BERTH_CONFIRM": "app.yml"})
+    assert status == 0, told
+    assert "frontend_image_fonts" not in (tmp_path / "app.yml").read_text()
+
+
 def test_every_setting_that_is_fixed_is_one_that_is_found():
-    assert set(NEUTRAL) >= FIXED
+    assert {*NEUTRAL, FONTS} >= FIXED

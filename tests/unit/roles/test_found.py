@@ -32,6 +32,7 @@ PLAY = """\
           migration: "{{ backend_image_migrate_command }}"
           notes: "{{ preflight_notes }}"
           questions: "{{ preflight_questions }}"
+          services: "{{ stack_services_all }}"
 """
 MAIN = (
     "import os\nfrom fastapi import FastAPI\n\napp = FastAPI()\nurl = os.environ['DATABASE_URL']\nkey = os.environ['JWT_SECRET_KEY']\n"
@@ -43,13 +44,18 @@ MAIN = (
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     directory = tmp_path_factory.mktemp("found")
-    backend = write(directory / "b", {"requirements.txt": "fastapi\n", "main.py": MAIN})
+    queue = {
+        "queue.py": "import os\nurl = os.getenv('REDIS_URL', 'redis://localhost')\n",
+        "Procfile": "worker: rq worker\nmail: rq worker mail\n",
+    }
+    backend = write(directory / "b", {"requirements.txt": "fastapi\nredis\nrq\n", "main.py": MAIN}, queue)
     public = "export const api = process.env.NEXT_PUBLIC_API_URL;\n"
     frontend = write(directory / "f", FRONTEND, {"lib/api.ts": public, "lib/key.ts": "const x = process.env.JWT_SECRET_KEY;\n"})
     (directory / "play.yml").write_text(PLAY)
     own = {
         "backend_image_secrets_environment": {"SENTRY_TOKEN": "sentry"},
         "frontend_image_build_environment": {"NEXT_PUBLIC_TITLE": "Shop"},
+        "stack_services": {"worker": None, "redis": {"package": "redis", "mem_limit": "64m"}},
         "output": str(directory / "out.json"),
     }
     done = subprocess.run(
@@ -65,11 +71,19 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
 def test_secrets_that_are_found_are_added_to_those_that_are_set(shown):
     assert shown["backend"] == {
         "DATABASE_URL": "database_url",
+        "REDIS_URL": "redis_url",
         "JWT_SECRET_KEY": "jwt_secret_key",
         "STRIPE_SECRET_KEY": "stripe_secret_key",
         "SENTRY_TOKEN": "sentry",
     }
     assert shown["frontend"] == {"JWT_SECRET_KEY": "jwt_secret_key"}
+
+
+def test_services_that_are_found_are_replaced_by_what_is_set_and_null_is_none(shown):
+    assert shown["services"] == {
+        "redis": {"package": "redis", "mem_limit": "64m"},
+        "mail": {"command": ["python3", "-m", "rq.cli", "worker", "mail"]},
+    }
 
 
 def test_a_key_of_ones_own_is_drawn_and_one_of_anothers_only_where_it_is_given(shown):

@@ -19,6 +19,7 @@ from ansible_collections.berth.stack.plugins.module_utils.source.analysis import
     patterns,
     replaced,
 )
+from ansible_collections.berth.stack.plugins.module_utils.source.refusals import refusals
 from conftest import ROOT
 from trees import BACKEND, FRONTEND, checkout, write
 
@@ -191,6 +192,7 @@ def test_a_pair_needs_no_variable_that_is_in_its_sources(pair):
     analysis = analyse(PAIRS / pair / backend, PAIRS / pair / frontend)
     assert {name: analysis.value(name) for name in expected} == expected
     assert analysis.questions(set()) == []
+    assert refusals(analysis, {"backend": PAIRS / pair / backend, "frontend": PAIRS / pair / frontend}) == []
     set_by_hand = set(yaml.safe_load((PAIRS / pair / "vars.yml").read_text())) & set(expected)
     assert set_by_hand <= {"frontend_image_build_environment"}
 
@@ -898,14 +900,144 @@ def test_settings_of_pydantic_with_fields_are_read(tmp_path):
 
 
 def test_the_command_of_a_compose_file_that_runs_the_application_is_no_further_process(tmp_path):
-    services = "  api: {build: backend, command: python main.py}\n  jobs: {build: backend, command: celery -A app worker}\n"
-    write(tmp_path, {"compose.yaml": f"services:\n{services}"})
+    services = "  api: {build: backend, command: python main.py}\n  jobs: {build: backend, command: celery -A app beat}\n"
+    write(tmp_path, {"compose.yaml": f"services:\n{services}", "docker-compose.prod.yml": f"services:\n{services}"})
     run = "import uvicorn\nuvicorn.run('app.main:app')\n"
     application = {"app/main.py": "from app.x import y\n" + MAIN, "app/x.py": "y = 1\n"}
     analysis = found(tmp_path, {"requirements.txt": "fastapi\n", "main.py": run, **application})
     assert analysis.value("backend_image_app") == "app.main:app"
     notes = [note for note in analysis.notes if "further process" in note]
-    assert notes == ["a further process of the backend: jobs (../compose.yaml:3) runs celery -A app worker; it does not run by itself"]
+    # Once, and as it can be typed: what is not below /tmp is read-only.
+    (note,) = notes
+    assert note.startswith(
+        "a further process of the backend does not run by itself: jobs (../compose.yaml:3); to run it, set stack_services: "
+    )
+    command = yaml.safe_load(note.partition("stack_services: ")[2].removesuffix(" (docs/deployment.md)"))["jobs"]["command"]
+    assert command == ["python3", "-m", "celery", "-A", "app", "beat", "--schedule", "/tmp/celerybeat-schedule"]
+
+
+QUEUE = """\
+services:
+  api: {build: ./backend, image: "shop:dev", command: "uvicorn main:app"}
+  cache: {image: "docker.io/valkey/valkey:9-alpine"}
+  mail_worker: {image: "shop:dev", command: "uv run celery -A tasks worker -l info"}
+  panel: {image: "someone/panel:1", command: "celery -A tasks worker"}
+"""
+QUEUE_SETTINGS = """\
+from pydantic_settings import BaseSettings
+class Settings(BaseSettings):
+    REDIS_HOST: str = "localhost"
+    REDIS_PORT: int = 6379
+    REDIS_PASSWORD: str | None = None
+    CELERY_BROKER_URL: str = "redis://localhost:6379/0"
+    CELERY_RESULT_BACKEND: str = "db+sqlite:///results.db"
+    CORS_ALLOW_CREDENTIALS: bool = True
+    RESET_TOKEN: int = 30
+"""
+
+
+def test_redis_and_the_worker_of_a_compose_file_run_beside_the_backend(tmp_path):
+    write(tmp_path, {"docker-compose.yml": QUEUE})
+    analysis = found(tmp_path, {"requirements.txt": "fastapi\ncelery[redis]\n", "main.py": MAIN, "settings.py": QUEUE_SETTINGS})
+    assert analysis.value("stack_services") == {
+        "redis": {"package": "redis"},
+        "mail-worker": {"command": ["python3", "-m", "celery", "-A", "tasks", "worker", "-l", "info"]},
+    }
+    assert analysis.value("backend_image_secrets_environment") == {"CELERY_BROKER_URL": "redis_url", "REDIS_PASSWORD": "redis_password"}
+    assert analysis.value("backend_image_secrets_files") == {"redis_password": "{redis_password}"}
+    assert analysis.value("backend_image_environment") == {"REDIS_HOST": "redis", "REDIS_PORT": "6379"}
+    assert analysis.secrets == []  # neither what Redis's password answers, nor a switch or a number
+    assert any(text.startswith("services: ") and "mail-worker" in text and "../docker-compose.yml:3" in text for text in analysis.lines())
+
+
+def test_a_compose_file_of_both_sources_may_build_a_directory_of_theirs(tmp_path):
+    files = {
+        f"backend/{path}": text
+        for path, text in {"requirements.txt": "fastapi\ncelery[redis]\n", "main.py": MAIN, "settings.py": QUEUE_SETTINGS}.items()
+    }
+    web = {f"web/{path}": text for path, text in FRONTEND.items()}
+    services = QUEUE + "  web: {build: ./web, command: npm start}\n"
+    root = write(tmp_path, files, web, {"docker-compose.yml": services})
+    analysis = analyse(root, root)
+    assert set(analysis.value("stack_services")) == {"redis", "mail-worker"}
+    assert not [note for note in analysis.notes if "process" in note]
+
+
+def test_an_engine_that_debian_has_not_is_no_question_where_npm_only_warns(tmp_path):
+    manifest = {"package.json": '{"engines": {"node": ">=22"}, "dependencies": {"next": "15.1.0"}}', "package-lock.json": None}
+    frontend = {path: text for path, text in (FRONTEND | manifest).items() if text is not None}
+    one = write(tmp_path / "npm", frontend)
+    analysis = analyse(None, one)
+    assert analysis.questions(set()) == []
+    assert analysis.value("frontend_image_debian_release") == "trixie"
+    assert 'frontend_image_args: {NODE_IMAGE: "node:22-slim"}' in analysis.notes[0]
+    for more in ({"pnpm-lock.yaml": "lockfileVersion: '9.0'\n"}, {".npmrc": "engine-strict=true\n"}):
+        other = write(tmp_path / next(iter(more)), frontend, more)
+        assert len(analyse(None, other).questions(set())) == 1
+
+
+def test_redis_that_nothing_of_the_source_uses_does_not_run(tmp_path):
+    write(tmp_path, {"docker-compose.yml": "services:\n  cache: {image: 'redis:7'}\n"})
+    assert found(tmp_path).value("stack_services") == {}
+    # Berth's has a password, which this one cannot be given.
+    settings = "import os\nhost = os.getenv('REDIS_HOST', 'localhost')\n"
+    analysis = found(tmp_path, {"requirements.txt": "fastapi\nredis\n", "main.py": MAIN, "settings.py": settings})
+    assert analysis.value("stack_services") == {}
+    assert [note for note in analysis.notes if "no password for it, which Redis has here" in note]
+    # Another broker, and one that is optional.
+    settings = "import os\nbroker = os.environ['CELERY_BROKER_URL']\ncache = os.getenv('REDIS_URL')\n"
+    write(tmp_path, {"docker-compose.yml": "services:\n  queue: {image: 'rabbitmq:4'}\n"})
+    analysis = found(tmp_path, {"requirements.txt": "fastapi\ncelery\n", "main.py": MAIN, "settings.py": settings})
+    assert analysis.value("stack_services") == {}
+
+
+def test_a_further_address_of_the_database_is_for_its_own_driver(tmp_path):
+    settings = (
+        "from pydantic_settings import BaseSettings\nfrom sqlalchemy.ext.asyncio import create_async_engine\n"
+        "class Settings(BaseSettings):\n    DATABASE_URL: str\n    ALEMBIC_DATABASE_URL: str\n"
+    )
+    declared = {"requirements.txt": "fastapi\nsqlalchemy\nasyncpg\npsycopg2-binary\n", "main.py": MAIN, "settings.py": settings}
+    analysis = found(tmp_path, declared)
+    assert analysis.value("backend_image_database_scheme") == "postgresql+asyncpg"
+    assert analysis.value("backend_image_secrets_environment") == {
+        "DATABASE_URL": "database_url",
+        "ALEMBIC_DATABASE_URL": "alembic_database_url",
+    }
+    (url,) = replaced(
+        analysis.value("backend_image_secrets_files"), {"database_host": "db", "database_port": "5432", "database_name": "app"}
+    ).values()
+    assert url == "postgresql+psycopg2://backend_g{generation}:{backend_password:url}@db:5432/app"
+    assert analysis.value("backend_image_environment") == {"PGSSLMODE": "verify-full"}
+    # Without a driver of its own it is the same.
+    analysis = found(tmp_path, declared | {"requirements.txt": "fastapi\nsqlalchemy\nasyncpg\n"})
+    assert set(analysis.value("backend_image_secrets_environment").values()) == {"database_url"}
+
+
+def test_an_address_that_the_source_takes_apart_keeps_tls(tmp_path):
+    database = (
+        "import os\nfrom urllib.parse import urlparse\nfrom sqlalchemy.ext.asyncio import create_async_engine\n"
+        "url = urlparse(os.environ['DATABASE_URL'])\n"
+        "engine = create_async_engine(f'postgresql+asyncpg://{url.username}:{url.password}@{url.hostname}{url.path}')\n"
+    )
+    analysis = found(tmp_path, {"requirements.txt": "fastapi\nsqlalchemy\nasyncpg\n", "main.py": MAIN, "database.py": database})
+    assert analysis.value("backend_image_environment") == {"PGSSLMODE": "verify-full"}
+
+
+def test_a_page_that_leads_elsewhere_is_no_health_path(tmp_path):
+    main = (
+        "from fastapi import FastAPI\nfrom fastapi.responses import RedirectResponse\napp = FastAPI()\n"
+        "@app.get('/')\ndef root():\n    return RedirectResponse('/docs')\n"
+    )
+    assert found(tmp_path, {"requirements.txt": "fastapi\n", "main.py": main}).value("backend_image_health_path") == "/docs"
+    main = main.replace("RedirectResponse('/docs')", "{}") + "@app.get('/old')\ndef old():\n    return RedirectResponse('/docs')\n"
+    assert found(tmp_path, {"requirements.txt": "fastapi\n", "main.py": main}).value("backend_image_health_path") == "/"
+
+
+def test_a_command_of_an_application_that_is_not_there_is_said(tmp_path):
+    write(tmp_path, {"compose.yaml": "services:\n  api: {build: backend, command: 'uvicorn old:app'}\n"})
+    analysis = found(tmp_path)
+    assert analysis.value("backend_image_app") == "main:app"
+    assert analysis.notes[-1] == "../compose.yaml:2 starts old:app, which is not in the source"
 
 
 def test_the_application_that_a_program_of_the_source_runs_is_the_entry_point(tmp_path):

@@ -53,11 +53,62 @@ def test_a_sound_source_has_no_error(tmp_path):
     assert frontend(tmp_path / "f") == []
 
 
+DEMANDING = """\
+from functools import lru_cache
+from pydantic_settings import BaseSettings, SettingsConfigDict
+class Settings(BaseSettings):
+    model_config = SettingsConfigDict(env_prefix="SHOP_", env_file=".env")
+    region: str
+    zone: str
+    smtp_password: str
+    title: str = "Shop"
+    dsn: str | None = None
+@lru_cache
+def get_settings() -> Settings:
+    return Settings()
+"""
 BROKEN_BACKENDS = {
     "a module that git ignores": (
         {"app/main.py": "from lib.store import x\napp = 1\n'/health'", ".gitignore": "__pycache__\nlib/\n"},
         {},
         "app/main.py:1: imports lib, which is not in the source -> commit lib (.gitignore:2 hides it)",
+    ),
+    "a variable that a module demands when it is loaded": (
+        {"app/database.py": "import os\nengine = os.environ['REGION']\nzone = os.getenv('ZONE')\n"},
+        {},
+        "app/database.py:2: the application does not start without REGION, and nothing gives it -> set backend_image_extra_environment: "
+        "{REGION: ...} (app.yml)",
+    ),
+    "settings that are made when they are imported": (
+        {
+            "app/database.py": "from functools import lru_cache\nfrom app.settings import get_settings\nengine = get_settings().region\n",
+            "app/settings.py": DEMANDING,
+        },
+        {"environment": {"shop_zone"}},
+        "app/settings.py:5: the application does not start without SHOP_REGION and SHOP_SMTP_PASSWORD, and nothing gives them -> set "
+        "backend_image_extra_environment: {SHOP_REGION: ...} (app.yml) and SECRET_SHOP_SMTP_PASSWORD=... in .env",
+    ),
+    "a database on the container itself": (
+        {
+            "app/database.py": "from sqlalchemy import create_engine\nURL = 'postgresql://app:app@localhost:5432/app'\nengine = create_engine(URL)\n"
+        },
+        {},
+        "app/database.py:2: postgresql://app:app@localhost:5432 is hard-coded; in a container that is the container itself -> read DATABASE_URL",
+    ),
+    "a database in a file of the image": (
+        {"app/database.py": "from sqlalchemy import create_engine\nengine = create_engine('sqlite:///./shop.db')\n"},
+        {},
+        "app/database.py:2: the database is an SQLite file in the image, whose file system is read-only: no table can be made",
+    ),
+    "a package of its own name that a lock does not name": (
+        {
+            "requirements.txt": "fastapi==0.115.0\nstarlette==0.41.0\nuvicorn==0.32.0\nh11==0.14.0\nsqlalchemy==2.0.1\npyjwt==2.9.0\n"
+            "typing-extensions==4.12\n",
+            "app/extra.py": "",
+            "app/database.py": "import bcrypt\nengine = bcrypt\n",
+        },
+        {},
+        "app/database.py:1: imports bcrypt, and requirements.txt does not name bcrypt -> add bcrypt to the dependencies",
     ),
     "a module of a package": ({"app/routers/tasks.py": None}, {}, "app/main.py:2: imports app.routers.tasks, which is not in the source"),
     "a relative import": ({"app/database.py": None}, {}, "app/routers/tasks.py:3: imports app.database, which is not in the source"),
@@ -171,6 +222,14 @@ def test_a_broken_backend_is_refused_for_its_true_reason(tmp_path, case):
 
 
 BROKEN_FRONTENDS = {
+    "a missing file beside a script that installs git hooks": (
+        {
+            "lib/api.ts": None,
+            "package.json": FRONTEND["package.json"].replace('"build": "next build"', '"build": "next build", "prepare": "husky || true"'),
+        },
+        {},
+        "app/page.tsx:3: imports @/lib/api, which is not in the source (lib/api) -> commit it, or correct the import",
+    ),
     "a directory that git ignores": (
         {"lib/api.ts": None, ".gitignore": "lib/\n"},
         {},
@@ -192,7 +251,7 @@ BROKEN_FRONTENDS = {
         "package.json:2: zod 4 is not in package-lock.json: npm ci refuses that",
     ),
     "another Node.js": (
-        {"package.json": FRONTEND["package.json"].replace(">=18", ">=20.9")},
+        {"package.json": FRONTEND["package.json"].replace(">=18", ">=20.9"), ".npmrc": "engine-strict=true\n"},
         {},
         "package.json:1: the source asks for Node.js >=20.9, the image has 18.20.4 -> set frontend_image_debian_release: "
         "trixie for Node.js 20",
@@ -362,6 +421,34 @@ def test_links_inside_the_source_are_followed_and_others_named(tmp_path):
 
 
 SOUND_BACKENDS = {
+    "a package that an extra brings": {
+        "requirements.txt": BACKEND["requirements.txt"] + "celery[redis]==5.6.0\n",
+        "app/clients/__init__.py": "", "app/clients/redis.py": "from redis import asyncio\n", "app/extra.py": "import app.clients.redis\n",
+    },
+    "a module of the name of the package that it imports": {
+        "app/clients/__init__.py": "", "app/clients/stripe.py": "import stripe\n", "app/extra.py": "import app.clients.stripe\n",
+    },
+    "settings that may come from elsewhere": {
+        "app/extra.py": "from pydantic_settings import BaseSettings\n"
+        "class A(BaseSettings):\n    model_config = {'secrets_dir': '/run/secrets'}\n    region: str\n"
+        "class B(BaseSettings):\n    region: str\n"
+        "class C(BaseSettings):\n    zone: str\n"
+        "a = A()\nb = B(region='x')\ntry:\n    c = C()\nexcept ValueError:\n    c = None\ndef late(): return C()\n",
+    },
+    "variables that are read late, or that the source sets": {
+        "app/extra.py": "import os\nos.environ.setdefault('REGION', 'x')\nx = os.environ['REGION']\nhome = os.environ['HOME']\n"
+        "def late(): return os.environ['ZONE']\ny = x or os.environ['OTHER']\nif x:\n    z = os.environ['MORE']\n",
+    },
+    "a file of the source that sets them": {"app/extra.py": "import os\nx = os.environ['REGION']\n", "config/app.env": "REGION=eu\n"},
+    "an address of the database's that is a default": {
+        "app/database.py": "import os\nfrom sqlalchemy import create_engine\n"
+        "engine = create_engine(os.environ.get('DATABASE_URL') or 'postgresql://a:b@localhost/app')\n",
+    },
+    "SQLite for who starts it without a database": {
+        "app/database.py": "import os\nfrom sqlalchemy import create_engine\n"
+        "engine = create_engine(os.getenv('DATABASE_URL', 'sqlite:///./shop.db'))\n",
+    },
+    "SQLite in memory": {"app/database.py": "from sqlalchemy import create_engine\nengine = create_engine('sqlite:////tmp/x.db')\n"},
     "Alembic's own search path": {
         "alembic/env.py": "import os, sys\nsys.path.append(os.path.join(os.getcwd(), 'src'))\nfrom models import Base\n", "src/models.py": "Base = 1\n",
     },
@@ -509,6 +596,38 @@ CREDENTIALS = {
 }
 
 
+def test_another_node_that_npm_only_warns_of_is_a_warning(tmp_path):
+    changes = {"package.json": FRONTEND["package.json"].replace(">=18", ">=20.9")}
+    findings = frontend(tmp_path, changes)
+    assert messages(findings, "error") == []
+    assert any("the source asks for Node.js >=20.9, the image has 18.20.4" in text for text in messages(findings, "warning"))
+
+
+def test_an_own_key_in_the_code_is_a_warning_that_says_what_to_do(tmp_path):
+    key = drawn(64, "0123456789abcdef")
+    findings = backend(tmp_path, {"app/database.py": f'SECRET_KEY = "{key}"\nengine = 1\n'})
+    assert messages(findings, "error") == []
+    (warning,) = [text for text in messages(findings, "warning") if "SECRET_KEY" in text]
+    assert warning.startswith(
+        "app/database.py:1: a password (SECRET_KEY) is written in the code -> read SECRET_KEY from the environment, and give"
+    )
+    assert key not in warning
+
+
+def test_a_source_without_a_driver_is_a_warning(tmp_path):
+    findings = backend(tmp_path, {"requirements.txt": "fastapi\nsqlalchemy\naiosqlite\npyjwt\n"})
+    (warning,) = [text for text in messages(findings, "warning") if "driver" in text]
+    assert "backend_image_extra_environment.DATABASE_URL: sqlite+aiosqlite:////tmp/app.db" in warning
+    for driver in ("psycopg2-binary", "sqlalchemy[asyncpg]"):
+        findings = backend(tmp_path, {"requirements.txt": f"fastapi\nsqlalchemy\npyjwt\n{driver}\n"})
+        assert not [text for text in messages(findings, "warning") if "driver" in text]
+
+
+def test_an_address_in_the_code_for_browsers_gets_advice_that_helps(tmp_path):
+    (warning,) = messages(frontend(tmp_path, {"lib/api.ts": "export const api = 'http://localhost:8000/todos';\n"}), "warning")
+    assert 'in a browser ask a path alone ("/..."), since both services have one origin; on the server read BACKEND_URL' in warning
+
+
 @pytest.mark.parametrize("case", CREDENTIALS)
 def test_a_committed_credential_is_refused_and_its_value_is_not_printed(tmp_path, case):
     path, text, what = CREDENTIALS[case]
@@ -624,7 +743,7 @@ def test_a_key_in_utf_16_is_found(tmp_path):
 def test_a_token_in_a_test_and_a_key_store_are_warnings(tmp_path):
     findings = backend(tmp_path, {"app/tests/test_a.py": 'T = "gh' + "p_" + drawn(36) + '"\n', "store.p12": "\0"})
     assert messages(findings, "error") == []
-    warnings = [w for w in messages(findings, "warning") if "lock file" not in w]
+    warnings = [w for w in messages(findings, "warning") if "lock file" not in w and "no driver" not in w]
     assert "name app/tests/test_a.py in .dockerignore" in warnings[0] and "store.p12: a key store" in warnings[1]
 
 
