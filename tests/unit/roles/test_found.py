@@ -33,6 +33,7 @@ PLAY = """\
           notes: "{{ preflight_notes }}"
           questions: "{{ preflight_questions }}"
           services: "{{ stack_services_all }}"
+          model: "{{ model_used }}"
 """
 MAIN = (
     "import os\nfrom fastapi import FastAPI\n\napp = FastAPI()\nurl = os.environ['DATABASE_URL']\nkey = os.environ['JWT_SECRET_KEY']\n"
@@ -77,6 +78,10 @@ def test_secrets_that_are_found_are_added_to_those_that_are_set(shown):
         "SENTRY_TOKEN": "sentry",
     }
     assert shown["frontend"] == {"JWT_SECRET_KEY": "jwt_secret_key"}
+
+
+def test_an_application_without_a_model_is_told_of_none(shown):
+    assert shown["model"] is False
 
 
 def test_services_that_are_found_are_replaced_by_what_is_set_and_null_is_none(shown):
