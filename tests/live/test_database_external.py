@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import ssl
 import subprocess
 import time
@@ -17,7 +18,9 @@ from conftest import ROOT, docker
 
 BINARIES = Path(os.environ.get("POSTGRES_BINARIES", "/usr/lib/postgresql/15/bin"))
 STACK = f"{os.environ.get('STACK_NAME', 'berth')}-out"
-PORT, HTTPS, NAME = 55432, 18471, "db.example.test"
+HTTPS, NAME = 18471, "db.example.test"
+with socket.create_server(("0.0.0.0", 0)) as free:
+    PORT = free.getsockname()[1]
 STATE, LOCAL = Path("/var/lib") / STACK, ROOT / ".local" / STACK
 URL = f"https://localhost:{HTTPS}"
 PASSWORDS = {use: f"word of {use} @:/%" for use in ("backend", "frontend", "backend_migration", "backup")}
