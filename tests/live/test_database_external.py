@@ -137,11 +137,13 @@ def test_a_certificate_of_another_authority_is_refused_before_anything(server: S
 @pytest.fixture(scope="module")
 def stack(server: Server) -> Iterator[Server]:
     """The stack with its database outside. Destroyed at the end, where no test did."""
-    status, output = call(server, "up")
-    assert status == 0, output[-6000:]
-    yield server
-    if containers():
-        call(server, "destroy", "-e", f"teardown_confirm={STACK}")
+    try:
+        status, output = call(server, "up")
+        assert status == 0, output[-6000:]
+        yield server
+    finally:
+        if containers():
+            call(server, "destroy", "-e", f"teardown_confirm={STACK}")
 
 
 def test_the_stack_has_no_database_and_uses_the_one_outside_with_tls(stack: Server) -> None:
