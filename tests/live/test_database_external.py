@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -74,28 +75,29 @@ def authority(place: Path, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     if not (BINARIES / "initdb").exists():
         pytest.skip("PostgreSQL is not installed")
-    place = tmp_path_factory.mktemp("outside")
-    for path in (place, *place.parents[:2]):  # another user's
-        path.chmod(0o755)
-    for name in ("right", "wrong"):
-        authority(place, name)
-    found = Server(place)
-    if found.user:
-        subprocess.run(["chown", "-R", found.user, str(place)], check=True)
-    found.run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync")
-    (place / "data/pg_hba.conf").write_text("local all postgres trust\nhostssl shop all all scram-sha-256\n")
-    tls = f"-c ssl=on -c ssl_cert_file={place}/right.pem -c ssl_key_file={place}/right.key -c ssl_min_protocol_version=TLSv1.3"
-    options = f"-k {place} -p {PORT} -c listen_addresses=* -c fsync=off {tls}"
-    found.run("pg_ctl", "-l", str(place / "log"), "-w", "-o", options, "start")
-    try:
-        found.sql("CREATE DATABASE shop", "postgres")
-        found.sql(SETUP)
-        yield found
-    finally:
-        found.run("pg_ctl", "-m", "immediate", "-w", "stop")
+    # Not pytest's own directory, which each session closes to other users: the server runs as one.
+    with tempfile.TemporaryDirectory(prefix="berth-outside-", ignore_cleanup_errors=True) as directory:
+        place = Path(directory)
+        place.chmod(0o755)
+        for name in ("right", "wrong"):
+            authority(place, name)
+        found = Server(place)
+        if found.user:
+            subprocess.run(["chown", "-R", found.user, directory], check=True)
+        found.run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync")
+        (place / "data/pg_hba.conf").write_text("local all postgres trust\nhostssl shop all all scram-sha-256\n")
+        tls = f"-c ssl=on -c ssl_cert_file={place}/right.pem -c ssl_key_file={place}/right.key -c ssl_min_protocol_version=TLSv1.3"
+        options = f"-k {place} -p {PORT} -c listen_addresses=* -c fsync=off {tls}"
+        found.run("pg_ctl", "-l", str(place / "log"), "-w", "-o", options, "start")
+        try:
+            found.sql("CREATE DATABASE shop", "postgres")
+            found.sql(SETUP)
+            yield found
+        finally:
+            found.run("pg_ctl", "-m", "immediate", "-w", "stop")
 
 
 def settings(server: Server, **changes: Any) -> dict[str, Any]:
