@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import ssl
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -17,7 +19,9 @@ from conftest import ROOT, docker
 
 BINARIES = Path(os.environ.get("POSTGRES_BINARIES", "/usr/lib/postgresql/15/bin"))
 STACK = f"{os.environ.get('STACK_NAME', 'berth')}-out"
-PORT, HTTPS, NAME = 55432, 18471, "db.example.test"
+HTTPS, NAME = 18471, "db.example.test"
+with socket.create_server(("0.0.0.0", 0)) as free:
+    PORT = free.getsockname()[1]
 STATE, LOCAL = Path("/var/lib") / STACK, ROOT / ".local" / STACK
 URL = f"https://localhost:{HTTPS}"
 PASSWORDS = {use: f"word of {use} @:/%" for use in ("backend", "frontend", "backend_migration", "backup")}
@@ -71,28 +75,29 @@ def authority(place: Path, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server() -> Iterator[Server]:
     if not (BINARIES / "initdb").exists():
         pytest.skip("PostgreSQL is not installed")
-    place = tmp_path_factory.mktemp("outside")
-    for path in (place, *place.parents[:2]):  # another user's
-        path.chmod(0o755)
-    for name in ("right", "wrong"):
-        authority(place, name)
-    found = Server(place)
-    if found.user:
-        subprocess.run(["chown", "-R", found.user, str(place)], check=True)
-    found.run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync")
-    (place / "data/pg_hba.conf").write_text("local all postgres trust\nhostssl shop all all scram-sha-256\n")
-    tls = f"-c ssl=on -c ssl_cert_file={place}/right.pem -c ssl_key_file={place}/right.key -c ssl_min_protocol_version=TLSv1.3"
-    options = f"-k {place} -p {PORT} -c listen_addresses=* -c fsync=off {tls}"
-    found.run("pg_ctl", "-l", str(place / "log"), "-w", "-o", options, "start")
-    try:
-        found.sql("CREATE DATABASE shop", "postgres")
-        found.sql(SETUP)
-        yield found
-    finally:
-        found.run("pg_ctl", "-m", "immediate", "-w", "stop")
+    # Not pytest's own directory, which each session closes to other users: the server runs as one.
+    with tempfile.TemporaryDirectory(prefix="berth-outside-", ignore_cleanup_errors=True) as directory:
+        place = Path(directory)
+        place.chmod(0o755)
+        for name in ("right", "wrong"):
+            authority(place, name)
+        found = Server(place)
+        if found.user:
+            subprocess.run(["chown", "-R", found.user, directory], check=True)
+        found.run("initdb", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync")
+        (place / "data/pg_hba.conf").write_text("local all postgres trust\nhostssl shop all all scram-sha-256\n")
+        tls = f"-c ssl=on -c ssl_cert_file={place}/right.pem -c ssl_key_file={place}/right.key -c ssl_min_protocol_version=TLSv1.3"
+        options = f"-k {place} -p {PORT} -c listen_addresses=* -c fsync=off {tls}"
+        found.run("pg_ctl", "-l", str(place / "log"), "-w", "-o", options, "start")
+        try:
+            found.sql("CREATE DATABASE shop", "postgres")
+            found.sql(SETUP)
+            yield found
+        finally:
+            found.run("pg_ctl", "-m", "immediate", "-w", "stop")
 
 
 def settings(server: Server, **changes: Any) -> dict[str, Any]:
@@ -134,11 +139,13 @@ def test_a_certificate_of_another_authority_is_refused_before_anything(server: S
 @pytest.fixture(scope="module")
 def stack(server: Server) -> Iterator[Server]:
     """The stack with its database outside. Destroyed at the end, where no test did."""
-    status, output = call(server, "up")
-    assert status == 0, output[-6000:]
-    yield server
-    if containers():
-        call(server, "destroy", "-e", f"teardown_confirm={STACK}")
+    try:
+        status, output = call(server, "up")
+        assert status == 0, output[-6000:]
+        yield server
+    finally:
+        if containers():
+            call(server, "destroy", "-e", f"teardown_confirm={STACK}")
 
 
 def test_the_stack_has_no_database_and_uses_the_one_outside_with_tls(stack: Server) -> None:

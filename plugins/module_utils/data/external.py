@@ -1,7 +1,7 @@
 """A database outside the stack: asked, dumped and restored by one-off containers of the database's image, which has PostgreSQL's tools.
 
 `base`, of a release's manifest: `external` (HOST:PORT), name, image, network, secrets (directory on the host, with the file `service` of
-libpq's services and the authority's certificate), user (UID:GID), labels and container (what all containers of the stack have).
+libpq's services and the authority's certificate), user (UID:GID), labels and hardening (what all containers of the stack have).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class External(Database):
     def run(self, *command: str, timeout: float = SLOW, mounts: list[dict[str, Any]] | None = None) -> str:
         base, label = self.base, {"berth.service": "database-client", "berth.version": "any"}
         name = f"{base['labels']['berth.stack']}-database-client-{os.getpid()}-{secrets.token_hex(4)}"
-        spec = base["container"] | {
+        spec = base["hardening"] | {
             "name": name,
             "image": base["image"],
             "user": base["user"],

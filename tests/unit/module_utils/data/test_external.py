@@ -23,7 +23,7 @@ def base(tmp_path: Path) -> dict[str, Any]:
     return {
         "external": "db.example.com:5432", "name": "shop", "image": "s-database:1", "network": "s-internet",
         "user": f"{os.geteuid()}:{os.getegid()}",
-        "secrets": str(tmp_path / "secrets"), "labels": {"berth.stack": "s"}, "container": {"read_only": True, "cap_drop": ["ALL"]},
+        "secrets": str(tmp_path / "secrets"), "labels": {"berth.stack": "s"}, "hardening": {"read_only": True, "cap_drop": ["ALL"]},
     }  # fmt: skip
 
 
@@ -105,3 +105,10 @@ def test_a_restore_is_one_transaction(base: dict[str, Any], runs: list[dict[str,
     database.replace(tmp_path / "dump")
     assert database.replaced and "psql -q --single-transaction -v ON_ERROR_STOP=1" in runs[0]["command"][1]
     assert {"type": "bind", "source": str(tmp_path / "dump"), "target": "/dump", "read_only": True} in runs[0]["mounts"]
+
+
+def test_the_state_directory_knows_no_container_of_it(base: dict[str, Any], tmp_path: Path) -> None:
+    store = Store(tmp_path / "state")
+    store.prepare()
+    store.record({"version": "v1", "containers": [], "images": {}, "around": {"database": base}})
+    assert store.containers == set()
