@@ -127,6 +127,10 @@ CAUSES = tuple(
             r"UNABLE_TO_VERIFY_LEAF|certificate verif(y|ication) failed|invalid peer certificate",
             "the build does not trust the network's certificates: set SSL_CERT_FILE (or container_ca_bundle) to your site's CA bundle",
         ),
+        (
+            r"ERR_REQUIRE_ESM|ERR_UNKNOWN_BUILTIN_MODULE",
+            "a package needs a newer Node.js: set frontend_image_debian_release: trixie for Node.js 20",
+        ),
         # Before network errors: a package that cannot be downloaded as a binary is compiled, which needs a compiler.
         (
             r"gyp ERR!.*\bnot found: (make|g\+\+|gcc|cc)\b|gyp ERR! find Python|\b(?:make|g\+\+): (?:command )?not found",

@@ -823,6 +823,13 @@ def test_an_engine_that_debian_has_not_is_no_question_where_npm_only_warns(tmp_p
         assert len(analyse(None, other).questions(set())) == 1
 
 
+def test_the_newest_versions_of_packages_get_the_newer_node(tmp_path):
+    packages = {"package.json": '{"dependencies": {"next": "15.1.0"}}'}
+    sources = {path: text for path, text in FRONTEND.items() if path != "package-lock.json"}
+    assert analyse(None, write(tmp_path / "a", sources, packages)).value("frontend_image_debian_release") == "trixie"
+    assert analyse(None, write(tmp_path / "b", FRONTEND, packages)).value("frontend_image_debian_release") == "bookworm"
+
+
 def test_redis_that_nothing_of_the_source_uses_does_not_run(tmp_path):
     write(tmp_path, {"docker-compose.yml": "services:\n  cache: {image: 'redis:7'}\n"})
     assert found(tmp_path).value("stack_services") == {}
