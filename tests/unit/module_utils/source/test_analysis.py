@@ -634,7 +634,7 @@ def test_a_secret_of_somebody_elses_is_used_where_it_is_given(tmp_path):
     )
     own = {"jwt_secret_key": {"services": ["backend", "frontend"], "generate": 48}}
     assert analysis.schema(set()) == own
-    assert analysis.schema({"stripe_secret_key"}) == own | {"stripe_secret_key": {"services": ["backend"]}}
+    assert analysis.schema({"stripe_secret_key"}) == own | {"stripe_secret_key": {"services": ["backend"], "minimum": 1}}
 
 
 def test_the_parts_of_an_address_are_given_one_by_one(tmp_path):
