@@ -129,7 +129,8 @@ CAUSES = tuple(
         ),
         (
             r"ERR_REQUIRE_ESM|ERR_UNKNOWN_BUILTIN_MODULE",
-            "a package needs a newer Node.js: set frontend_image_debian_release: trixie for Node.js 20",
+            "a package needs a newer Node.js, or a lock file with an older version of it: frontend_image_debian_release: trixie "
+            'has Node.js 20, frontend_image_args: {NODE_IMAGE: "node:22-slim"} another where a registry answers',
         ),
         # Before network errors: a package that cannot be downloaded as a binary is compiled, which needs a compiler.
         (
