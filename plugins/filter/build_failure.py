@@ -127,6 +127,11 @@ CAUSES = tuple(
             r"UNABLE_TO_VERIFY_LEAF|certificate verif(y|ication) failed|invalid peer certificate",
             "the build does not trust the network's certificates: set SSL_CERT_FILE (or container_ca_bundle) to your site's CA bundle",
         ),
+        (
+            r"ERR_REQUIRE_ESM|ERR_UNKNOWN_BUILTIN_MODULE",
+            "a package needs a newer Node.js, or a lock file with an older version of it: frontend_image_debian_release: trixie "
+            'has Node.js 20, frontend_image_args: {NODE_IMAGE: "node:22-slim"} another where a registry answers',
+        ),
         # Before network errors: a package that cannot be downloaded as a binary is compiled, which needs a compiler.
         (
             r"gyp ERR!.*\bnot found: (make|g\+\+|gcc|cc)\b|gyp ERR! find Python|\b(?:make|g\+\+): (?:command )?not found",

@@ -108,7 +108,7 @@ class Analysis:
             if one.own:
                 found[one.key] = {"services": services[one.name], "generate": 48}
             elif one.key in present:
-                found[one.key] = {"services": services[one.name]}
+                found[one.key] = {"services": services[one.name], "minimum": 1}  # its form is for who issues it to decide
         if "better_auth_secret" in self.value("backend_image_secrets_environment").values():
             found["better_auth_secret"] = {"services": ["frontend", "backend"]}
         return found

@@ -178,6 +178,8 @@ def _node(part: Part, application: Frontend, given: dict[str, Any]) -> None:
         certainty = "certain"
         next_decides = bool(needs) and node_allows(needs, NODES["bookworm"]) is False
         why, where = (f"Next.js {version} needs {needs}", version_where) if next_decides else (f"engines.node {asked}", asked_where)
+    elif not application.locks:
+        choice, why = fitting[-1], "without a lock file the newest versions of packages are installed, and many need it"
     part.add("debian_release", choice, certainty, where, f"Node.js {release(NODES[choice])[0]}: {why}")
 
 

@@ -71,6 +71,12 @@ npm error `npm ci` can only install packages when your package.json and package-
 npm error
 npm error Missing: zod@3.23.8 from lock file
 """
+OLD_NODE = """
+Failed to compile.
+src/app/layout.tsx
+An error occurred in `next/font`.
+Error [ERR_REQUIRE_ESM]: require() of ES Module /source/node_modules/magic/dist/index.mjs not supported.
+"""
 NO_MAKE = """
 npm error code 1
 npm error path /source/node_modules/better-sqlite3
@@ -173,6 +179,7 @@ TABLE = {
     "a library is missing": (
         "application: app/a.py:1: ImportError: libGL.so.1: cannot open shared object file: No such file", 1, "no library libGL.so.1", "application:",
     ),
+    "a package that Node.js 18 cannot load": (OLD_NODE, 1, "frontend_image_debian_release: trixie", "ERR_REQUIRE_ESM"),
     "make is missing": (NO_MAKE, 1, "[python3, make, g++]", "not found: make"),
     "gcc is missing": (GCC, 1, "[gcc, python3-dev]", "command 'gcc' failed"),
     "pg_config is missing": ("Error: pg_config executable not found.", 1, "psycopg2-binary", "pg_config"),

@@ -94,7 +94,7 @@ def test_services_that_are_found_are_replaced_by_what_is_set_and_null_is_none(sh
 def test_a_key_of_ones_own_is_drawn_and_one_of_anothers_only_where_it_is_given(shown):
     schema = shown["schema"]
     assert schema["jwt_secret_key"] == {"services": ["backend", "frontend"], "generate": 48}
-    assert schema["stripe_secret_key"] == {"services": ["backend"]}
+    assert schema["stripe_secret_key"] == {"services": ["backend"], "minimum": 1}
     assert "resend_api_key" not in schema
     assert (
         "the backend reads the secret RESEND_API_KEY (main.py:8), which nothing gives: set SECRET_RESEND_API_KEY in .env" in shown["notes"]

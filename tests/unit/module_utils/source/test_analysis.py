@@ -787,7 +787,7 @@ def test_a_secret_of_somebody_elses_is_used_where_it_is_given(tmp_path):
     )
     own = {"jwt_secret_key": {"services": ["backend", "frontend"], "generate": 48}}
     assert analysis.schema(set()) == own
-    assert analysis.schema({"stripe_secret_key"}) == own | {"stripe_secret_key": {"services": ["backend"]}}
+    assert analysis.schema({"stripe_secret_key"}) == own | {"stripe_secret_key": {"services": ["backend"], "minimum": 1}}
 
 
 def test_the_parts_of_an_address_are_given_one_by_one(tmp_path):
@@ -974,6 +974,13 @@ def test_an_engine_that_debian_has_not_is_no_question_where_npm_only_warns(tmp_p
     for more in ({"pnpm-lock.yaml": "lockfileVersion: '9.0'\n"}, {".npmrc": "engine-strict=true\n"}):
         other = write(tmp_path / next(iter(more)), frontend, more)
         assert len(analyse(None, other).questions(set())) == 1
+
+
+def test_the_newest_versions_of_packages_get_the_newer_node(tmp_path):
+    packages = {"package.json": '{"dependencies": {"next": "15.1.0"}}'}
+    sources = {path: text for path, text in FRONTEND.items() if path != "package-lock.json"}
+    assert analyse(None, write(tmp_path / "a", sources, packages)).value("frontend_image_debian_release") == "trixie"
+    assert analyse(None, write(tmp_path / "b", FRONTEND, packages)).value("frontend_image_debian_release") == "bookworm"
 
 
 def test_redis_that_nothing_of_the_source_uses_does_not_run(tmp_path):
