@@ -28,7 +28,7 @@ endif
 
 CALL := $(VENV)/bin/python bin/call
 COLLECTIONS := .ansible/collections
-COMMANDS := init up build deploy rollback scale maintenance releases backup backups restore verify stress check-images push pull save load status logs secrets rotate audit unlock down destroy
+COMMANDS := init up build deploy rollback scale maintenance releases backup backups backup-check restore verify stress check-images push pull save load status logs secrets rotate audit unlock down destroy
 COMMANDS += compose advise config
 
 .PHONY: help setup setup-test lint test test-all unit mutate bench apps live molecule rig rig-destroy sources shell $(COMMANDS)
@@ -48,9 +48,10 @@ rollback: setup ## Roll back to the previous release, or to VERSION=: images, co
 maintenance: setup ## Enable or disable the maintenance page: ON=true, ON=false
 scale: setup ## Scale services of a Swarm: REPLICAS=4 SERVICE=backend
 releases: setup ## List releases available for rollback (FORMAT=json)
-backup: setup ## Back up database, manifests, routes and encrypted secrets; verified by restoring (WHY=label in its name)
+backup: setup ## Back up database, manifests, routes and encrypted secrets; verified by restoring (WHY=label in its name); into repositories: TYPE=full
 backups: setup ## List backups (FORMAT=json)
-restore: setup ## Restore a backup: BACKUP=name CONFIRM=stack, the newest by default; INTO=database restores into a new database
+backup-check: setup ## Restore the newest backup in repositories beside the database and compare
+restore: setup ## Restore a backup: BACKUP=name CONFIRM=stack, the newest by default, or AT=2026-11-27T14:03Z; INTO=database restores into a new database
 verify: setup ## Verify acceptance criteria of the running stack: SECTION= ID= (report: reports/latest)
 stress: setup ## Run a load test with fault injection: CONFIRM=stack STRESS_SECONDS=600 STRESS_RATE=40
 check-images: setup ## Scan images, or one: SERVICE=backend; installs the scanners on first use
@@ -80,7 +81,7 @@ shell: ## Open a debug shell in a container's namespaces: make shell SERVICE=bac
 
 setup: $(VENV)/.installed $(COLLECTIONS)/.installed ## Create the virtual environment with Ansible and its collections
 
-setup-test: $(VENV)/.installed-test $(VENV)-apps/.installed $(VENV)-tls/.installed $(COLLECTIONS)/.installed
+setup-test: $(VENV)/.installed-test $(VENV)-apps/.installed $(VENV)-tls/.installed $(VENV)-s3/.installed $(COLLECTIONS)/.installed
 	@bin/install-test-programs
 
 # An incomplete virtual environment has no pip: python3-venv was missing.
@@ -99,6 +100,12 @@ $(VENV)-tls/.installed: requirements/tls.txt
 	@test -x $(VENV)-tls/bin/python || $(PYTHON) -m venv $(VENV)-tls
 	@echo "setup: installing sslyze into $(VENV)-tls"
 	@$(VENV)-tls/bin/pip install --quiet --disable-pip-version-check -r requirements/tls.txt
+	@touch $@
+
+$(VENV)-s3/.installed: requirements/s3.txt
+	@test -x $(VENV)-s3/bin/python || python3.11 -m venv $(VENV)-s3
+	@echo "setup: installing an S3-compatible server into $(VENV)-s3"
+	@$(VENV)-s3/bin/pip install --quiet --disable-pip-version-check -r requirements/s3.txt
 	@touch $@
 
 # A separate environment for the reference application, whose packages conflict with Ansible's.

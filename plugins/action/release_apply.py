@@ -1,7 +1,7 @@
 """Run a module that takes or reads a stack's lock: add who runs the playbook, and detect that the holder's run has ended.
 
 Only the controller of a run can tell that its process has ended. The action is for the modules release_apply, release_lock, stack_backup,
-release_state and stack_status; its file is linked under all these names.
+stack_repository, release_state and stack_status; its file is linked under all these names.
 """
 
 from __future__ import annotations

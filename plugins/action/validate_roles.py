@@ -135,7 +135,7 @@ class ActionModule(ActionBase):
 
     def _database_problems(self, raw: dict[str, Any]) -> list[str]:
         """What is wrong with the extensions of the stack's database, or with one outside the stack."""
-        names = ("database_external", "database_extensions", "database_version", "database_access", "stack_engine")
+        names = ("database_external", "database_extensions", "database_version", "database_access", "backup_repositories", "stack_engine")
         given = self._values(dict.fromkeys((*names, *(self._task.args.get("egress") or []))), raw)
         external = given.get("database_external")
         problem = wrong_external(external, given)

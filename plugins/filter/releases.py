@@ -51,10 +51,12 @@ def applied_line(applied: dict[str, Any], stack: str, url: str, check: bool = Fa
 BACKUPS = ("name", "when", "why", "release", "schema", "MB", "checked")
 
 
-def backups_text(backups: list[dict[str, Any]], stack: str, form: str = "") -> str:
-    """The backups of a host as a table, or with `form` json as one document."""
+def backups_text(backups: list[dict[str, Any]], stack: str, form: str = "", stored: dict[str, Any] | None = None) -> str:
+    """The backups of a host as a table, or with `form` json as one document, with those that are `stored` in repositories."""
     if form == "json":
-        return json.dumps({"stack": stack, "backups": backups}, indent=2)
+        return json.dumps({"stack": stack, "backups": backups} | ({"repositories": stored} if stored else {}), indent=2)
+    if not backups and stored:
+        return f"{stack}: no dumps on this host"
     if not backups:
         return f"{stack}: this host has no backups yet; make backup creates one"
     rows = [

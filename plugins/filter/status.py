@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 from ..module_utils.release.table import JOBS, job_row, service_row, table
@@ -38,7 +39,31 @@ def status_text(status: dict[str, Any], form: str = "") -> str:
     lines = [head, *table(COLUMNS, map(service_row, status["services"]))]
     if status.get("jobs"):
         lines += ["", *table(JOBS, map(job_row, status["jobs"]))]
-    return "\n".join(lines)
+    return "\n".join(lines + stored_lines(status.get("stored") or {}, time.time()))
+
+
+def _age(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def stored_lines(stored: dict[str, Any], now: float) -> list[str]:
+    """Backups in repositories: the age of the newest, of the archived WAL and of the last check."""
+    if not stored:
+        return []
+    newest = [f"repository {number}: {one['label']} {_age(now - one['stop'])} old" for number, one in stored.get("newest", {}).items()]
+    parts = ["backups: " + ("; ".join(newest) or "none in the repositories yet (make backup)")]
+    if "archived_seconds" in stored:
+        age = f"archived {_age(stored['archived_seconds'])} ago" if stored["archived_seconds"] >= 0 else "not archived yet"
+        parts.append(
+            f"WAL: {age}"
+            + (f"; ARCHIVING FAILS, {stored['waiting']} segments wait (make logs SERVICE=database)" if stored["failing"] else "")
+        )
+    for key, name in (("backup", "last backup"), ("check", "last check")):
+        if run := stored.get(key):
+            parts.append(
+                f"{name}: {run['when']} {run['outcome']}" + (f": {run['what']}" if key == "check" or run["outcome"] != "ok" else "")
+            )
+    return ["", *parts]
 
 
 def secrets_text(listed: dict[str, Any], form: str = "") -> str:

@@ -45,6 +45,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils.docker.client import Engine, EngineError
+from ..module_utils.state import jobs
 from ..module_utils.state.store import Store
 
 
@@ -91,7 +92,8 @@ def main() -> None:
             ]
         except EngineError as error:
             module.fail_json(msg=str(error))
-        result["audit"] = store.audit_log(module.params["lines"])
+        lines = module.params["lines"]
+        result["audit"] = sorted([*store.audit_log(lines), *jobs.audited(store.root)], key=lambda line: line["when"])[-lines:]
         result["holders"] = store.holders
     module.exit_json(changed=False, **result)
 

@@ -24,7 +24,8 @@ EXAMPLES = r"""
 RETURN = r"""
 status:
   description: "C(stack), C(version), C(previous), C(url), C(pending) (the unfinished operation), C(locked) (by whom),
-    C(interrupted) (runs that ended while they held a lock), C(jobs) (C(job), C(next), C(running), C(last), C(missed)) and C(services), each
+    C(interrupted) (runs that ended while they held a lock), C(jobs) (C(job), C(next), C(running), C(last), C(missed)), C(stored)
+    (backups in repositories) and C(services), each
     C(service), C(container), C(version), C(image), C(health), C(started_at), C(restarts), C(memory_bytes)."
   type: dict
   returned: always
@@ -66,6 +67,29 @@ def describe(engine: Engine, listed: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+# Seconds since WAL was archived; whether the last attempt failed; bytes that wait.
+ARCHIVER = """SELECT round(extract(epoch FROM now() - last_archived_time)),
+coalesce(last_failed_time > last_archived_time, failed_count > 0),
+(SELECT count(*) FROM pg_ls_archive_statusdir() WHERE name LIKE '%.ready') FROM pg_stat_archiver"""
+
+
+def stored(engine: Engine, store: Store) -> dict[str, Any]:
+    """Backups in repositories, and the state of the archive of WAL; empty without repositories."""
+    base = (store.manifest(store.current).get("around") or {}).get("database") or {}
+    if not (store.root / jobs.BACKUPS).is_dir() or not base:
+        return {}
+    found = jobs.stored(store.root)
+    try:
+        status, output = engine.execute(
+            base["container"], ["psql", "-qtAX", "-U", "postgres", "-d", "postgres", "-c", ARCHIVER], timeout=10
+        )
+        age, failing, waiting = output.strip().split("|")
+        found |= {} if status else {"archived_seconds": int(float(age or -1)), "failing": failing == "t", "waiting": int(waiting)}
+    except (EngineError, ValueError):
+        pass
+    return found
+
+
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
@@ -105,6 +129,7 @@ def main() -> None:
         "database": f"{outside['name']} at {outside['external']}" if outside.get("external") else "",
         "pending": store.pending,
         "jobs": jobs.records(store.root),
+        "stored": stored(engine, store),
         "locked": (store.note("lock") or {}).get("owner", ""),
     }
     holders = store.holders

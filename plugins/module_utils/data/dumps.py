@@ -5,12 +5,12 @@ The server's container has a read-only root, so files are exchanged through a di
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import secrets
 import tarfile
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,17 @@ def difference(expected: dict[str, str], existing: dict[str, str]) -> str:
     return "; ".join(f"{name}: {expected.get(name, 'missing')} -> {existing.get(name, 'missing')}" for name in names)
 
 
+def archive_of(path: Path, name: str, owner: int) -> Iterator[bytes]:
+    """A tar archive with one file, in pieces: a dump must not pass through memory."""
+    member = tarfile.TarInfo(name)
+    member.size, member.mode, member.uid, member.gid = path.stat().st_size, 0o400, owner, owner
+    yield member.tobuf(tarfile.GNU_FORMAT)
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            yield block
+    yield bytes(-member.size % tarfile.BLOCKSIZE + 2 * tarfile.BLOCKSIZE)
+
+
 class Database:
     """One database of the stack's own server."""
 
@@ -87,12 +98,16 @@ class Database:
 
     # Whether a restore has replaced it.
     replaced = False
+    # Of its commands: where the server's socket is, unless it is the usual one.
+    environment: tuple[str, ...] = ()
 
     def run(self, *command: str, timeout: float = SLOW) -> str:
         # The engine does not end a command whose client is killed: name its sessions to end them.
         name = f"berth-{os.getpid()}-{secrets.token_hex(4)}"
         try:
-            status, output = self.engine.execute(self.container, list(command), timeout=timeout, environment=[f"PGAPPNAME={name}"])
+            status, output = self.engine.execute(
+                self.container, list(command), timeout=timeout, environment=[f"PGAPPNAME={name}", *self.environment]
+            )
         except BaseException:
             with suppress(Exception):
                 self._end_sessions(name)
@@ -156,18 +171,14 @@ class Database:
         finally:
             self.engine.execute(self.container, ["rm", "-f", inside])
 
-    def restore(self, dump: Path, into: str) -> None:
-        """Restore a dump into an empty database."""
+    def restore(self, dump: Path | Callable[[str], None], into: str) -> None:
+        """Restore a dump into an empty database; or call what fills it."""
+        if not isinstance(dump, Path):
+            dump(into)
+            return
         inside = f".restore-{os.getpid()}"
-        owner = self._uid()
-        envelope = io.BytesIO()
-        with tarfile.open(fileobj=envelope, mode="w") as archive:
-            member = tarfile.TarInfo(inside)
-            member.size, member.mode, member.uid, member.gid = dump.stat().st_size, 0o400, owner, owner
-            with dump.open("rb") as file:
-                archive.addfile(member, file)
         try:
-            self.engine.upload(self.container, EXCHANGE, envelope.getvalue(), timeout=SLOW)
+            self.engine.upload(self.container, EXCHANGE, archive_of(dump, inside, self._uid()), timeout=SLOW)
             self.run("pg_restore", "-U", "postgres", "--exit-on-error", "-d", into, f"{EXCHANGE}/{inside}")
         finally:
             self.engine.execute(self.container, ["rm", "-f", f"{EXCHANGE}/{inside}"])
@@ -182,7 +193,7 @@ class Database:
     def drop(self, name: str) -> None:
         self.sql(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)', "postgres")
 
-    def restore_verified(self, dump: Path, into: str, content: dict[str, str] | None) -> dict[str, str]:
+    def restore_verified(self, dump: Path | Callable[[str], None], into: str, content: dict[str, str] | None) -> dict[str, str]:
         """Restore a dump into an empty database and compare the result with `content`; returns the restored content."""
         self.restore(dump, into)
         restored = self.content(into)
@@ -190,7 +201,7 @@ class Database:
             raise DumpError(f"the restored database differs from the backup: {difference(content, restored)}")
         return restored
 
-    def add(self, name: str, dump: Path, content: dict[str, str] | None = None) -> dict[str, str]:
+    def add(self, name: str, dump: Path | Callable[[str], None], content: dict[str, str] | None = None) -> dict[str, str]:
         """Restore a dump into a new database, which is dropped on failure; returns its content."""
         self.create(name)
         try:
@@ -212,7 +223,7 @@ class Database:
             if granted := self.sql(statements):
                 self.sql(granted, new)
 
-    def replace(self, dump: Path, content: dict[str, str] | None = None) -> dict[str, str]:
+    def replace(self, dump: Path | Callable[[str], None], content: dict[str, str] | None = None) -> dict[str, str]:
         """Replace the database: restore into a new one, then rename it; keeps the privileges. Returns its content."""
         new, old = f"{self.name}_new", f"{self.name}_old"
         self.drop(new)

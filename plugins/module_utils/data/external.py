@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -136,8 +136,10 @@ class External(Database):
         with self._lent(dump) as mounts:
             self.run("pg_restore", "-f", "/dev/null", "/dump", mounts=mounts)
 
-    def replace(self, dump: Path, content: dict[str, str] | None = None) -> dict[str, str]:
+    def replace(self, dump: Path | Callable[[str], None], content: dict[str, str] | None = None) -> dict[str, str]:
         """Replace the tables that the dump has, in one transaction; as the login of backups, which needs the rights of the owners."""
+        if not isinstance(dump, Path):
+            raise DumpError(f"{self.place} is not the stack's: it is restored from dumps only.")
         with self._lent(dump) as mounts:
             self.run("sh", "-c", RESTORE, mounts=mounts)
         self.replaced = True

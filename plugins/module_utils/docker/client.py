@@ -17,6 +17,7 @@ import socket
 import ssl
 import struct
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -149,12 +150,12 @@ class Engine:
             raise EngineError(response.status, response.read().decode(errors="replace"))
         return response
 
-    def upload(self, container: str, directory: str, archive: bytes, timeout: float | None = None) -> None:
-        """Unpack a tar archive into a directory of a container (where its root is read-only: of a volume)."""
+    def upload(self, container: str, directory: str, archive: Iterable[bytes], timeout: float | None = None) -> None:
+        """Unpack a tar archive, given in pieces, into a directory of a container (where its root is read-only: of a volume)."""
         connection = self._connection(timeout)
         try:
             target = f"/v{API_VERSION}/containers/{quote(container)}/archive?{urlencode({'path': directory})}"
-            connection.request("PUT", target, archive, {"Content-Type": "application/x-tar"})
+            connection.request("PUT", target, iter(archive), {"Content-Type": "application/x-tar"})
             response = connection.getresponse()
             if response.status >= 400:
                 raise EngineError(response.status, response.read().decode(errors="replace"))

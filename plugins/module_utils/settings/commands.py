@@ -92,6 +92,11 @@ RULES: dict[str, Rule] = {
     "secrets_format": _FORMAT,
     "secrets_sops_file": (_is_file, "a file that can be read here"),
     "backup_format": _FORMAT,
+    "backup_type": _one_of("full", "differential"),
+    "backup_at": (
+        _matches(r"latest|\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:?\d\d)"),
+        "a moment with its time zone, for example 2026-11-27T14:03Z or 2026-11-27T15:03:20+01:00, or latest",
+    ),
     "image_checks_services": _SERVICE,
     "verify_stress_seconds": (_between(1, 10**6), "seconds, a whole number from 1"),
     "verify_stress_rate": (_between(1, 10**6), "requests per second, a whole number from 1"),

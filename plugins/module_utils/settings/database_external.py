@@ -115,6 +115,7 @@ def _wrong_together(given: Mapping[str, Any], others: Mapping[str, Any]) -> list
         for name, what in (
             ("database_extensions", "let its administrator create the extensions, and remove the setting"),
             ("database_access", "let its administrator grant the access, and remove the setting"),
+            ("backup_repositories", "its backups are its administrator's; remove the setting"),
         )
         if others.get(name)
     ]

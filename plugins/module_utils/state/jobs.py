@@ -16,6 +16,8 @@ from typing import Any
 from .store import write
 
 RELEASE, RUNS = "jobs/release/current", "jobs/runs"
+# The same of the timer of backups in repositories: the record of its runs, what the repositories have, and lines for the audit log.
+BACKUPS, STORED, AUDIT = "backup/runs", "backup/runs/repository.state", "backup/runs/repository.audit"
 OUTCOMES = ("ok", "failed", "timeout", "interrupted")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 LARGEST = 65536
@@ -39,14 +41,48 @@ def activate(root: Path, release: str) -> None:
 
 def records(root: Path) -> list[dict[str, Any]]:
     """The record of each job: job, next, running, last and missed; unreadable where it is none."""
-    folder = root / RUNS
-    return [_record(path) for path in sorted(folder.glob("[!.]*.json"))] if folder.is_dir() else []
+    folders = [root / RUNS, root / BACKUPS]
+    return [_record(path) for folder in folders if folder.is_dir() for path in sorted(folder.glob("[!.]*.json"))]
+
+
+def stored(root: Path) -> dict[str, Any]:
+    """Backups in repositories: newest (label, type, stop) by repository; the last runs of backup and check; empty without any."""
+    try:
+        found = json.loads(_read(root / STORED))
+        newest = {str(_number(one["repository"])): one for one in found.get("backups") or []}
+        return {
+            "newest": {
+                number: {"label": re.sub(r"[^\w-]", "?", str(one["label"])), "type": str(one["type"])[:4], "stop": _number(one["stop"])}
+                for number, one in sorted(newest.items())
+            },
+            **{
+                key: {"when": str(run["when"])[:30], "outcome": str(run["outcome"])[:20], "what": str(run["what"])[:600]}
+                for key, run in (("backup", found.get("backup")), ("check", found.get("backup-check")))
+                if run
+            },
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def audited(root: Path) -> list[dict[str, Any]]:
+    """The audit lines of the runs of the timer of backups."""
+    keys = ("when", "who", "verb", "from", "to", "outcome", "what")
+    try:
+        lines = [json.loads(line) for line in _read(root / AUDIT).decode(errors="replace").splitlines()]
+        return [{key: str(line[key])[:600] for key in keys} | {"seconds": _number(line["seconds"])} for line in lines]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _read(path: Path) -> bytes:
+    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        return file.read(LARGEST * 16)
 
 
 def _record(path: Path) -> dict[str, Any]:
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            found = json.loads(file.read(LARGEST))
+        found = json.loads(_read(path))
     except (OSError, ValueError):
         found = None
     job = re.sub(r"[^a-z0-9-]", "?", path.stem)

@@ -70,6 +70,7 @@ def test_what_cannot_be_is_refused_by_name(change: dict, words: str) -> None:
         ),
         ({"stack_engine": "swarm"}, "remove STACK_ENGINE=swarm"),
         ({"database_extensions": ["citext"]}, "database_extensions is set"),
+        ({"backup_repositories": [{"type": "volume"}]}, "backup_repositories is set"),
         ({"database_access": {"backend": {"frontend": "read"}}}, "database_access is set"),
         ({"backend_image_egress": ["other.example.com:5432"]}, "backend_image_egress has other.example.com:5432, on the port"),
         ({"frontend_image_egress": ["db.example.com:5432"]}, ""),

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.berth.stack.plugins.filter.fleet import fleet_status
-from ansible_collections.berth.stack.plugins.filter.status import status_text
+from ansible_collections.berth.stack.plugins.filter.status import status_text, stored_lines
 from ansible_collections.berth.stack.plugins.module_utils.state import jobs
 
 RUN: dict[str, Any] = {
@@ -17,6 +17,56 @@ RUN: dict[str, Any] = {
     "status": 0, "made_up": False, "release": "v1", "again": False,
 }  # fmt: skip
 RECORD: dict[str, Any] = {"job": "x", "schedule": "0 2 * * * UTC", "handled": RUN["due"], "next": "2026-01-02T02:00:00Z", "last": RUN}
+
+
+STORED = {
+    "backups": [{"label": "20260101-010000F", "type": "full", "repository": 1, "stop": 1767229200, "why": "x"}],
+    "backup": {"when": "2026-01-01T01:00:00Z", "outcome": "failed", "what": "no bucket"},
+    "backup-check": {"when": "2026-01-01T04:00:00Z", "outcome": "ok", "what": "12 rows"},
+}
+LINE = {"when": "2026-01-01T01:00:00Z", "who": "timer", "verb": "backup", "from": "", "to": "", "outcome": "ok", "seconds": 3, "what": "w"}
+
+
+@pytest.fixture
+def backups(tmp_path: Path) -> Path:
+    (tmp_path / jobs.BACKUPS).mkdir(parents=True)
+    return tmp_path
+
+
+def test_status_has_the_age_of_backups_in_repositories_of_their_check_and_of_the_archive(backups: Path) -> None:
+    (backups / jobs.STORED).write_text(json.dumps(STORED))
+    found = jobs.stored(backups) | {"archived_seconds": 31, "failing": False, "waiting": 0}
+    assert stored_lines(found, 1767229200 + 5 * 3600)[1:] == [
+        "backups: repository 1: 20260101-010000F 5.0 h old",
+        "WAL: archived 31 s ago",
+        "last backup: 2026-01-01T01:00:00Z failed: no bucket",
+        "last check: 2026-01-01T04:00:00Z ok: 12 rows",
+    ]
+    assert "ARCHIVING FAILS, 7 segments wait" in stored_lines(found | {"failing": True, "waiting": 7}, 0)[2]
+    assert "not archived yet" in stored_lines(found | {"archived_seconds": -1}, 0)[2]
+    assert stored_lines({}, 0) == []
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"backups": [1]}', '{"backup": {"when": 1}}', "null"])
+def test_a_record_of_repositories_that_is_none_is_no_error(text: str, backups: Path) -> None:
+    assert jobs.stored(backups) == {}
+    (backups / jobs.STORED).write_text(text)
+    (backups / jobs.AUDIT).write_text(text)
+    assert jobs.stored(backups) in ({}, {"newest": {}})
+    assert jobs.audited(backups) == []
+
+
+def test_runs_of_the_timer_are_in_the_audit_log_and_a_link_is_not_followed(backups: Path) -> None:
+    (backups / jobs.AUDIT).write_text(json.dumps(LINE | {"more": "x"}) + "\n")
+    assert jobs.audited(backups) == [LINE]
+    (backups / jobs.AUDIT).rename(backups / "elsewhere")
+    (backups / jobs.AUDIT).symlink_to(backups / "elsewhere")
+    assert jobs.audited(backups) == []
+
+
+def test_runs_of_the_timer_are_jobs_of_the_status(backups: Path) -> None:
+    (backups / jobs.BACKUPS / "backup-full.json").write_text(json.dumps(RECORD))
+    assert [one["job"] for one in jobs.records(backups)] == ["backup-full"]
 
 
 @pytest.fixture
