@@ -138,7 +138,7 @@ def test_the_revision_of_the_database_decides(stack: Stack) -> None:
 
     # Another branch, two heads, and three ways to edit what ran; in check mode, that builds nothing, as well.
     side = ("side", "extra", ADDS)
-    stack.refuse(stack.source("branch", extra, side), "at revision drop", "is side", "alembic merge", "after extra")
+    stack.refuse(stack.source("branch", extra, side), "at revision drop", "is side", "alembic merge", "the common ancestor is extra")
     stack.refuse(stack.source("heads", extra, drop, side), "2 heads (drop, side)", "alembic merge")
     put = stack.source("put", ("put", "0001", ADDS), (extra[0], "put", extra[2]), drop)
     stack.refuse(put, "were edited after they ran", "extra comes after put", "came after 0001", "at revision drop")
