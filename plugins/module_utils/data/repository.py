@@ -417,9 +417,9 @@ def copy(source: str, target: str) -> None:
             capture_output=True,
             check=False,
         )
-        assert dump.stdout and dump.stderr
-        dump.stdout.close()
-        errors = dump.stderr.read()
+        if dump.stdout:  # so that pg_dump ends where pg_restore has
+            dump.stdout.close()
+        errors = dump.stderr.read() if dump.stderr else b""
     if done.returncode or dump.returncode:
         raise Refused(f"{source} could not be copied: {(done.stderr + errors).decode(errors='replace').strip()[-800:]}")
 
